@@ -1,0 +1,94 @@
+//! Who is calling, proven.
+
+use std::sync::Arc;
+
+use crate::domain::{Quota, Role, Subject, Workspace};
+
+/// How the caller proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// An opaque token of the registry.
+    Opaque,
+    /// A JWT of a configured issuer.
+    Jwt,
+}
+
+/// The first ticket: a proven identity. Only [`crate::authentication`] makes one, so a request without one
+/// cannot be permitted, counted or forwarded.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub(super) kind: CredentialKind,
+    pub(super) token_id: Arc<str>,
+    pub(super) subject: Subject,
+    pub(super) workspace: Arc<Workspace>,
+    pub(super) role: Role,
+    pub(super) scopes: Arc<[Arc<str>]>,
+    pub(super) own_limit: Option<Quota>,
+    pub(super) expires_at_unix_seconds: Option<u64>,
+}
+
+impl Caller {
+    /// How it proved who it is.
+    pub const fn kind(&self) -> CredentialKind {
+        self.kind
+    }
+
+    /// The credential's public name: the token's id, or the JWT's client. Never the credential itself.
+    pub const fn token_id(&self) -> &Arc<str> {
+        &self.token_id
+    }
+
+    /// What its limits are counted under; outlives rotation and renewal.
+    pub const fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// Its workspace, as the registry last described it.
+    pub const fn workspace(&self) -> &Arc<Workspace> {
+        &self.workspace
+    }
+
+    /// Its role in that workspace.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The scopes that it holds.
+    pub const fn scopes(&self) -> &Arc<[Arc<str>]> {
+        &self.scopes
+    }
+
+    /// A limit of its own, which stands in place of the policies that count by token alone.
+    pub const fn own_limit(&self) -> Option<Quota> {
+        self.own_limit
+    }
+
+    /// When the credential ends.
+    pub const fn expires_at_unix_seconds(&self) -> Option<u64> {
+        self.expires_at_unix_seconds
+    }
+
+    /// A caller that no credential proved, for the tests of the rooms below.
+    #[cfg(test)]
+    pub(crate) fn for_test(subject: u64, workspace: Workspace) -> Self {
+        Self {
+            kind: CredentialKind::Opaque,
+            token_id: "tok_test".into(),
+            subject: Subject(subject),
+            workspace: Arc::new(workspace),
+            role: Role::Owner,
+            scopes: Arc::from(vec![Arc::from("public_api:read_write")]),
+            own_limit: None,
+            expires_at_unix_seconds: None,
+        }
+    }
+
+    /// The same caller with another role, scopes and limit of its own, for tests.
+    #[cfg(test)]
+    pub(crate) fn with(mut self, role: Role, scopes: &[&str], own_limit: Option<Quota>) -> Self {
+        self.role = role;
+        self.scopes = scopes.iter().map(|scope| Arc::from(*scope)).collect();
+        self.own_limit = own_limit;
+        self
+    }
+}

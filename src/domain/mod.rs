@@ -1,0 +1,20 @@
+//! The words of the product, used the same in code, configuration, logs, metrics and documentation.
+//!
+//! Decides nothing. Its types are small, cheap to clone and know no I/O, no clock and no configuration
+//! format. What it refuses to know: where a value came from and what will be done with it.
+
+mod endpoint;
+mod outcome;
+mod problem;
+mod quota;
+mod region;
+mod secret;
+mod workspace;
+
+pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
+pub use outcome::{Family, Outcome};
+pub use problem::{Problem, Problems};
+pub use quota::{Quota, QuotaError};
+pub use region::{Region, RegionId, Regions};
+pub use secret::Secret;
+pub use workspace::{Plan, Role, Subject, Workspace, WorkspaceState};
