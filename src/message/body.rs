@@ -1,0 +1,75 @@
+//! Bodies: none, whole in memory, or streamed with backpressure, in both directions.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::fault::BodyFault;
+
+/// A piece of a streamed body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Content; never empty.
+    Data(Bytes),
+    /// Trailer fields as `name: value` lines, each ended by CRLF. The last part of its body.
+    Trailers(Vec<u8>),
+}
+
+/// A body that arrives in pieces. Nothing is read ahead of a poll, so that a slow reader slows the sender.
+pub trait BodyStream {
+    /// The next piece; [`None`] after the last.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>>;
+}
+
+/// A request's body as a connection hands it in.
+pub enum RequestBody<'c> {
+    /// There is none.
+    Empty,
+    /// All of it has arrived already.
+    Full(&'c [u8]),
+    /// It is still arriving.
+    Stream {
+        /// The pieces.
+        stream: Box<dyn BodyStream + 'c>,
+        /// Its length, if it was announced.
+        length: Option<u64>,
+    },
+}
+
+/// A response's body.
+pub enum Payload<'c> {
+    /// There is none; the length that `HEAD` and 304 describe, if they do.
+    None {
+        /// `Content-Length` to announce all the same.
+        described_length: Option<u64>,
+    },
+    /// All of it.
+    Full(Vec<u8>),
+    /// It is still arriving. An error breaks the response off visibly.
+    Stream {
+        /// The pieces.
+        stream: Box<dyn BodyStream + 'c>,
+        /// Its length, if it is known.
+        length: Option<u64>,
+    },
+}
+
+/// Told once when a response was written or given up.
+pub trait Completion {
+    /// `body_bytes` of the body were handed to the client's connection; `complete` if that was all of it.
+    fn sent(self: Box<Self>, body_bytes: u64, complete: bool);
+}
+
+/// A response ready to be written on any HTTP version.
+pub struct Response<'c> {
+    /// The status code.
+    pub status: u16,
+    /// Field lines `name: value`, each ended by CRLF, without framing and connection fields.
+    pub fields: Vec<u8>,
+    /// The body.
+    pub payload: Payload<'c>,
+    /// Whether the connection has to close after it.
+    pub close: bool,
+    /// Told when it has been written; dropped untold if the client left before.
+    pub completion: Option<Box<dyn Completion>>,
+}
