@@ -29,9 +29,19 @@ impl Deadline {
         self.due = Some(Instant::now() + after);
     }
 
+    /// Comes `after` from now, but at the latest at `latest`.
+    pub fn set_within(&mut self, after: Duration, latest: Instant) {
+        self.due = Some((Instant::now() + after).min(latest));
+    }
+
     /// Never comes.
     pub const fn clear(&mut self) {
         self.due = None;
+    }
+
+    /// Whether a time is set.
+    pub const fn is_set(&self) -> bool {
+        self.due.is_some()
     }
 
     /// Ready when the due time has come; pending otherwise, with the task woken at that time.

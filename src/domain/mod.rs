@@ -12,7 +12,7 @@ mod secret;
 mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
-pub use outcome::{Family, Outcome};
+pub use outcome::{Family, Forwarded, Outcome};
 pub use problem::{Problem, Problems};
 pub use quota::{Quota, QuotaError};
 pub use region::{Region, RegionId, Regions};

@@ -1,1 +1,3 @@
-//! The limits room.
+//! stub
+/// stub
+pub struct Admission<'r>(pub &'r ());

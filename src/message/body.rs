@@ -19,6 +19,10 @@ pub enum Part {
 pub trait BodyStream {
     /// The next piece; [`None`] after the last.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>>;
+
+    /// Goes on with work that does not depend on the reader, while the reader is slow: a response's stream
+    /// goes on with the upload of its request.
+    fn drive(&mut self, _cx: &mut Context<'_>) {}
 }
 
 /// A request's body as a connection hands it in.

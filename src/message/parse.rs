@@ -10,6 +10,10 @@ use crate::domain::Method;
 /// Most field lines of a head, whatever the configuration says.
 pub const MAX_FIELDS: usize = 128;
 
+/// An incomplete head is looked at for syntax only up to this length, so that a head that comes byte by byte
+/// is not parsed once per byte.
+const EARLY_BYTES: usize = 512;
+
 /// What a head may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -113,6 +117,9 @@ fn incomplete(input: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
     }
     if memchr(b'\n', input).is_none() && input.len() > limits.target_bytes + 64 {
         return Err(HeadFault::TargetTooLong { limit_bytes: limits.target_bytes });
+    }
+    if input.len() > EARLY_BYTES {
+        return Ok(());
     }
     refuse_bare_line_feeds(input)?;
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
