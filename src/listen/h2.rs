@@ -18,7 +18,7 @@ use super::drain::DrainGuard;
 use super::{Bounds, Peer, Service};
 use crate::clock::Deadline;
 use crate::message::{
-    BodyFault, BodyStream, Completion, FieldName, Head, HeadFault, Part, Payload, RequestBody, Response,
+    BodyFault, BodyStream, Completion, Delivery, FieldName, Head, HeadFault, Part, Payload, RequestBody, Response,
     Version, is_authority,
 };
 
@@ -226,7 +226,7 @@ fn check(
         return Err(HeadFault::TargetTooLong { limit_bytes: limits.target_bytes });
     }
     if parts.headers.len() > limits.fields {
-        return Err(HeadFault::TooLarge { limit_bytes: limits.head_bytes, limit_fields: limits.fields });
+        return Err(HeadFault::TooManyFields { limit_fields: limits.fields });
     }
     if head.target().first() != Some(&b'/') {
         return Err(HeadFault::Malformed("the request target is not a path"));
@@ -371,20 +371,19 @@ struct OutgoingBody {
 }
 
 impl OutgoingBody {
-    fn finish(&mut self, complete: bool) {
+    fn finish(&mut self, delivery: Delivery) {
         if let Some(completion) = self.completion.take() {
-            completion.sent(self.sent_bytes, complete);
+            completion.sent(self.sent_bytes, delivery);
         }
     }
 }
 
 impl Drop for OutgoingBody {
     fn drop(&mut self) {
-        let complete = match &self.source {
-            Source::Nothing | Source::Full(None) => true,
-            Source::Full(Some(_)) | Source::Stream(_) => false,
-        };
-        self.finish(complete);
+        self.finish(match &self.source {
+            Source::Nothing | Source::Full(None) => Delivery::Complete,
+            Source::Full(Some(_)) | Source::Stream(_) => Delivery::ClientGone,
+        });
     }
 }
 
@@ -407,7 +406,7 @@ impl Body for OutgoingBody {
             Source::Stream(stream) => match stream.poll_part(cx) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(None) => {
-                    this.finish(true);
+                    this.finish(Delivery::Complete);
                     Poll::Ready(None)
                 }
                 Poll::Ready(Some(Ok(Part::Data(data)))) => {
@@ -418,7 +417,7 @@ impl Body for OutgoingBody {
                     Poll::Ready(Some(Ok(Frame::trailers(header_map(&lines)))))
                 }
                 Poll::Ready(Some(Err(fault))) => {
-                    this.finish(false);
+                    this.finish(Delivery::Broken);
                     Poll::Ready(Some(Err(fault)))
                 }
             },

@@ -58,10 +58,21 @@ pub enum Payload<'c> {
     },
 }
 
+/// How the writing of a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// All of it was handed to the client's connection.
+    Complete,
+    /// Its body broke off on the way to us.
+    Broken,
+    /// The client left or took nothing for too long.
+    ClientGone,
+}
+
 /// Told once when a response was written or given up.
 pub trait Completion {
-    /// `body_bytes` of the body were handed to the client's connection; `complete` if that was all of it.
-    fn sent(self: Box<Self>, body_bytes: u64, complete: bool);
+    /// So many bytes of the body were handed to the client's connection, and that is how it ended.
+    fn sent(self: Box<Self>, body_bytes: u64, delivery: Delivery);
 }
 
 /// A response ready to be written on any HTTP version.

@@ -12,11 +12,15 @@ pub enum HeadFault {
         /// The most that is accepted.
         limit_bytes: usize,
     },
-    /// The head is longer, or has more fields, than allowed; 431.
-    #[error("the head is longer than {limit_bytes} bytes or has more than {limit_fields} fields")]
+    /// The head is longer than allowed; 431.
+    #[error("the head is longer than {limit_bytes} bytes")]
     TooLarge {
         /// The most bytes that are accepted.
         limit_bytes: usize,
+    },
+    /// The head has more fields than allowed; 431.
+    #[error("the head has more than {limit_fields} fields")]
+    TooManyFields {
         /// The most fields that are accepted.
         limit_fields: usize,
     },

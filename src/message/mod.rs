@@ -15,7 +15,7 @@ mod parse;
 mod response_head;
 
 pub use authority::is_authority;
-pub use body::{BodyStream, Completion, Part, Payload, RequestBody, Response};
+pub use body::{BodyStream, Completion, Delivery, Part, Payload, RequestBody, Response};
 pub use chunked::{ChunkDecoder, Decoded, encode_chunk_size};
 pub use fault::{BodyFault, HeadFault};
 pub use field_name::FieldName;

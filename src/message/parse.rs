@@ -62,7 +62,7 @@ pub fn request_head(input: &[u8], limits: &HeadLimits, head: &mut Head) -> Resul
         return Err(HeadFault::Malformed("the request line is not complete"));
     };
     if request.headers.len() > limits.fields {
-        return Err(HeadFault::TooLarge { limit_bytes: limits.head_bytes, limit_fields: limits.fields });
+        return Err(HeadFault::TooManyFields { limit_fields: limits.fields });
     }
     if Method::by_name(method.as_bytes()).is_none() {
         return Err(HeadFault::UnknownMethod);
@@ -131,7 +131,7 @@ fn incomplete(input: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
 
 fn too_large(input: &[u8], limits: &HeadLimits) -> HeadFault {
     match memchr(b'\n', &input[..input.len().min(limits.head_bytes)]) {
-        Some(_) => HeadFault::TooLarge { limit_bytes: limits.head_bytes, limit_fields: limits.fields },
+        Some(_) => HeadFault::TooLarge { limit_bytes: limits.head_bytes },
         None => HeadFault::TargetTooLong { limit_bytes: limits.target_bytes },
     }
 }
@@ -157,7 +157,7 @@ fn syntax_fault(error: httparse::Error, limits: &HeadLimits) -> HeadFault {
         httparse::Error::NewLine => HeadFault::Malformed("a line does not end in CRLF"),
         httparse::Error::Token => HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`"),
         httparse::Error::TooManyHeaders => {
-            HeadFault::TooLarge { limit_bytes: limits.head_bytes, limit_fields: limits.fields }
+            HeadFault::TooManyFields { limit_fields: limits.fields }
         }
         httparse::Error::Version => HeadFault::Malformed("the version is neither HTTP/1.1 nor HTTP/1.0"),
         httparse::Error::Status => HeadFault::Malformed("the status line is broken"),

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, SKIP_BODY_BYTES};
 use crate::clock::Deadline;
-use crate::message::{BodyStream, Completion, Part, Payload, Response, encode_chunk_size};
+use crate::message::{BodyStream, Delivery, Part, Payload, Response, encode_chunk_size};
 
 /// Written bytes that are gathered before a slow client is waited for.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -62,7 +62,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
         out.extend_from_slice(b"\r\n");
         let mut sent_bytes = 0;
-        let complete = match payload {
+        let delivery = match payload {
             Payload::None { .. } => self.write_out(&mut out, deadline).await,
             Payload::Full(body) => {
                 if !shape.to_head {
@@ -75,27 +75,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.write_stream(&mut out, &mut *stream, delimiter, &mut sent_bytes, deadline).await
             }
         };
-        tell(completion, sent_bytes, complete);
+        if let Some(completion) = completion {
+            completion.sent(sent_bytes, delivery);
+        }
         deadline.clear();
-        match (complete, keep_alive && self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES)) {
-            (false, _) => Ending::Gone,
-            (true, true) => Ending::KeepAlive,
-            (true, false) => Ending::Close,
+        match (delivery, keep_alive && self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES)) {
+            (Delivery::Broken | Delivery::ClientGone, _) => Ending::Gone,
+            (Delivery::Complete, true) => Ending::KeepAlive,
+            (Delivery::Complete, false) => Ending::Close,
         }
     }
 
-    /// Writes and empties `out`; false if the client is gone or takes nothing for too long.
-    async fn write_out(&self, out: &mut Vec<u8>, deadline: &mut Deadline) -> bool {
+    /// Writes and empties `out`.
+    async fn write_out(&self, out: &mut Vec<u8>, deadline: &mut Deadline) -> Delivery {
         let mut at = 0;
         let written = poll_fn(|cx| {
             while at < out.len() {
                 match self.poll_write(&out[at..], deadline, cx) {
                     Poll::Ready(Some(written)) => at += written,
-                    Poll::Ready(None) => return Poll::Ready(false),
+                    Poll::Ready(None) => return Poll::Ready(Delivery::ClientGone),
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx).map(|flushed| flushed.is_ok())
+            Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx).map(|result| flushed(&result))
         })
         .await;
         out.clear();
@@ -111,7 +113,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         delimiter: Delimiter,
         sent_bytes: &mut u64,
         deadline: &mut Deadline,
-    ) -> bool {
+    ) -> Delivery {
         let mut at = 0;
         let mut ended = false;
         let mut has_last_chunk = delimiter != Delimiter::Chunks;
@@ -123,7 +125,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                             has_last_chunk |= matches!(part, Part::Trailers(_));
                             *sent_bytes += append_part(part, delimiter, out);
                         }
-                        Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                        Poll::Ready(Some(Err(_))) => return Poll::Ready(Delivery::Broken),
                         Poll::Ready(None) => {
                             ended = true;
                             if !has_last_chunk {
@@ -139,14 +141,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     if ended {
                         return Pin::new(&mut *self.io.borrow_mut())
                             .poll_flush(cx)
-                            .map(|flushed| flushed.is_ok());
+                            .map(|result| flushed(&result));
                     }
                     let _ = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
                     return Poll::Pending;
                 }
                 match self.poll_write(&out[at..], deadline, cx) {
                     Poll::Ready(Some(written)) => at += written,
-                    Poll::Ready(None) => return Poll::Ready(false),
+                    Poll::Ready(None) => return Poll::Ready(Delivery::ClientGone),
                     Poll::Pending => {
                         stream.drive(cx);
                         return Poll::Pending;
@@ -175,10 +177,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 }
 
-fn tell(completion: Option<Box<dyn Completion>>, body_bytes: u64, complete: bool) {
-    if let Some(completion) = completion {
-        completion.sent(body_bytes, complete);
-    }
+/// What a flush says of the delivery.
+fn flushed(result: &std::io::Result<()>) -> Delivery {
+    if result.is_ok() { Delivery::Complete } else { Delivery::ClientGone }
 }
 
 fn write_status_line(status: u16, out: &mut Vec<u8>) {

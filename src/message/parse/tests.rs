@@ -122,10 +122,10 @@ fn limits_are_told_apart() {
     assert!(matches!(fault(&wide), HeadFault::TooLarge { .. }));
     assert!(matches!(fault(&wide[..4096]), HeadFault::TooLarge { .. }));
     let many = request(&format!("Host: a\r\n{}", "X: y\r\n".repeat(10)));
-    assert!(matches!(fault(&many), HeadFault::TooLarge { limit_fields: 10, .. }));
+    assert!(matches!(fault(&many), HeadFault::TooManyFields { limit_fields: 10 }));
     assert!(matches!(
         fault(&request(&format!("Host: a\r\n{}", "X: y\r\n".repeat(140)))),
-        HeadFault::TooLarge { .. }
+        HeadFault::TooManyFields { .. }
     ));
     assert_eq!(fault(&request("Host: a\r\nExpect: 200-ok\r\n")), HeadFault::UnknownExpectation);
 }
