@@ -139,7 +139,7 @@ impl Mint {
         let workspace =
             workspace.ok_or("no workspace is named; add it after a tab, or say --workspace ID")?;
         check_workspace_id(workspace).map_err(|error| error.to_string())?;
-        let region = column().or(defaults.region.as_deref());
+        let region = column();
         if let Some(region) = region {
             self.region_letter(region).map_err(|error| error.to_string())?;
         }
@@ -160,7 +160,13 @@ impl Mint {
             digest,
             foreign,
         };
-        Ok(Some(ImportedToken { token, known_as, region: region.map(str::to_owned), plan: defaults.plan }))
+        Ok(Some(ImportedToken {
+            token,
+            known_as,
+            region: region.map(str::to_owned),
+            default_region: defaults.region.clone(),
+            plan: defaults.plan,
+        }))
     }
 
     /// What a token is stored as, what it may be stored as already, and whether our format does not show it.

@@ -91,6 +91,7 @@ fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
         token: token(id, workspace, number),
         known_as: vec![digest(number)],
         region: Some("eu".into()),
+        default_region: None,
         plan: Plan::Business,
     }
 }
@@ -295,6 +296,9 @@ pub(crate) fn importing_is_idempotent(fixture: &dyn Fixture) {
         "an import revived a token"
     );
     let other = ImportedToken { region: Some("us".into()), ..imported("d", "ws", 4) };
+    let elsewhere =
+        ImportedToken { region: None, default_region: Some("us".into()), ..imported("f", "ws", 6) };
+    assert_eq!(store.import(act(&clock), &[elsewhere]).unwrap(), [Imported::Added]);
     let nowhere = ImportedToken { region: None, ..imported("e", "new", 5) };
     assert_eq!(
         store.import(act(&clock), &[imported("x", "other", 1), other, nowhere]).unwrap(),

@@ -1,6 +1,6 @@
 //! Where workspaces, tokens and the change log are kept.
 //!
-//! Decides what is one change. Invariants, which [`contract`] proves of every store: a change and its log
+//! Decides what is one change. Invariants, which `contract` proves of every store: a change and its log
 //! entry are one transaction; entries are numbered without a gap in the order of their commits; what was
 //! acknowledged survives a crash; no entry and no row holds a secret. It refuses to know the format of tokens
 //! and the request path: no request reads a store.
@@ -43,7 +43,7 @@ pub struct NewWorkspace {
 }
 
 /// What changes in a workspace; the default changes nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkspaceChange {
     /// Another home region.
     pub region: Option<String>,
@@ -106,6 +106,8 @@ pub struct ImportedToken {
     pub known_as: Vec<Digest>,
     /// The region that its workspace must live in, and is made in if it does not exist.
     pub region: Option<String>,
+    /// The region that its workspace is made in if it does not exist and `region` says nothing.
+    pub default_region: Option<String>,
     /// The plan of a workspace that is made.
     pub plan: Plan,
 }

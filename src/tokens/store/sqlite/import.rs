@@ -19,9 +19,12 @@ impl Writing<'_> {
                 });
             }
         }
-        match (rows::workspace_by_id(self.on, &item.token.workspace)?, &item.region) {
-            (None, None) => return Ok(Imported::NoWorkspace),
-            (None, Some(region)) => {
+        let named = item.region.as_ref();
+        match (rows::workspace_by_id(self.on, &item.token.workspace)?, named) {
+            (None, _) => {
+                let Some(region) = named.or(item.default_region.as_ref()) else {
+                    return Ok(Imported::NoWorkspace);
+                };
                 self.create_workspace(&NewWorkspace {
                     id: item.token.workspace.clone(),
                     region: region.clone(),
