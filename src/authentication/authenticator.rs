@@ -56,6 +56,11 @@ pub struct KeysArrived {
     in_time: bool,
 }
 
+#[cfg(test)]
+impl KeysArrived {
+    pub(super) const TOO_LATE: Self = Self { in_time: false };
+}
+
 /// How an issuer's keys are, for readiness and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerStatus {

@@ -89,7 +89,8 @@ pub(super) fn base64url(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A key set of the public halves.
+/// A key set of the public halves, as an issuer answers it.
+#[expect(clippy::unnecessary_wraps, reason = "an issuer may also not answer")]
 pub(super) fn key_set(keys: &[&Key]) -> Option<String> {
     Some(json!({ "keys": keys.iter().map(|key| &key.jwk).collect::<Vec<_>>() }).to_string())
 }
@@ -203,6 +204,11 @@ impl World {
         tokens.put(workspace("ws_us", US, Plan::Business));
         tokens.put(workspace("ws_eu", EU, Plan::Business));
         Self { clock: Clock::manual(START), source, authenticator, tokens, refreshers }
+    }
+
+    /// Puts another authenticator in its place.
+    pub(super) fn replace(&mut self, checked: Checked) {
+        (self.authenticator, self.refreshers) = Authenticator::new(checked, SubjectKey::new(b"test"));
     }
 
     /// Runs a test with the refreshers beside it, after their first load has ended.

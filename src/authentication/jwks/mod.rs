@@ -5,6 +5,8 @@
 //! such fetch per cool-down whatever is sent, 1,024 waiting requests an issuer, 256 KiB and 64 keys a set. It refuses to
 //! know what the tokens claim.
 
+#[cfg(test)]
+mod fake;
 mod fetch;
 mod keys;
 mod refresher;
@@ -19,7 +21,7 @@ pub(super) use set::{KeySet, Selection};
 pub(super) use source::{JwksUrl, Source};
 
 #[cfg(test)]
-pub(super) use source::FakeSource;
+pub(super) use fake::FakeSource;
 
 /// How keys are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! JWS compact serialisation (RFC 7515, section 7.1) and its header.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -26,7 +28,6 @@ pub(in crate::authentication) struct Header {
 }
 
 /// A token taken apart, not yet verified.
-#[derive(Debug)]
 pub(in crate::authentication) struct Jws<'t> {
     pub(in crate::authentication) header: Header,
     pub(in crate::authentication) payload: Vec<u8>,
@@ -67,6 +68,13 @@ impl<'t> Jws<'t> {
             return Err(InvalidJwt::AlgorithmNotTheKeys);
         }
         if key.signed(self.signing_input, &self.signature) { Ok(()) } else { Err(InvalidJwt::Signature) }
+    }
+}
+
+impl fmt::Debug for Jws<'_> {
+    /// The header alone: the rest is the credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jws").field("header", &self.header).finish_non_exhaustive()
     }
 }
 

@@ -33,7 +33,9 @@ pub fn from_settings(
     let mut issuers = Vec::new();
     for (place, issuer) in settings.issuers.iter().enumerate() {
         let mut check = Check { prefix: format!("authentication.issuers[{place}]"), problems };
-        if settings.issuers[..place].iter().any(|earlier| earlier.issuer == issuer.issuer) {
+        if !issuer.issuer.is_empty()
+            && settings.issuers[..place].iter().any(|earlier| earlier.issuer == issuer.issuer)
+        {
             check.problem("issuer", "issuer_twice", "the issuer is configured twice", "keep one of the two");
         }
         issuers.push(check.issuer(issuer, regions, fenced_to));
