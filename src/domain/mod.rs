@@ -4,6 +4,7 @@
 //! format. What it refuses to know: where a value came from and what will be done with it.
 
 mod endpoint;
+mod forwarded;
 mod outcome;
 mod problem;
 mod quota;
@@ -12,6 +13,7 @@ mod secret;
 mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
+pub use forwarded::Forwarded;
 pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};
 pub use quota::{Quota, QuotaError};
