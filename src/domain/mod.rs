@@ -4,6 +4,7 @@
 //! format. What it refuses to know: where a value came from and what will be done with it.
 
 mod endpoint;
+mod forwarded;
 mod outcome;
 mod problem;
 mod quota;
@@ -12,7 +13,8 @@ mod secret;
 mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
-pub use outcome::{Family, Forwarded, Outcome};
+pub use forwarded::Forwarded;
+pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};
 pub use quota::{Quota, QuotaError};
 pub use region::{Region, RegionId, Regions};

@@ -14,28 +14,6 @@ pub enum Family {
     Upstream,
 }
 
-/// Whether the upstream may have acted on a request that ended in an error of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Forwarded {
-    /// Nothing of it was sent on.
-    No,
-    /// Some of it was sent on, and no answer came.
-    Maybe,
-    /// The upstream answered.
-    Yes,
-}
-
-impl Forwarded {
-    /// The word in `data.forwarded` and in the log.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Maybe => "maybe",
-            Self::Yes => "yes",
-        }
-    }
-}
-
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $variant:ident = $word:literal, $family:ident;)+) => {
         /// How a request ended.

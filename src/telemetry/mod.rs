@@ -1,1 +1,45 @@
-//! The telemetry room.
+//! What the gateway says about itself: one record of each request, metrics, and its own log.
+//!
+//! Decides how a request is counted and written down, never what happens to it. Invariants: a [`Record`] is
+//! written exactly once, when it is finished or dropped; no label value comes from a client; nothing here
+//! waits for a disk, a pipe or a scrape: what cannot be taken at once is dropped and counted; every value in a
+//! line is escaped, so that a request cannot forge a second line; no credential and no query string is ever
+//! written. It refuses to know messages, credentials and upstreams: the request path tells it plain facts.
+//!
+//! Each core counts in cells of its own, which a scrape adds up ([`Core`], [`Telemetry::metrics_text`]).
+
+mod access_line;
+mod cells;
+mod collector;
+mod facts;
+mod gauges;
+mod histogram;
+mod instruments;
+mod labels;
+mod lines;
+mod per_core;
+mod process;
+mod program_log;
+mod record;
+mod request_id;
+mod series;
+mod settings;
+mod topk;
+mod traffic;
+
+pub use cells::{Decision, Mode};
+pub use facts::{Arrival, Facts};
+pub use gauges::Gauge;
+pub use instruments::{Build, Telemetry, TelemetryError};
+pub use labels::{Labels, OperationLabel, PolicyLabel, RegionLabel};
+pub use lines::Destination;
+pub use per_core::{Connection, Core};
+pub use program_log::ProgramLog;
+pub use record::Record;
+pub use request_id::{RequestId, RequestIds};
+pub use settings::{Access, Checked, Format, Settings, from_settings};
+pub use topk::{Top, TopK};
+pub use traffic::{Latency, OperationTraffic, OutcomeCount, Second, Traffic};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Every reason for which the gateway answers by itself, with the data that its answer names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Outcome, Plan, Role, WorkspaceState};
+
+/// A limit that had nothing left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The policy that refused.
+    pub policy: Arc<str>,
+    /// Time until the same request is admitted.
+    pub wait: Duration,
+    /// What is left of the quota; less than the request costs.
+    pub remaining: u64,
+    /// What is used of the quota.
+    pub consumed: u64,
+}
+
+/// Which limit a header section went past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadersLimit {
+    /// The section as a whole is longer than so many bytes.
+    Bytes(u64),
+    /// The section has more than so many field lines.
+    Fields(u64),
+}
+
+/// Why the gateway answers by itself. One variant for each [`Outcome`] that is not served; texts in it are
+/// shown to the caller, escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Framing or syntax of the message is broken.
+    BadRequest {
+        /// What is broken, as the end of a sentence: "the request line has no target".
+        what: &'static str,
+    },
+    /// The path can be read in two ways.
+    AmbiguousPath {
+        /// What can: "it has an empty segment".
+        what: &'static str,
+    },
+    /// More than one credential.
+    SeveralCredentials,
+    /// No credential.
+    CredentialMissing,
+    /// A credential in the query.
+    CredentialInQuery,
+    /// `Authorization` is not `Bearer` and one token68.
+    CredentialMalformed,
+    /// Not a token of ours.
+    TokenUnknown,
+    /// The genuine token was revoked.
+    TokenRevoked,
+    /// The genuine token has expired.
+    TokenExpired,
+    /// The JWT does not hold.
+    JwtInvalid,
+    /// The genuine JWT has expired.
+    JwtExpired,
+    /// The genuine JWT was revoked.
+    JwtRevoked,
+    /// A CORS preflight.
+    BrowserPreflight,
+    /// The credential lacks a scope.
+    ScopeMissing {
+        /// The scope.
+        scope: Arc<str>,
+    },
+    /// The workspace's plan does not do.
+    PlanRequired {
+        /// Its plan.
+        has: Plan,
+        /// Those that would do.
+        needs: Vec<Plan>,
+    },
+    /// The workspace lacks a feature.
+    FeatureRequired {
+        /// The feature.
+        feature: Arc<str>,
+    },
+    /// The credential lacks a role.
+    RoleRequired {
+        /// The role.
+        role: Role,
+    },
+    /// The workspace is not served.
+    WorkspaceSuspended {
+        /// [`WorkspaceState::Suspended`] or [`WorkspaceState::Deleted`].
+        state: WorkspaceState,
+    },
+    /// The JWT names a workspace that is not registered.
+    WorkspaceUnknown,
+    /// No such endpoint.
+    NotFound,
+    /// The endpoint has no such method.
+    MethodNotAllowed {
+        /// The value of `Allow`: "GET, HEAD, POST".
+        allow: String,
+    },
+    /// `Accept` names no version that the endpoint has.
+    VersionUnsupported {
+        /// The media types on offer.
+        choices: Vec<String>,
+    },
+    /// `Content-Type` names no version that the endpoint has.
+    MediaTypeUnsupported {
+        /// The media types on offer.
+        choices: Vec<String>,
+    },
+    /// The request did not come in time.
+    RequestTimeout {
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// The body is too long.
+    BodyTooLarge {
+        /// The longest that is taken.
+        limit_bytes: u64,
+    },
+    /// The request target is too long.
+    UriTooLong {
+        /// The longest that is taken.
+        limit_bytes: u64,
+    },
+    /// `Expect` asks for what nobody offers.
+    ExpectationFailed,
+    /// The header section is too long or has too many fields.
+    HeadersTooLarge {
+        /// The limit.
+        limit: HeadersLimit,
+    },
+    /// The credential's region is served elsewhere.
+    WrongRegion {
+        /// Its region.
+        region: Arc<str>,
+        /// Where that region is served.
+        base_url: Arc<str>,
+    },
+    /// The body breaks a rule of the endpoint.
+    InputInvalid {
+        /// The field that breaks it.
+        field: String,
+        /// The rule, as a whole sentence.
+        message: String,
+    },
+    /// A rate limit is used up.
+    RateLimited(Exhausted),
+    /// A quota of a day or longer is used up.
+    QuotaExceeded(Exhausted),
+    /// Too many requests of the caller are being served.
+    TooManyInFlight {
+        /// The policy that refused.
+        policy: Arc<str>,
+        /// How many may be served at once.
+        limit: u64,
+    },
+    /// A fault of our own code.
+    Internal,
+    /// A method or transfer coding that the gateway does not implement.
+    NotImplemented {
+        /// What it is: "the transfer coding".
+        what: &'static str,
+    },
+    /// No connection to the upstream.
+    UpstreamUnreachable,
+    /// The upstream broke off, or what it said is not HTTP.
+    UpstreamBroken,
+    /// The upstream's breaker is open.
+    UpstreamOpen {
+        /// Time until it is tried again, if that is known.
+        wait: Option<Duration>,
+    },
+    /// The upstream was too slow.
+    UpstreamTimeout,
+    /// The JWT's issuer cannot be asked for its keys.
+    IssuerUnavailable,
+    /// The token registry cannot be read.
+    RegistryUnavailable,
+    /// A limit cannot be evaluated.
+    LimitsUnavailable,
+    /// The gateway is at one of its own bounds.
+    Overloaded,
+    /// The gateway is shutting down.
+    Draining,
+}
+
+impl Refusal {
+    /// The outcome that this refusal is: its word in body, log and metrics.
+    pub fn outcome(&self) -> Outcome {
+        self.row().outcome
+    }
+
+    /// The status code of its answer.
+    pub fn status(&self) -> u16 {
+        self.row().status
+    }
+}
