@@ -67,11 +67,23 @@ impl Places {
         let mut table: Vec<Region> = Vec::new();
         for (name, region) in regions {
             let key = format!("regions.{name}");
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-                problems.add(&key, "region_name_invalid", format!("`{name}` is not a region name"), "use letters, digits, `-` and `_`");
+            if name.is_empty()
+                || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            {
+                problems.add(
+                    &key,
+                    "region_name_invalid",
+                    format!("`{name}` is not a region name"),
+                    "use letters, digits, `-` and `_`",
+                );
             }
             if !region.letter.is_ascii_alphanumeric() {
-                problems.add(format!("{key}.letter"), "region_letter_invalid", format!("`{}` is not one of A-Z a-z 0-9", region.letter), "choose a letter or digit");
+                problems.add(
+                    format!("{key}.letter"),
+                    "region_letter_invalid",
+                    format!("`{}` is not one of A-Z a-z 0-9", region.letter),
+                    "choose a letter or digit",
+                );
             }
             if let Some(other) = table.iter().find(|other| other.letter == region.letter) {
                 problems.add(
@@ -83,12 +95,26 @@ impl Places {
             }
             let base_url = region.base_url.trim_end_matches('/');
             if !base_url.is_empty() && !base_url.starts_with("https://") && !base_url.starts_with("http://") {
-                problems.add(format!("{key}.base_url"), "base_url_invalid", format!("`{base_url}` is not an http or https URL"), "write for example `https://api.example.com`");
+                problems.add(
+                    format!("{key}.base_url"),
+                    "base_url_invalid",
+                    format!("`{base_url}` is not an http or https URL"),
+                    "write for example `https://api.example.com`",
+                );
             }
-            table.push(Region { name: name.as_str().into(), letter: region.letter, base_url: base_url.into() });
+            table.push(Region {
+                name: name.as_str().into(),
+                letter: region.letter,
+                base_url: base_url.into(),
+            });
         }
         if regions.len() > 62 {
-            problems.add("regions", "too_many_regions", "there are more than 62 regions", "use at most 62: one for each letter");
+            problems.add(
+                "regions",
+                "too_many_regions",
+                "there are more than 62 regions",
+                "use at most 62: one for each letter",
+            );
         }
         let regions = Regions::new(table);
         let own = regions.by_name(&settings.region);
@@ -137,11 +163,20 @@ mod tests {
     use super::*;
 
     fn region(letter: char) -> RegionSettings {
-        RegionSettings { letter, base_url: "https://api.example.com/".into(), upstreams: vec!["http://127.0.0.1:1".into()] }
+        RegionSettings {
+            letter,
+            base_url: "https://api.example.com/".into(),
+            upstreams: vec!["http://127.0.0.1:1".into()],
+        }
     }
 
-    fn check(regions: &[(&str, RegionSettings)], mode: ModeSetting, own: &str) -> Result<Places, Vec<&'static str>> {
-        let regions: Vec<_> = regions.iter().map(|(name, region)| ((*name).to_owned(), region.clone())).collect();
+    fn check(
+        regions: &[(&str, RegionSettings)],
+        mode: ModeSetting,
+        own: &str,
+    ) -> Result<Places, Vec<&'static str>> {
+        let regions: Vec<_> =
+            regions.iter().map(|(name, region)| ((*name).to_owned(), region.clone())).collect();
         let mut problems = Problems::new();
         let settings = Settings { mode, region: own.to_owned() };
         Places::from_settings(&regions, &settings, &mut problems)
@@ -152,7 +187,10 @@ mod tests {
     fn mistakes_are_told() {
         let two = [("us", region('u')), ("eu", region('u'))];
         assert_eq!(check(&two, ModeSetting::Route, "").unwrap_err(), ["region_letter_taken"]);
-        assert_eq!(check(&[("u s", region('-'))], ModeSetting::Route, "").unwrap_err(), ["region_name_invalid", "region_letter_invalid"]);
+        assert_eq!(
+            check(&[("u s", region('-'))], ModeSetting::Route, "").unwrap_err(),
+            ["region_name_invalid", "region_letter_invalid"]
+        );
         assert_eq!(check(&[("us", region('u'))], ModeSetting::Fence, "").unwrap_err(), ["region_unknown"]);
         assert_eq!(check(&[("us", region('u'))], ModeSetting::Route, "eu").unwrap_err(), ["region_unknown"]);
     }

@@ -42,7 +42,8 @@ fn room_of(path: &Path) -> String {
 /// Every room that a text names behind `crate::`, grouped imports included.
 fn uses(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     for (at, _) in code.match_indices("crate::") {
         if code[..at].ends_with('$') {
             continue;
@@ -68,7 +69,9 @@ fn uses(text: &str) -> Vec<String> {
     }
     found
         .into_iter()
-        .map(|path| path.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect())
+        .map(|path| {
+            path.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+        })
         .collect()
 }
 
@@ -103,16 +106,31 @@ fn files_and_functions_stay_small() {
         for (start, line) in lines.iter().enumerate() {
             let code = line.trim_start();
             let indent = line.len() - code.len();
-            let is_function = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(super) fn ", "pub(crate) fn ", "pub(super) async fn ", "const fn ", "pub const fn "]
-                .iter()
-                .any(|start| code.starts_with(start));
+            let is_function = [
+                "fn ",
+                "pub fn ",
+                "async fn ",
+                "pub async fn ",
+                "pub(super) fn ",
+                "pub(crate) fn ",
+                "pub(super) async fn ",
+                "const fn ",
+                "pub const fn ",
+            ]
+            .iter()
+            .any(|start| code.starts_with(start));
             if !is_function || code.ends_with(';') {
                 continue;
             }
             let closing = format!("{}}}", " ".repeat(indent));
-            let length = lines[start..].iter().position(|line| *line == closing).map_or(0, |length| length + 1);
+            let length =
+                lines[start..].iter().position(|line| *line == closing).map_or(0, |length| length + 1);
             if length > FUNCTION_LINES {
-                wrong.push(format!("{}:{} is a function of {length} lines; split it", path.display(), start + 1));
+                wrong.push(format!(
+                    "{}:{} is a function of {length} lines; split it",
+                    path.display(),
+                    start + 1
+                ));
             }
         }
     }
@@ -121,6 +139,9 @@ fn files_and_functions_stay_small() {
 
 #[test]
 fn the_rule_is_not_blind() {
-    assert_eq!(uses("use crate::{domain::{A, B}, limits};\ncrate::gateway::serve()"), ["domain", "limits", "gateway"]);
+    assert_eq!(
+        uses("use crate::{domain::{A, B}, limits};\ncrate::gateway::serve()"),
+        ["domain", "limits", "gateway"]
+    );
     assert!(uses("//! see crate::gateway").is_empty());
 }

@@ -280,6 +280,7 @@ fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refus
         }),
         TokenLookup::Unknown if !tokens.available() => Err(Refused::RegistryUnavailable),
         TokenLookup::Unknown => Err(Refused::TokenUnknown),
+        TokenLookup::Unplaced => Err(Refused::RegistryUnavailable),
         TokenLookup::Revoked => Err(Refused::TokenRevoked),
         TokenLookup::Expired => Err(Refused::TokenExpired),
         TokenLookup::Elsewhere(region) => Err(Refused::WrongRegion(region)),

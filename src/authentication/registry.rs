@@ -37,6 +37,8 @@ pub enum TokenLookup {
     Revoked,
     /// Genuine, and past its end.
     Expired,
+    /// Genuine, and its workspace's region is not configured here: nothing can be said of it.
+    Unplaced,
     /// In the format of a region that this gateway does not serve.
     Elsewhere(RegionId),
     /// Genuine and in force.

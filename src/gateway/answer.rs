@@ -5,8 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::Now;
 use crate::domain::{Forwarded, Outcome};
+use crate::limits::InFlightGuard;
 use crate::message::{Completion, Delivery, FieldName, Head, Payload, Response, push_line};
-use crate::reply::{Rendered, Replies};
+use crate::reply::{Refusal, Rendered, Replies};
 use crate::routing::Deprecation;
 use crate::telemetry::Record;
 use crate::upstream::UpstreamResponse;
@@ -16,11 +17,13 @@ thread_local! {
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Closes the record when the answer was written.
-pub(super) struct Closing {
-    pub(super) record: Record,
-    pub(super) outcome: Outcome,
-    pub(super) status: u16,
+/// Closes the record and the request's time in flight when the answer was written.
+struct Closing {
+    record: Record,
+    outcome: Outcome,
+    status: u16,
+    /// The request is in flight until its answer is written.
+    _in_flight: InFlightGuard,
 }
 
 impl Completion for Closing {
@@ -39,12 +42,13 @@ impl Completion for Closing {
 pub(super) struct Common<'a> {
     pub(super) limit_lines: &'a [u8],
     pub(super) now: Now,
+    pub(super) in_flight: InFlightGuard,
 }
 
 /// The upstream's answer with our fields.
 pub(super) fn forwarded<'c>(
     answer: UpstreamResponse<'c>,
-    common: &Common<'_>,
+    common: Common<'_>,
     is_versioned: bool,
     deprecation: Option<&Deprecation>,
     record: Record,
@@ -66,26 +70,31 @@ pub(super) fn forwarded<'c>(
     }
     fields.extend_from_slice(common.limit_lines);
     push_line(&mut fields, b"x-request-id", record.request_id().as_bytes());
-    let closing = Closing { record, outcome: Outcome::Forwarded, status };
+    let closing = Closing { record, outcome: Outcome::Forwarded, status, _in_flight: common.in_flight };
     Response { status, fields, payload, close: false, completion: Some(Box::new(closing)) }
 }
 
 /// An answer of our own.
-pub(super) fn own(rendered: Rendered, outcome: Outcome, common: &Common<'_>, record: Record) -> Response<'static> {
+pub(super) fn own(
+    rendered: Rendered,
+    outcome: Outcome,
+    common: Common<'_>,
+    record: Record,
+) -> Response<'static> {
     let Rendered { status, mut fields, body, close } = rendered;
     push_date(common.now, &mut fields);
     fields.extend_from_slice(common.limit_lines);
-    let closing = Closing { record, outcome, status };
+    let closing = Closing { record, outcome, status, _in_flight: common.in_flight };
     Response { status, fields, payload: Payload::Full(body), close, completion: Some(Box::new(closing)) }
 }
 
 /// A refusal, written for this caller.
 pub(super) fn refusal(
-    refusal: &crate::reply::Refusal,
+    refusal: &Refusal,
     replies: &Replies,
     head: &Head,
     forwarded: Forwarded,
-    common: &Common<'_>,
+    common: Common<'_>,
     mut record: Record,
 ) -> Response<'static> {
     let mut rendered = Rendered::default();

@@ -1,9 +1,19 @@
 //! CORS preflights: refused before credentials, matching or any state (Fetch standard, CORS protocol).
 
+use crate::clock::Now;
 use crate::message::{FieldName, Head};
+use crate::reply::Refusal;
+use crate::telemetry::Core;
+
+/// Refuses a preflight, and counts whose page sent it.
+pub(super) fn refuse(head: &Head, core: &Core, now: Now) -> Result<(), Refusal> {
+    let Some(origin) = origin(head) else { return Ok(()) };
+    core.preflight(origin, now);
+    Err(Refusal::BrowserPreflight)
+}
 
 /// The `Origin` of a preflight, if the request is one.
-pub(super) fn origin(head: &Head) -> Option<&[u8]> {
+fn origin(head: &Head) -> Option<&[u8]> {
     if head.method() != b"OPTIONS" {
         return None;
     }

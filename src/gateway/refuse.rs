@@ -1,15 +1,16 @@
 //! From each room's own error to what the caller is told.
 
-use crate::authentication::Refused;
-use crate::authorization::Denied;
-use crate::domain::{Forwarded, Outcome, Regions};
-use crate::message::{BodyFault, HeadFault};
-use crate::reply::{HeadersLimit, Refusal};
-use crate::routing::{PathFault, Unmatched, UnmatchedReason};
-use crate::upstream::{Fault, ForwardFault};
-
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::authentication::Refused;
+use crate::authorization::Denied;
+use crate::domain::{ApiVersion, Endpoint, Forwarded, RegionId, Regions};
+use crate::limits::{Exceeded, ExceededKind};
+use crate::message::{BodyFault, HeadFault};
+use crate::reply::{Exhausted, HeadersLimit, Refusal};
+use crate::routing::{Match, PathFault, Unmatched, UnmatchedReason};
+use crate::upstream::{Fault, ForwardFault};
 
 /// A head that is no acceptable request.
 pub(super) const fn head(fault: HeadFault) -> Refusal {
@@ -26,13 +27,15 @@ pub(super) const fn head(fault: HeadFault) -> Refusal {
         HeadFault::UnknownMethod => Refusal::NotImplemented { what: "the method" },
         HeadFault::UnknownExpectation => Refusal::ExpectationFailed,
         HeadFault::BodyTooLarge { limit_bytes } => Refusal::BodyTooLarge { limit_bytes },
-        HeadFault::Timeout { limit_seconds } => Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) },
+        HeadFault::Timeout { limit_seconds } => {
+            Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) }
+        }
     }
 }
 
 /// A path that can be read in two ways.
 pub(super) fn path(fault: PathFault) -> Refusal {
-    Refusal::AmbiguousPath { what: fault.what() }
+    Refusal::AmbiguousPath { what: fault.to_string() }
 }
 
 /// A caller that was not identified.
@@ -56,19 +59,28 @@ pub(super) fn identify(refused: &Refused, regions: &Regions) -> Refusal {
     }
 }
 
-/// A request for no endpoint, told to an identified caller; [`None`] if it is forwarded.
-pub(super) fn unmatched(unmatched: &Unmatched<'_>) -> Option<Refusal> {
-    let outcome = unmatched.outcome()?;
+/// The endpoint and version that a request is for, none if it is forwarded all the same, or the refusal that
+/// an identified caller is told.
+pub(super) fn unless_forwarded<'t>(
+    matched: &Match<'t>,
+) -> Result<(Option<&'t Endpoint>, Option<ApiVersion>), Refusal> {
+    match matched {
+        Match::Matched(matched) => Ok((Some(matched.endpoint), matched.version)),
+        Match::Unmatched(found) => unmatched(found).map_or(Ok((None, None)), Err),
+    }
+}
+
+fn unmatched(unmatched: &Unmatched<'_>) -> Option<Refusal> {
+    unmatched.outcome()?;
     let list = |choices: &str| choices.split(", ").map(str::to_owned).collect();
     Some(match unmatched.reason {
         UnmatchedReason::UnknownPath | UnmatchedReason::Misspelled(_) => Refusal::NotFound,
         UnmatchedReason::UnknownMethod(allow) => Refusal::MethodNotAllowed { allow: allow.to_string() },
         UnmatchedReason::MethodNotImplemented => Refusal::NotImplemented { what: "the method" },
-        UnmatchedReason::EscapedSlash => {
-            debug_assert_eq!(outcome, Outcome::AmbiguousPath);
-            Refusal::AmbiguousPath { what: "it holds an escaped slash or percent sign outside a known parameter" }
+        UnmatchedReason::EscapedSlash => Refusal::AmbiguousPath { what: unmatched.reason.to_string() },
+        UnmatchedReason::VersionUnsupported { choices, .. } => {
+            Refusal::VersionUnsupported { choices: list(choices) }
         }
-        UnmatchedReason::VersionUnsupported { choices, .. } => Refusal::VersionUnsupported { choices: list(choices) },
         UnmatchedReason::MediaTypeUnsupported { choices, .. } => {
             Refusal::MediaTypeUnsupported { choices: list(choices) }
         }
@@ -87,8 +99,26 @@ pub(super) fn permit(denied: Denied) -> Refusal {
     }
 }
 
+/// A limit that is used up.
+pub(super) fn exceeded(exceeded: &Exceeded) -> Refusal {
+    let policy = exceeded.exposed_policy().map_or_else(|| Arc::from("hidden"), Arc::from);
+    let exhausted = |policy| Exhausted {
+        policy,
+        wait: exceeded.wait,
+        remaining: u64::from(exceeded.remaining),
+        consumed: u64::from(exceeded.consumed),
+    };
+    match exceeded.kind {
+        ExceededKind::RateLimited => Refusal::RateLimited(exhausted(policy)),
+        ExceededKind::QuotaExceeded => Refusal::QuotaExceeded(exhausted(policy)),
+        ExceededKind::TooManyInFlight => {
+            Refusal::TooManyInFlight { policy, limit: u64::from(exceeded.burst) }
+        }
+    }
+}
+
 /// A caller of another region.
-pub(super) fn wrong_region(region: crate::domain::RegionId, regions: &Regions) -> Refusal {
+pub(super) fn wrong_region(region: RegionId, regions: &Regions) -> Refusal {
     let region = regions.region(region);
     Refusal::WrongRegion { region: Arc::clone(&region.name), base_url: Arc::clone(&region.base_url) }
 }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::authentication::Authenticator;
+use crate::authentication::{Authenticator, TokenEntry, TokenLookup, Tokens};
 use crate::authorization::UnmatchedNeeds;
-use crate::clock::Clock;
-use crate::limits::{Cells, Failures, InFlight, Rules};
+use crate::clock::{Clock, Now};
+use crate::domain::Workspace;
+use crate::limits::Limits;
 use crate::place::Places;
 use crate::reply::Replies;
 use crate::routing::Table;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
-use crate::tokens::Registry;
+use crate::tokens::{Lookup, Registry};
 
 /// One configuration, ready for the request path; immutable.
 pub struct Snapshot {
@@ -22,8 +23,8 @@ pub struct Snapshot {
     pub authenticator: Authenticator,
     /// What is asked of a caller whose request matched nothing.
     pub unmatched: UnmatchedNeeds,
-    /// How much.
-    pub rules: Rules,
+    /// How much: these rules over counters that outlive them.
+    pub limits: Limits,
     /// Where.
     pub places: Places,
     /// What we say ourselves.
@@ -43,12 +44,44 @@ pub struct Parts {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Opaque tokens and workspaces.
     pub registry: Arc<Registry>,
-    /// What of each limit is used.
-    pub cells: Arc<Cells>,
-    /// Requests that are being served.
-    pub in_flight: Arc<InFlight>,
-    /// Failed authentications by address.
-    pub failures: Arc<Failures>,
     /// Time.
     pub clock: Clock,
+}
+
+/// The registry as identification sees it from behind a fence, if there is one.
+pub(super) struct PlacedTokens<'s> {
+    pub(super) registry: &'s Registry,
+    pub(super) places: &'s Places,
+}
+
+impl Tokens for PlacedTokens<'_> {
+    fn find(&self, token: &[u8], now: Now) -> TokenLookup {
+        match self.registry.find(token, now) {
+            Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
+                id: Arc::clone(entry.token_id()),
+                subject: entry.subject(),
+                workspace: Arc::clone(entry.workspace()),
+                role: entry.role(),
+                scopes: Arc::clone(entry.scopes()),
+                own_limit: entry.own_limit(),
+                expires_at_unix_seconds: entry.expires_at_unix_seconds(),
+            }),
+            Lookup::Revoked(_) => TokenLookup::Revoked,
+            Lookup::Expired(_) => TokenLookup::Expired,
+            Lookup::Unplaced => TokenLookup::Unplaced,
+            // A foreign region's token is not in this registry; its format says where it belongs.
+            Lookup::Unknown => match self.registry.token_region(token) {
+                Some(region) if self.places.serves(region).is_err() => TokenLookup::Elsewhere(region),
+                Some(_) | None => TokenLookup::Unknown,
+            },
+        }
+    }
+
+    fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
+        self.registry.workspace(id)
+    }
+
+    fn recognises(&self, value: &[u8]) -> bool {
+        self.registry.format().recognise(value).is_some()
+    }
 }

@@ -155,15 +155,14 @@ fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, tls: Option<TlsAc
     let Some(slot) = core.count.open() else { return };
     let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
     let core = Rc::clone(core);
-    core.service.connections(core.count.count());
+    let counted = core.service.opened();
     tokio::task::spawn_local(async move {
         let peer = Peer { address, local, is_tls: tls.is_some() };
         match tls {
             None => serve_plain(stream, peer, &core).await,
             Some(acceptor) => serve_tls(stream, &acceptor, peer, &core).await,
         }
-        drop(slot);
-        core.service.connections(core.count.count());
+        drop((slot, counted));
     });
 }
 

@@ -18,8 +18,8 @@ use super::drain::DrainGuard;
 use super::{Bounds, Peer, Service};
 use crate::clock::Deadline;
 use crate::message::{
-    BodyFault, BodyStream, Completion, Delivery, FieldName, Head, HeadFault, Part, Payload, RequestBody, Response,
-    Version, is_authority,
+    BodyFault, BodyStream, Completion, Delivery, FieldName, Head, HeadFault, Part, Payload, RequestBody,
+    Response, Version, is_authority,
 };
 
 /// Resets that a connection may send before more than one in five of its requests counts as an attack

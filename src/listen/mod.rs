@@ -52,6 +52,6 @@ pub trait Service: 'static {
     /// Answers bytes that are no acceptable request.
     fn refuse(&self, fault: HeadFault, head: &Head, peer: &Peer) -> Response<'static>;
 
-    /// Told of each connection that opened or closed.
-    fn connections(&self, open: usize);
+    /// Told of each connection that opens; what it returns is dropped when the connection closes.
+    fn opened(&self) -> Box<dyn std::any::Any>;
 }

@@ -156,9 +156,7 @@ fn syntax_fault(error: httparse::Error, limits: &HeadLimits) -> HeadFault {
         httparse::Error::HeaderValue => HeadFault::Malformed("a field value holds a control byte"),
         httparse::Error::NewLine => HeadFault::Malformed("a line does not end in CRLF"),
         httparse::Error::Token => HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`"),
-        httparse::Error::TooManyHeaders => {
-            HeadFault::TooManyFields { limit_fields: limits.fields }
-        }
+        httparse::Error::TooManyHeaders => HeadFault::TooManyFields { limit_fields: limits.fields },
         httparse::Error::Version => HeadFault::Malformed("the version is neither HTTP/1.1 nor HTTP/1.0"),
         httparse::Error::Status => HeadFault::Malformed("the status line is broken"),
     }
