@@ -41,6 +41,7 @@ impl Completion for Closing {
 /// What both kinds of answers carry beside their own fields.
 pub(super) struct Common<'a> {
     pub(super) limit_lines: &'a [u8],
+    pub(super) keeps_limits: bool,
     pub(super) now: Now,
     pub(super) in_flight: InFlightGuard,
 }
@@ -55,7 +56,7 @@ pub(super) fn forwarded<'c>(
 ) -> Response<'c> {
     let UpstreamResponse { status, head, payload } = answer;
     let mut fields = Vec::with_capacity(768);
-    crate::upstream::response_lines(&head, &mut fields);
+    crate::upstream::response_lines(&head, common.keeps_limits, &mut fields);
     if head.first(FieldName::Date).is_none() {
         push_date(common.now, &mut fields);
     }

@@ -41,6 +41,8 @@ struct Progress {
     limit_lines: Vec<u8>,
     forwarded: Forwarded,
     in_flight: InFlightGuard,
+    /// Whether the upstream's own limit fields are stricter than ours.
+    keeps_limits: bool,
 }
 
 /// What a request that was not refused is answered with.
@@ -268,8 +270,8 @@ impl Service for Gateway {
             let path = self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now);
             caught(path).await
         };
-        let Progress { record, limit_lines, forwarded, in_flight } = progress;
-        let common = Common { limit_lines: &limit_lines, now, in_flight };
+        let Progress { record, limit_lines, forwarded, in_flight, keeps_limits } = progress;
+        let common = Common { limit_lines: &limit_lines, keeps_limits, now, in_flight };
         match decided {
             Some(Ok(Answer::Forwarded { answer, is_versioned, deprecation })) => {
                 answer::forwarded(answer, common, is_versioned, deprecation.as_ref(), record)
@@ -289,7 +291,7 @@ impl Service for Gateway {
         let now = self.parts.clock.now();
         let snapshot = self.parts.snapshot.load_full();
         let record = self.open_record(head, peer, now);
-        let common = Common { limit_lines: &[], now, in_flight: InFlightGuard::default() };
+        let common = Common { limit_lines: &[], keeps_limits: false, now, in_flight: InFlightGuard::default() };
         answer::refusal(&refuse::head(fault), &snapshot.replies, head, Forwarded::No, common, record)
     }
 
@@ -305,6 +307,7 @@ impl Progress {
             limit_lines: Vec::new(),
             forwarded: Forwarded::No,
             in_flight: InFlightGuard::default(),
+            keeps_limits: false,
         }
     }
 }

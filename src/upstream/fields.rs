@@ -255,12 +255,13 @@ fn write_address(address: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// Appends an answer's fields for the client: without those of one connection, CORS, and what we set.
-pub fn response_lines(head: &Head, out: &mut Vec<u8>) {
+/// `keeps_limits` says whether the upstream's own `X-RateLimit-*` stay.
+pub fn response_lines(head: &Head, keeps_limits: bool, out: &mut Vec<u8>) {
     let has_nominated = head.first(FieldName::Connection).is_some();
     for field in head.fields() {
         let ends_here = match field.known {
             FieldName::ContentLength | FieldName::RequestId => true,
-            FieldName::Other => is_cors(field.name),
+            FieldName::Other => is_cors(field.name) || !keeps_limits && is_limit(field.name),
             known => known.is_hop_by_hop(),
         };
         if !ends_here && !(has_nominated && is_nominated(head, field.name)) {
@@ -270,8 +271,15 @@ pub fn response_lines(head: &Head, out: &mut Vec<u8>) {
 }
 
 fn is_cors(name: &[u8]) -> bool {
-    const START: &[u8] = b"access-control-";
-    name.len() > START.len() && name[..START.len()].eq_ignore_ascii_case(START)
+    starts_with(name, b"access-control-")
+}
+
+fn is_limit(name: &[u8]) -> bool {
+    starts_with(name, b"x-ratelimit-")
+}
+
+fn starts_with(name: &[u8], start: &[u8]) -> bool {
+    name.len() > start.len() && name[..start.len()].eq_ignore_ascii_case(start)
 }
 
 #[cfg(test)]

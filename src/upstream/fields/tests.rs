@@ -132,12 +132,13 @@ fn no_cors_field_leaves_and_hop_by_hop_ends_on_the_way_back() {
         (b"Keep-Alive", b"1"),
         (b"Content-Length", b"3"),
         (b"X-Request-Id", b"theirs"),
+        (b"X-RateLimit-Remaining", b"9"),
         (b"Set-Cookie", b"a"),
         (b"Set-Cookie", b"b"),
     ];
     let head = Head::from_parts(Version::Http11, b"", b"", fields);
     let mut out = Vec::new();
-    response_lines(&head, &mut out);
+    response_lines(&head, false, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), "Set-Cookie: a\r\nSet-Cookie: b\r\n");
 }
 
