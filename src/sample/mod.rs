@@ -9,6 +9,7 @@ mod api;
 mod call;
 mod fault;
 mod http;
+mod issuer;
 mod objects;
 mod operations;
 mod query;
@@ -16,3 +17,6 @@ mod raw;
 mod store;
 
 pub use api::SampleApi;
+pub use issuer::{
+    Client, DemoIssuer, DemoWorkspaces, Issuer, KeyError, PUBLIC_API_SCOPE, SigningAlgorithm, SigningKey,
+};
