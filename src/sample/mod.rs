@@ -15,8 +15,10 @@ mod operations;
 mod query;
 mod raw;
 mod store;
+mod traffic;
 
 pub use api::SampleApi;
 pub use issuer::{
     Client, DemoIssuer, DemoWorkspaces, Issuer, KeyError, PUBLIC_API_SCOPE, SigningAlgorithm, SigningKey,
 };
+pub use traffic::{Traffic, TrafficError, TrafficTarget};
