@@ -29,5 +29,6 @@ pub mod reply;
 pub mod gateway;
 pub mod admin;
 pub mod config;
+pub mod assembly;
 pub mod sample;
 pub mod cli;

@@ -66,6 +66,8 @@ impl KeysArrived {
 pub struct IssuerStatus {
     /// Its name.
     pub issuer: Arc<str>,
+    /// How many of its keys are known and understood.
+    pub keys: usize,
     /// Whether its tokens can be verified.
     pub has_keys: bool,
     /// Seconds since its keys were last loaded; [`None`] before the first time.
@@ -171,6 +173,7 @@ impl Authenticator {
     pub fn issuers(&self, now: Now) -> impl Iterator<Item = IssuerStatus> {
         self.issuers.iter().map(move |(_, issuer)| IssuerStatus {
             issuer: Arc::clone(&issuer.rules.issuer),
+            keys: issuer.keys.current(now).1.map_or(0, |set| set.len()),
             has_keys: issuer.keys.has_keys(now),
             age_seconds: issuer.keys.age_seconds(now),
             last_load_failed: issuer.keys.last_load_failed(),

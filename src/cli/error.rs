@@ -1,6 +1,6 @@
 //! Why a command ended without doing its work, and with which exit code.
 
-use crate::tokens;
+use crate::{assembly, telemetry, tokens};
 
 /// What a command ends with if not with success.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,21 @@ pub enum Error {
     /// The command line asks for something that makes no sense. Exit code 2.
     #[error("{0}")]
     Usage(String),
+    /// A configuration has mistakes; they are listed.
+    #[error("{0}")]
+    Config(String),
+    /// A configuration has mistakes that were written already.
+    #[error("the configuration has {0} mistakes")]
+    Mistakes(usize),
+    /// The gateway cannot be started.
+    #[error(transparent)]
+    Start(#[from] assembly::StartError),
+    /// Logs cannot be written.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// Something that the demo needs cannot be had.
+    #[error("{0}")]
+    Demo(String),
     /// The registry refused or failed.
     #[error(transparent)]
     Tokens(#[from] tokens::Error),
@@ -15,7 +30,7 @@ pub enum Error {
     #[error("{0} lines were not imported; mend them and import the file again, what is there stays as it is")]
     LinesRefused(u64),
     /// The output cannot be written.
-    #[error("the output cannot be written: {0}")]
+    #[error("a file or the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
     /// The output cannot be put into JSON.
     #[error("the output cannot be put into JSON: {0}")]
@@ -28,7 +43,15 @@ impl Error {
         match self {
             Self::Usage(_)
             | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
-            Self::Tokens(_) | Self::LinesRefused(_) | Self::Output(_) | Self::Json(_) => 1,
+            Self::Config(_)
+            | Self::Mistakes(_)
+            | Self::Start(_)
+            | Self::Telemetry(_)
+            | Self::Demo(_)
+            | Self::Tokens(_)
+            | Self::LinesRefused(_)
+            | Self::Output(_)
+            | Self::Json(_) => 1,
         }
     }
 }

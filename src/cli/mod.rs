@@ -4,11 +4,134 @@
 //! text for people, JSON for programs. Invariants: nothing is decided here that another way in (the admin
 //! API) would have to decide again; a token is written once, when it is made. It refuses to know sockets.
 
+mod check;
+mod demo;
 mod error;
+mod init;
 mod output;
 mod registry;
+mod serve;
 pub mod token;
 pub mod workspace;
 
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
 pub use error::Error;
 pub use registry::RegistryAccess;
+
+use crate::clock::Clock;
+use crate::config::{Diagnostic, load_registry};
+
+/// A rate-limiting, authenticating gateway in front of a public, multi-tenant REST API.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", default_value = "tollgate.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: gateway, two regional sample APIs and a sample OAuth issuer.
+    Demo(demo::DemoArgs),
+    /// Write a short configuration for your own API, a token store, and a first token.
+    Init(init::InitArgs),
+    /// Run the gateway.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Tell every mistake of a configuration at once.
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// How mistakes are written.
+        #[arg(long, value_enum, default_value = "text")]
+        format: check::Format,
+    },
+    /// Create, list, show and change workspaces.
+    Workspace {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: workspace::WorkspaceArgs,
+    },
+    /// Create, list, show, rotate, revoke and import tokens.
+    Token {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: token::TokenArgs,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::stdout().lock();
+    let result = run(cli.command, &mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told if standard error is gone too.
+            let _ = writeln!(io::stderr(), "tollgate: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
+    let clock = Clock::system();
+    match command {
+        Command::Demo(args) => demo::run(&args, &clock, out),
+        Command::Init(args) => init::run(&args, &clock, out),
+        Command::Serve { config } => serve::run(&config.config, &clock),
+        Command::Check { config, format } => check::run(&config.config, format, out),
+        Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
+        Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
+    }
+}
+
+fn registry(config: &ConfigArg) -> Result<RegistryAccess, Error> {
+    let loaded =
+        load_registry(&config.config, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    Ok(RegistryAccess::new(loaded.tokens, loaded.regions, environment("USER").as_deref()))
+}
+
+/// The process's environment, for `${NAME}` in a configuration.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Mistakes as people read them.
+fn listed(diagnostics: &[Diagnostic]) -> String {
+    let list: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    let count = match diagnostics.len() {
+        1 => "1 mistake".to_owned(),
+        count => format!("{count} mistakes"),
+    };
+    format!("the configuration has {count}\n{}", list.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

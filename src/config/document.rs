@@ -1,5 +1,6 @@
 //! One TOML text with the place of every key, so that each mistake is told with its line.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -67,10 +68,29 @@ impl<'i> Document<'i> {
             .into_iter()
             .map(|(name, span)| {
                 let reason = format!("the environment has no variable `{name}`");
-                document.at(span, "", "environment_missing", reason, format!("set {name}, or write the value itself"))
+                document.at(
+                    span,
+                    "",
+                    "environment_missing",
+                    reason,
+                    format!("set {name}, or write the value itself"),
+                )
             })
             .collect();
         if diagnostics.is_empty() { Ok(document) } else { Err(diagnostics) }
+    }
+
+    /// The file's name as it was given.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// A section's tables in the order in which they were written.
+    pub(super) fn in_written_order<T>(&self, section: &str, tables: BTreeMap<String, T>) -> Vec<(String, T)> {
+        let place = |name: &str| self.find(&format!("{section}.{name}")).map_or(0, |span| span.start);
+        let mut tables: Vec<(String, T)> = tables.into_iter().collect();
+        tables.sort_by_key(|(name, _)| place(name));
+        tables
     }
 
     /// The names of the sections.
@@ -79,7 +99,11 @@ impl<'i> Document<'i> {
     }
 
     /// Reads one section; its default if it is missing.
-    pub(super) fn section<T: DeserializeOwned + Default>(&self, name: &str, diagnostics: &mut Vec<Diagnostic>) -> T {
+    pub(super) fn section<T: DeserializeOwned + Default>(
+        &self,
+        name: &str,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> T {
         let Some(value) = self.table.get(name) else { return T::default() };
         match T::deserialize(ValueDeserializer::from(value.clone())) {
             Ok(section) => section,
@@ -110,16 +134,19 @@ impl<'i> Document<'i> {
 
     /// Where a dotted path is, or the nearest part of it that is there.
     fn find(&self, key: &str) -> Option<Range<usize>> {
-        let mut parts = key.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty());
+        let mut parts =
+            key.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty());
         let first = parts.next()?;
         let (name, mut value) = self.table.get_key_value(first)?;
         let mut span = name.span();
         for part in parts {
             let next = match value.get_ref() {
                 DeValue::Table(table) => table.get_key_value(part).map(|(key, value)| (key.span(), value)),
-                DeValue::Array(array) => {
-                    part.parse::<usize>().ok().and_then(|index| array.get(index)).map(|value| (value.span(), value))
-                }
+                DeValue::Array(array) => part
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| array.get(index))
+                    .map(|value| (value.span(), value)),
                 _ => None,
             };
             let Some((found, inner)) = next else { break };
@@ -191,12 +218,17 @@ pub(super) fn suggestion<'a>(wrong: &str, choices: impl Iterator<Item = &'a str>
 type Missing = Vec<(String, Range<usize>)>;
 
 /// Puts the environment's values in place of `${NAME}`, in strings only.
-fn interpolate(value: &mut Spanned<DeValue<'_>>, environment: &dyn Fn(&str) -> Option<String>, missing: &mut Missing) {
+fn interpolate(
+    value: &mut Spanned<DeValue<'_>>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    missing: &mut Missing,
+) {
     let span = value.span();
     match value.get_mut() {
         DeValue::String(text) => {
             if text.contains("${") {
-                *text = replaced(text, environment, |name| missing.push((name.to_owned(), span.clone()))).into();
+                *text =
+                    replaced(text, environment, |name| missing.push((name.to_owned(), span.clone()))).into();
             }
         }
         DeValue::Array(array) => array.iter_mut().for_each(|value| interpolate(value, environment, missing)),
@@ -209,7 +241,11 @@ fn interpolate(value: &mut Spanned<DeValue<'_>>, environment: &dyn Fn(&str) -> O
     }
 }
 
-fn replaced(text: &str, environment: &dyn Fn(&str) -> Option<String>, mut missing: impl FnMut(&str)) -> String {
+fn replaced(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+    mut missing: impl FnMut(&str),
+) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {

@@ -1,1 +1,14 @@
-//! The config room.
+//! Files to checked settings: one TOML file, the endpoint tables that it names, and every mistake at once.
+//!
+//! Decides whether a configuration may start. Invariants: no part of a configuration is used unless the whole
+//! is without mistake; every mistake is told with file, line, reason and fix. Each room owns its section's keys
+//! and checks them; this room composes them and knows where they stand in the text. It refuses to know what
+//! the settings do.
+
+mod document;
+mod file;
+mod load;
+
+pub use document::Diagnostic;
+pub use file::{Config, File, RegistryConfig};
+pub use load::{load, load_registry, load_text};

@@ -291,7 +291,8 @@ impl Service for Gateway {
         let now = self.parts.clock.now();
         let snapshot = self.parts.snapshot.load_full();
         let record = self.open_record(head, peer, now);
-        let common = Common { limit_lines: &[], keeps_limits: false, now, in_flight: InFlightGuard::default() };
+        let common =
+            Common { limit_lines: &[], keeps_limits: false, now, in_flight: InFlightGuard::default() };
         answer::refusal(&refuse::head(fault), &snapshot.replies, head, Forwarded::No, common, record)
     }
 

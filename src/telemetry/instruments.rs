@@ -124,6 +124,11 @@ impl Telemetry {
         Ok(Self { shared, registry, history: Mutex::new(History::default()) })
     }
 
+    /// How many cores there are.
+    pub fn cores(&self) -> usize {
+        self.shared.cores.len()
+    }
+
     /// One core's end; indexes beyond the last begin again.
     pub fn core(&self, index: usize) -> Arc<Core> {
         Arc::clone(&self.shared.cores[index % self.shared.cores.len()])

@@ -82,6 +82,11 @@ impl Peppers {
         std::iter::once(&self.newest).chain(&self.older).map(move |pepper| pepper.digest(token))
     }
 
+    /// A secret of its own for another purpose, from the newest pepper: HMAC-SHA-256 of the purpose's name.
+    pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
+        array(hmac::sign(&self.newest.key, purpose).as_ref())
+    }
+
     /// Whether a version is live.
     pub fn holds(&self, version: u16) -> bool {
         self.newest.version == version || self.older.iter().any(|pepper| pepper.version == version)

@@ -11,6 +11,7 @@ use super::body::ResponseStream;
 use super::connection::Connection;
 use super::forward::Fault;
 use super::pool::Pool;
+use super::target::InFlight;
 use crate::message::{
     BodyFault, BodyStream, Framing, Head, Part, Payload, ResponseHead, encode_chunk_size, response_head,
 };
@@ -50,6 +51,7 @@ pub(super) struct Exchange<'c> {
     pub(super) answered: bool,
     client_fault: Option<BodyFault>,
     upload_broken: bool,
+    _in_flight: InFlight,
 }
 
 impl<'c> Exchange<'c> {
@@ -58,6 +60,7 @@ impl<'c> Exchange<'c> {
         let settings = pool.settings;
         let latest = Instant::now() + settings.total;
         connection.deadline.set_within(settings.first_byte, latest);
+        let in_flight = InFlight::new(&pool.upstream().health);
         Self {
             connection,
             pool,
@@ -69,6 +72,7 @@ impl<'c> Exchange<'c> {
             answered: false,
             client_fault: None,
             upload_broken: false,
+            _in_flight: in_flight,
         }
     }
 

@@ -7,6 +7,7 @@
 //! An upstream is trusted no more than a client. It refuses to know tokens, limits and the words of refusals.
 
 mod body;
+mod check;
 mod connection;
 mod exchange;
 mod fields;
@@ -15,9 +16,10 @@ mod pool;
 mod settings;
 mod target;
 
+pub use check::{Checked, from_settings};
 pub use exchange::UpstreamResponse;
 pub use fields::{Client, FieldRules, response_lines};
 pub use forward::{Fault, ForwardFault, OutgoingRequest, forward};
 pub use pool::{Pool, PoolSettings};
 pub use settings::{ForwardedFields, HostSetting, IdentityFields, Settings};
-pub use target::{Upstream, UpstreamError};
+pub use target::{Health, Upstream, UpstreamError};

@@ -95,9 +95,18 @@ impl Pool {
         self.open.set(self.open.get() + 1);
         let open = OpenCount(Rc::clone(&self.open));
         match tokio::time::timeout(self.settings.connect, Connection::open(&self.upstream, open)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(_)) => Err(Fault::Unreachable),
-            Err(_) => Err(Fault::ConnectTimeout),
+            Ok(Ok(connection)) => {
+                self.upstream.health.connected();
+                Ok(connection)
+            }
+            Ok(Err(_)) => {
+                self.upstream.health.failed();
+                Err(Fault::Unreachable)
+            }
+            Err(_) => {
+                self.upstream.health.failed();
+                Err(Fault::ConnectTimeout)
+            }
         }
     }
 

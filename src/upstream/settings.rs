@@ -6,6 +6,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The upstream servers where there is no `[regions]`, for example `http://10.0.0.1:8080`.
+    pub servers: Vec<String>,
     /// Time to connect, TLS handshake included, in milliseconds.
     pub connect_timeout_milliseconds: u64,
     /// Time from the request's last byte to the answer's head, in seconds.
@@ -88,6 +90,7 @@ impl Default for IdentityFields {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            servers: Vec::new(),
             connect_timeout_milliseconds: 1_000,
             first_byte_timeout_seconds: 30,
             idle_timeout_seconds: 30,

@@ -75,7 +75,7 @@ impl KeySet {
     }
 
     /// How many keys there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::authentication) fn len(&self) -> usize {
         self.keys.len()
     }
 }

@@ -1,0 +1,195 @@
+//! From a checked configuration to a running gateway, and to its end.
+//!
+//! Decides what lives once per process (registry, counters, telemetry), once per configuration (the snapshot)
+//! and once per core (sockets, pools). The one room that knows all others. Invariants: nothing listens before
+//! everything else is ready; a start that fails leaves nothing running; the end follows the order of a drain:
+//! readiness, listeners, connections, deadline. It refuses to know requests.
+
+mod operator;
+mod snapshot;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use self::operator::NodeStatus;
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::gateway::Parts;
+use crate::limits::Counters;
+use crate::listen::{Bound, ConnectionCount, Edge};
+use crate::telemetry::{Build, Telemetry, TelemetryError};
+use crate::tokens::{self, Follower, Mint, Random as _, Registry, SystemRandom};
+
+/// What runs, for metrics and the status page.
+pub const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    commit: match option_env!("TOLLGATE_COMMIT") {
+        Some(commit) => commit,
+        None => "unknown",
+    },
+};
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken or not to be had.
+    #[error("cannot listen on {address}: {source}; free the port, or change it in `[listen]`")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The registry cannot be opened.
+    #[error("the token registry cannot be opened: {0}")]
+    Registry(#[from] tokens::Error),
+    /// Metrics or logs cannot be started.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The operator's listener cannot be started.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// A thread or runtime cannot be started.
+    #[error("a thread cannot be started: {0}; raise the limit of threads or open files")]
+    Thread(#[source] io::Error),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes; check /dev/urandom")]
+    Random,
+}
+
+/// A running gateway.
+pub struct Running {
+    /// Where plain text is spoken, in configured order.
+    pub plain: Vec<SocketAddr>,
+    /// Where TLS is spoken, in configured order.
+    pub tls: Vec<SocketAddr>,
+    /// Where operators look.
+    pub admin: SocketAddr,
+    stop: watch::Sender<bool>,
+    draining: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+    background: JoinHandle<()>,
+    admin_listener: admin::Running,
+    telemetry: Arc<Telemetry>,
+    registry_follower: Follower,
+}
+
+/// Sockets of every worker, and where they listen.
+struct Sockets {
+    by_worker: Vec<Vec<Bound>>,
+    plain: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
+}
+
+/// Starts a gateway. It serves when this returns.
+pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
+    let now = clock.now();
+    let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
+    let registry = Registry::open(&mint, now)?;
+    let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
+    let counters = Counters::new(secret()?);
+    let sockets = open_sockets(&config)?;
+    let admin_settings = config.admin.clone();
+    let edge = worker::EdgeSettings::new(&config, ConnectionCount::new(config.listen.max_connections));
+    let poll = (config.tokens.poll, config.tokens.last_used);
+    let upstream = config.upstream.clone();
+    let files = config.files.iter().map(|file| file.display().to_string()).collect();
+    let (snapshot, refreshers) = snapshot::build(config, &mint, &counters, telemetry.labels());
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+    let draining = Arc::new(AtomicBool::new(false));
+    let status = NodeStatus::new(
+        clock.clone(),
+        Arc::clone(&telemetry),
+        Arc::clone(&registry),
+        Arc::clone(&snapshot),
+        upstream.clone(),
+        files,
+        Arc::clone(&draining),
+    );
+    status.add_gauges(&counters);
+    let (stop, stopped) = watch::channel(false);
+    let background = worker::background(refreshers, counters, clock.clone(), stopped.clone())?;
+    let registry_follower = registry.follow(clock.clone(), poll.0, poll.1).map_err(StartError::Thread)?;
+    let admin_listener = admin::start(&admin_settings, Arc::new(status))?;
+    let parts = Parts { snapshot, registry, clock: clock.clone() };
+    let Sockets { by_worker, plain, tls } = sockets;
+    let mut workers = Vec::new();
+    for (index, sockets) in by_worker.into_iter().enumerate() {
+        let edge: Edge = edge.with_sockets(sockets);
+        let core = telemetry.core(index);
+        workers.push(worker::start(index, edge, parts.clone(), core, upstream.clone(), stopped.clone())?);
+    }
+    let admin = admin_listener.address();
+    Ok(Running {
+        plain,
+        tls,
+        admin,
+        stop,
+        draining,
+        workers,
+        background,
+        admin_listener,
+        telemetry,
+        registry_follower,
+    })
+}
+
+impl Running {
+    /// Drains and ends: readiness goes first, then the listeners, then the connections.
+    pub fn drain(self) {
+        self.draining.store(true, Ordering::SeqCst);
+        tracing::info!("draining: no new connections, open ones finish");
+        // Nobody listens any more only if every worker has ended already.
+        let _ = self.stop.send(true);
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+        let _ = self.background.join();
+        drop(self.registry_follower);
+        self.admin_listener.stop();
+        self.telemetry.stop(Duration::from_secs(2));
+    }
+}
+
+fn open_sockets(config: &Config) -> Result<Sockets, StartError> {
+    let workers = config.listen.workers;
+    let mut by_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
+    let plain = config.listen.plain.iter().map(|address| (*address, None));
+    let tls = config.listen.tls.iter().map(|(address, acceptor)| (*address, Some(acceptor)));
+    let (mut plain_addresses, mut tls_addresses) = (Vec::new(), Vec::new());
+    for (address, acceptor) in plain.chain(tls) {
+        let fault = |source| StartError::Listen { address, source };
+        let bound = Bound::open(address, workers, acceptor).map_err(fault)?;
+        let addresses = if acceptor.is_some() { &mut tls_addresses } else { &mut plain_addresses };
+        if let Some(first) = bound.first() {
+            addresses.push(first.local_addr().map_err(fault)?);
+        }
+        for (sockets, bound) in by_worker.iter_mut().zip(bound) {
+            sockets.push(bound);
+        }
+    }
+    Ok(Sockets { by_worker, plain: plain_addresses, tls: tls_addresses })
+}
+
+fn secret() -> Result<[u8; 32], StartError> {
+    let mut secret = [0; 32];
+    SystemRandom.fill(&mut secret).map_err(|_| StartError::Random)?;
+    Ok(secret)
+}
+
+fn seed() -> Result<u64, StartError> {
+    let mut seed = [0; 8];
+    SystemRandom.fill(&mut seed).map_err(|_| StartError::Random)?;
+    Ok(u64::from_le_bytes(seed))
+}

@@ -1,0 +1,126 @@
+//! The threads: one per core for requests, one for everything that no request waits for.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder as RuntimeBuilder, LocalOptions};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use super::StartError;
+use crate::authentication::Refresher;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::gateway::{Gateway, Parts};
+use crate::limits::Counters;
+use crate::listen::{Bound, Bounds, ConnectionCount, Edge, run_worker};
+use crate::telemetry::Core;
+use crate::upstream::{Checked as Upstreams, Pool};
+
+/// How often idle upstream connections are looked through.
+const POOL_SWEEP: Duration = Duration::from_secs(5);
+/// How often a part of the limits' buckets is looked through.
+const LIMIT_SWEEP: Duration = Duration::from_millis(20);
+
+/// What every core's edge has in common.
+pub(super) struct EdgeSettings {
+    bounds: Bounds,
+    count: ConnectionCount,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+}
+
+impl EdgeSettings {
+    pub(super) const fn new(config: &Config, count: ConnectionCount) -> Self {
+        Self {
+            bounds: config.listen.bounds,
+            count,
+            drain_delay: config.listen.drain_delay,
+            drain_timeout: config.listen.drain_timeout,
+        }
+    }
+
+    pub(super) fn with_sockets(&self, sockets: Vec<Bound>) -> Edge {
+        Edge {
+            sockets,
+            bounds: self.bounds,
+            count: self.count.clone(),
+            drain_delay: self.drain_delay,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+}
+
+/// Starts one core's thread.
+pub(super) fn start(
+    index: usize,
+    edge: Edge,
+    parts: Parts,
+    core: Arc<Core>,
+    upstreams: Upstreams,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = RuntimeBuilder::new_current_thread();
+    let run = move || {
+        let mut runtime = runtime;
+        let runtime = match runtime.enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "a worker's runtime cannot be started"),
+        };
+        runtime.block_on(async move {
+            let gateway = Rc::new(Gateway::new(parts, core, pools(&upstreams)));
+            tokio::task::spawn_local(sweep_pools(Rc::clone(&gateway)));
+            if let Err(error) = run_worker(edge, gateway, stopped).await {
+                tracing::error!(%error, "a worker's sockets cannot be used");
+            }
+        });
+    };
+    Builder::new().name(format!("tollgate-{index}")).spawn(run).map_err(StartError::Thread)
+}
+
+fn pools(upstreams: &Upstreams) -> Vec<Vec<Rc<Pool>>> {
+    let fields = Rc::new(upstreams.fields.clone());
+    let pool = |upstream: &crate::upstream::Upstream| {
+        Rc::new(Pool::new(upstream.clone(), upstreams.pool, Rc::clone(&fields)))
+    };
+    upstreams.regions.iter().map(|servers| servers.iter().map(pool).collect()).collect()
+}
+
+async fn sweep_pools(gateway: Rc<Gateway>) {
+    let mut ticks = tokio::time::interval(POOL_SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        for pool in gateway.pools().iter().flatten() {
+            pool.sweep();
+        }
+    }
+}
+
+/// Starts the thread for what no request waits for: issuers' keys and the sweep of full buckets.
+pub(super) fn background(
+    refreshers: Vec<Refresher>,
+    counters: Arc<Counters>,
+    clock: Clock,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let run = move || {
+        runtime.block_on(async move {
+            for refresher in refreshers {
+                tokio::spawn(refresher.run(clock.clone()));
+            }
+            let mut ticks = tokio::time::interval(LIMIT_SWEEP);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => drop(counters.sweep(clock.now())),
+                    _ = stopped.wait_for(|stopping| *stopping) => break,
+                }
+            }
+        });
+    };
+    Builder::new().name("tollgate-background".to_owned()).spawn(run).map_err(StartError::Thread)
+}

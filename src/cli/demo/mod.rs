@@ -1,0 +1,105 @@
+//! `tollgate demo`: everything on one machine, with nothing but the binary.
+
+mod data;
+mod guide;
+mod ports;
+mod servers;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::data::DataFolder;
+use super::{Error, environment, listed, serve};
+use crate::assembly::start;
+use crate::clock::Clock;
+use crate::config::load;
+use crate::telemetry::ProgramLog;
+
+/// `tollgate demo`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Print, when ready, one line of JSON instead of the guide; logs go to standard error either way.
+    #[arg(long)]
+    json: bool,
+    /// Keep everything in this folder: made if it is missing, reused if it is there.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Drive a gentle mixed load, with tokens of its own.
+    #[arg(long)]
+    traffic: bool,
+    /// The port for plain text; 0 takes any free one. Without this 8080, or a free one if that is busy.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// The port for TLS; as --port, with 8443.
+    #[arg(long, value_name = "N")]
+    tls_port: Option<u16>,
+    /// The operators' port; as --port, with 9901.
+    #[arg(long, value_name = "N")]
+    admin_port: Option<u16>,
+    /// Put a server of your own in place of a region's sample API: us=URL or eu=URL.
+    #[arg(long, value_name = "REGION=URL", value_parser = upstream)]
+    upstream: Vec<(String, String)>,
+}
+
+/// A demo that is ready, as the guide and the JSON line describe it.
+struct Ready {
+    public: String,
+    public_tls: String,
+    ca_file: PathBuf,
+    admin: String,
+    config_file: PathBuf,
+    data: PathBuf,
+    tokens: Vec<data::DemoToken>,
+    jwt: serde_json::Value,
+    upstreams: [(String, String); 2],
+    notes: Vec<String>,
+}
+
+fn upstream(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((region @ ("us" | "eu"), url)) if !url.is_empty() => Ok((region.to_owned(), url.to_owned())),
+        _ => Err(format!("`{text}` is not us=URL or eu=URL")),
+    }
+}
+
+/// Runs the demo until SIGTERM or Ctrl-C.
+pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result<(), Error> {
+    let mut notes = Vec::new();
+    let ports = ports::choose(args, &mut notes)?;
+    let folder = DataFolder::open(args.data.as_deref())?;
+    let servers = servers::Servers::start(args, &folder, clock)?;
+    let config_file = folder.write_configuration(&ports, &servers)?;
+    let config = load(&config_file, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    let tokens = folder.tokens(&config, clock)?;
+    let log = ProgramLog::install(&config.logs)?;
+    let running = start(config, clock)?;
+    let address =
+        |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
+    let ready = Ready {
+        public: format!("http://{}", address(&running.plain)),
+        public_tls: format!("https://{}", address(&running.tls)),
+        ca_file: folder.ca_file(),
+        admin: format!("http://{}", running.admin),
+        config_file,
+        data: folder.path().to_owned(),
+        tokens: tokens.public,
+        jwt: servers.jwt.clone(),
+        upstreams: servers.upstreams.clone(),
+        notes,
+    };
+    if args.json {
+        writeln!(out, "{}", guide::json(&ready))?;
+    } else {
+        guide::print(&ready, &folder.write_environment(&ready)?, out)?;
+    }
+    out.flush()?;
+    let traffic = args.traffic.then(|| servers.drive(&ready.public, tokens.traffic));
+    serve::until_told(running)?;
+    drop(traffic);
+    servers.stop();
+    drop(log);
+    folder.remove_unless_kept();
+    Ok(())
+}

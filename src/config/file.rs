@@ -1,0 +1,87 @@
+//! The sections of a configuration, as written and as checked.
+
+use std::path::PathBuf;
+
+use crate::domain::Regions;
+use crate::place::{Places, RegionSettings};
+use crate::{admin, authentication, limits, listen, place, reply, routing, telemetry, tokens, upstream};
+
+/// Every section as written, defaults filled in.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    /// `[listen]`
+    pub listen: listen::Settings,
+    /// `[admin]`
+    pub admin: admin::Settings,
+    /// `[regions.NAME]`, in written order of their names.
+    pub regions: Vec<(String, RegionSettings)>,
+    /// `[place]`
+    pub place: place::Settings,
+    /// `[upstream]`
+    pub upstream: upstream::Settings,
+    /// `[endpoints]`
+    pub endpoints: routing::Settings,
+    /// `[tokens]`
+    pub tokens: tokens::Settings,
+    /// `[authentication]`
+    pub authentication: authentication::Settings,
+    /// `[limits]`
+    pub limits: limits::Settings,
+    /// `[logs]`
+    pub logs: telemetry::Settings,
+    /// `[replies]`
+    pub replies: reply::Settings,
+}
+
+impl File {
+    /// The names of the sections.
+    pub const SECTIONS: [&str; 11] = [
+        "listen",
+        "admin",
+        "regions",
+        "place",
+        "upstream",
+        "endpoints",
+        "tokens",
+        "authentication",
+        "limits",
+        "logs",
+        "replies",
+    ];
+}
+
+/// A whole configuration without mistakes.
+pub struct Config {
+    /// The files that it was read from.
+    pub files: Vec<PathBuf>,
+    /// `[listen]`
+    pub listen: listen::Checked,
+    /// `[admin]`
+    pub admin: admin::Checked,
+    /// `[regions]` and `[place]`
+    pub places: Places,
+    /// `[upstream]`
+    pub upstream: upstream::Checked,
+    /// `[endpoints]`
+    pub table: routing::Table,
+    /// `[tokens]`
+    pub tokens: tokens::Rules,
+    /// `[authentication]`
+    pub authentication: authentication::Checked,
+    /// `[limits]`
+    pub limits: limits::Rules,
+    /// `limits.retry_after_ceiling_seconds`, which replies keep to as well.
+    pub retry_after_ceiling_seconds: u32,
+    /// `[logs]`
+    pub logs: telemetry::Checked,
+    /// `[replies]`
+    pub replies: reply::Checked,
+}
+
+/// The part of a configuration that commands on the registry need.
+pub struct RegistryConfig {
+    /// `[tokens]`
+    pub tokens: tokens::Rules,
+    /// `[regions]`
+    pub regions: Regions,
+}

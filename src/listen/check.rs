@@ -1,0 +1,152 @@
+//! `[listen]`, checked: sockets to open, limits and deadlines that make sense.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_rustls::TlsAcceptor;
+
+use super::{Bounds, Settings, acceptor};
+use crate::domain::Problems;
+use crate::message::MAX_FIELDS;
+
+/// `[listen]` without mistakes.
+#[derive(Clone)]
+pub struct Checked {
+    /// Plain-text addresses.
+    pub plain: Vec<SocketAddr>,
+    /// TLS addresses with their certificates.
+    pub tls: Vec<(SocketAddr, TlsAcceptor)>,
+    /// Limits and deadlines of a connection.
+    pub bounds: Bounds,
+    /// Request threads; at least 1.
+    pub workers: usize,
+    /// Most open client connections in all.
+    pub max_connections: usize,
+    /// How long new connections are accepted after the signal.
+    pub drain_delay: Duration,
+    /// How long busy connections may take after that.
+    pub drain_timeout: Duration,
+}
+
+/// Checks `[listen]`; every mistake goes to `problems`, and then there is no result. File names are relative
+/// to `folder`; one worker per core stands for 0.
+pub fn from_settings(
+    settings: &Settings,
+    folder: &Path,
+    cores: usize,
+    problems: &mut Problems,
+) -> Option<Checked> {
+    let before = problems.0.len();
+    ranges(settings, problems);
+    let plain = plain(settings, problems);
+    let tls = tls(settings, folder, problems);
+    if settings.plain.is_empty() && settings.tls.is_empty() {
+        problems.add(
+            "listen",
+            "listener_missing",
+            "there is no listener",
+            "add `plain = [\"127.0.0.1:8080\"]` or a `[[listen.tls]]`",
+        );
+    }
+    (problems.0.len() == before).then(|| Checked {
+        plain,
+        tls,
+        bounds: Bounds::from(settings),
+        workers: if settings.workers == 0 { cores.max(1) } else { settings.workers },
+        max_connections: settings.max_connections,
+        drain_delay: Duration::from_secs(settings.drain_delay_seconds),
+        drain_timeout: Duration::from_secs(settings.drain_timeout_seconds),
+    })
+}
+
+fn plain(settings: &Settings, problems: &mut Problems) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for (at, text) in settings.plain.iter().enumerate() {
+        let key = format!("listen.plain[{at}]");
+        let Some(address) = address(text, &key, problems) else { continue };
+        if !address.ip().to_canonical().is_loopback() && !settings.tls_ends_in_front {
+            problems.add(
+                key,
+                "plain_text_public",
+                format!("{address} would take credentials in plain text from other machines"),
+                "use a `[[listen.tls]]` listener, bind 127.0.0.1, or say `tls_ends_in_front = true` if a load balancer in front ends TLS",
+            );
+        }
+        addresses.push(address);
+    }
+    addresses
+}
+
+fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(SocketAddr, TlsAcceptor)> {
+    let mut listeners = Vec::new();
+    for (at, listener) in settings.tls.iter().enumerate() {
+        let key = format!("listen.tls[{at}]");
+        let address = address(&listener.address, &format!("{key}.address"), problems);
+        if listener.certificates.is_empty() {
+            let fix = "add `certificates = [{ chain_file = \"cert.pem\", key_file = \"key.pem\" }]`";
+            problems.add(key, "certificate_missing", "the listener has no certificate", fix);
+            continue;
+        }
+        match (address, acceptor(&listener.certificates, folder)) {
+            (Some(address), Ok(acceptor)) => listeners.push((address, acceptor)),
+            (None, Ok(_)) => {}
+            (_, Err(error)) => problems.add(
+                format!("{key}.certificates"),
+                "certificate_unusable",
+                error.to_string(),
+                "give the chain (leaf first) and its key as PEM files that this user can read",
+            ),
+        }
+    }
+    listeners
+}
+
+fn address(text: &str, key: &str, problems: &mut Problems) -> Option<SocketAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        let reason = format!("`{text}` is not an IP address and a port");
+        problems.add(key, "address_invalid", reason, "write for example `127.0.0.1:8080` or `[::]:443`");
+    }
+    address
+}
+
+fn ranges(settings: &Settings, problems: &mut Problems) {
+    let fields = MAX_FIELDS as u64;
+    for (key, value, least, most) in [
+        ("workers", settings.workers as u64, 0, 1_024),
+        ("max_head_bytes", settings.max_head_bytes as u64, 1_024, 1_048_576),
+        ("max_fields", settings.max_fields as u64, 8, fields),
+        ("max_target_bytes", settings.max_target_bytes as u64, 128, 65_536),
+        ("max_body_bytes", settings.max_body_bytes, 0, 1 << 40),
+        ("max_connections", settings.max_connections as u64, 1, 10_000_000),
+        ("max_streams", u64::from(settings.max_streams), 1, 10_000),
+        ("tls_handshake_timeout_seconds", settings.tls_handshake_timeout_seconds, 1, 600),
+        ("head_timeout_seconds", settings.head_timeout_seconds, 1, 600),
+        ("body_idle_timeout_seconds", settings.body_idle_timeout_seconds, 1, 3_600),
+        ("keep_alive_timeout_seconds", settings.keep_alive_timeout_seconds, 1, 3_600),
+        ("write_timeout_seconds", settings.write_timeout_seconds, 1, 3_600),
+        ("drain_delay_seconds", settings.drain_delay_seconds, 0, 600),
+        ("drain_timeout_seconds", settings.drain_timeout_seconds, 0, 3_600),
+    ] {
+        if !(least..=most).contains(&value) {
+            problems.add(
+                format!("listen.{key}"),
+                "out_of_range",
+                format!("{value} is not between {least} and {most}"),
+                "write a number in that range, or leave the key out",
+            );
+        }
+    }
+    if settings.max_target_bytes >= settings.max_head_bytes {
+        problems.add(
+            "listen.max_target_bytes",
+            "target_longer_than_head",
+            format!(
+                "a target of {} bytes does not fit in a head of {}",
+                settings.max_target_bytes, settings.max_head_bytes
+            ),
+            "make it smaller than `max_head_bytes`",
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! `[upstream]` and each region's servers, checked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+
+use super::{FieldRules, PoolSettings, Settings, Upstream};
+use crate::domain::Problems;
+
+/// `[upstream]` without mistakes.
+#[derive(Clone)]
+pub struct Checked {
+    /// Servers by region id.
+    pub regions: Vec<Vec<Upstream>>,
+    /// Bounds and deadlines.
+    pub pool: PoolSettings,
+    /// What happens to fields.
+    pub fields: FieldRules,
+}
+
+/// Checks `[upstream]` and the servers of every region, given as key and URLs; every mistake goes to
+/// `problems`, and then there is no result. File names are relative to `folder`.
+pub fn from_settings(
+    settings: &Settings,
+    regions: &[(String, Vec<String>)],
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Checked> {
+    let before = problems.0.len();
+    ranges(settings, problems);
+    names(settings, problems);
+    let needs_tls = regions.iter().flat_map(|(_, urls)| urls).any(|url| url.starts_with("https://"));
+    let connector = if needs_tls { connector(settings, folder, problems) } else { None };
+    let mut checked = Vec::new();
+    for (key, urls) in regions {
+        if urls.is_empty() {
+            let fix = format!("add `{} = [\"http://10.0.0.1:8080\"]`", key.rsplit('.').next().unwrap_or(key));
+            problems.add(key, "upstream_missing", "the region has no upstream server", fix);
+        }
+        let mut servers = Vec::new();
+        for (at, url) in urls.iter().enumerate() {
+            match Upstream::parse(url, connector.as_ref()) {
+                Ok(upstream) => servers.push(upstream),
+                Err(error) => problems.add(
+                    format!("{key}[{at}]"),
+                    "upstream_invalid",
+                    format!("`{url}` is no upstream: {error}"),
+                    "write `http://host:port` or `https://host:port`",
+                ),
+            }
+        }
+        checked.push(servers);
+    }
+    (problems.0.len() == before).then(|| Checked {
+        regions: checked,
+        pool: PoolSettings::from(settings),
+        fields: FieldRules::new(settings),
+    })
+}
+
+fn ranges(settings: &Settings, problems: &mut Problems) {
+    for (key, value, most) in [
+        ("connect_timeout_milliseconds", settings.connect_timeout_milliseconds, 600_000),
+        ("first_byte_timeout_seconds", settings.first_byte_timeout_seconds, 86_400),
+        ("idle_timeout_seconds", settings.idle_timeout_seconds, 86_400),
+        ("total_timeout_seconds", settings.total_timeout_seconds, 604_800),
+        ("pool_idle_timeout_seconds", settings.pool_idle_timeout_seconds, 86_400),
+        ("max_connections", settings.max_connections as u64, 1_000_000),
+    ] {
+        if !(1..=most).contains(&value) {
+            problems.add(
+                format!("upstream.{key}"),
+                "out_of_range",
+                format!("{value} is not between 1 and {most}"),
+                "write a number in that range, or leave the key out",
+            );
+        }
+    }
+}
+
+/// Identity names are tokens, and none is given twice.
+fn names(settings: &Settings, problems: &mut Problems) {
+    let identity = &settings.identity;
+    let all = [
+        ("workspace", &identity.workspace),
+        ("region", &identity.region),
+        ("token_id", &identity.token_id),
+        ("plan", &identity.plan),
+        ("role", &identity.role),
+        ("scopes", &identity.scopes),
+    ];
+    for (at, (key, name)) in all.iter().enumerate() {
+        let is_token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if !is_token || name.len() > 64 {
+            problems.add(
+                format!("upstream.identity.{key}"),
+                "field_name_invalid",
+                format!("`{}` is no field name", name.escape_debug()),
+                "use letters, digits and `-`, at most 64, or an empty text to leave the field out",
+            );
+        } else if !name.is_empty() && all[..at].iter().any(|(_, other)| other.eq_ignore_ascii_case(name)) {
+            problems.add(
+                format!("upstream.identity.{key}"),
+                "field_name_taken",
+                format!("`{name}` carries another part of the identity already"),
+                "give each part a field of its own",
+            );
+        }
+    }
+}
+
+fn connector(settings: &Settings, folder: &Path, problems: &mut Problems) -> Option<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    if settings.ca_file.is_empty() {
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            // A root that rustls cannot use is as good as absent.
+            let _ = roots.add(certificate);
+        }
+    } else {
+        let read = CertificateDer::pem_file_iter(folder.join(&settings.ca_file)).and_then(Iterator::collect);
+        let certificates: Vec<CertificateDer<'_>> = read.unwrap_or_default();
+        roots.add_parsable_certificates(certificates);
+    }
+    if roots.is_empty() {
+        problems.add(
+            "upstream.ca_file",
+            "roots_missing",
+            "there is no root certificate to check `https` upstreams against",
+            "name a PEM file with the roots",
+        );
+        return None;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = builder
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Some(TlsConnector::from(Arc::new(config)))
+}
