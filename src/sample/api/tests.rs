@@ -91,6 +91,74 @@ async fn every_operation_of_the_table_is_found_under_its_own_template() {
     }
 }
 
+/// A path with every parameter replaced by a real id where its collection has one.
+async fn real_path(api: &mut Sample, template: &str) -> String {
+    let mut path = String::new();
+    for part in template.split('/').skip(1) {
+        let Some(name) = part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) else {
+            path = format!("{path}/{part}");
+            continue;
+        };
+        let home = match name {
+            "sourceId" => "/sources",
+            "destinationId" => "/destinations",
+            "userGroupId" => "/groups",
+            _ => path.as_str(),
+        };
+        let mut id = None;
+        for list in [path.as_str(), home] {
+            let listed = api.get(list).await.json();
+            let entries = listed["data"].as_object().and_then(|data| data.values().find_map(Value::as_array));
+            id = id.or_else(|| Some(entries?.first()?["id"].as_str()?.to_owned()));
+        }
+        path = format!("{path}/{}", id.unwrap_or_else(|| "sample".to_owned()));
+    }
+    path
+}
+
+#[tokio::test]
+async fn every_operation_answers_with_its_own_status_once_its_objects_exist() {
+    let mut api = Sample::start().await;
+    let everything = json!({
+        "slug": "a", "name": "a", "enabled": true, "metadataId": "m", "settings": {}, "title": "t", "if": "x",
+        "actions": [], "actionId": "a", "trigger": "t", "integrationId": "i", "code": "c", "displayName": "d",
+        "resourceType": "SOURCE", "functionId": "f", "definition": {}, "strategy": "PERIODIC", "type": "LIVE",
+        "query": "q", "queryIdentifierColumn": "id", "payload": {}, "emails": ["a@x.io"], "permissions": [],
+        "invites": [{"email": "a@x.io"}], "label": {"key": "sample", "value": "sample"}, "labels": [],
+        "regulationType": "r", "subjectType": "s", "subjectIds": ["1"], "rules": [{"type": "TRACK", "version": 1}],
+        "id": "ignored",
+    });
+    let mut failed = Vec::new();
+    let mut preview = String::new();
+    for method in ["POST", "PUT", "PATCH", "GET"] {
+        for operation in OPERATIONS.iter().filter(|operation| operation.method.name() == method) {
+            let mut body = if method == "GET" { Value::Null } else { everything.clone() };
+            if method != "GET" {
+                let sources = api.get("/sources").await.json();
+                body["sourceId"] = sources["data"]["sources"][0]["id"].clone();
+            }
+            if operation.name == "restoreFunctionVersion" {
+                let versions = real_path(&mut api, "/functions/{functionId}/versions/{versionId}").await;
+                body["versionId"] = versions.rsplit('/').next().unwrap().into();
+            }
+            let mut path = real_path(&mut api, operation.path).await;
+            if operation.name == "getAudiencePreview" {
+                // Previews have no list: the id is the one that their creation answered.
+                path = path.replace("previews/sample", &format!("previews/{preview}"));
+            }
+            let got = api.send(method, &format!("{path}?sourceId=s"), &body).await;
+            if let Some(id) = got.json()["data"]["audiencePreview"]["id"].as_str() {
+                id.clone_into(&mut preview);
+            }
+            let data = got.json()["data"].as_object().is_some_and(|data| !data.is_empty());
+            if got.status != operation.status || !data {
+                failed.push(format!("{} {path}: {} {}", operation.name, got.status, got.json()));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 #[tokio::test]
 async fn lists_are_paged_to_their_end() {
     let mut api = Sample::start().await;
