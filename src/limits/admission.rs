@@ -60,7 +60,7 @@ impl Headroom {
         debt_nanos: 0,
     };
 
-    pub(super) fn of(claim: &super::admit::Claim, verdict: &Verdict, now: u64, decision: Decision) -> Self {
+    pub(super) fn of(claim: &super::claims::Claim, verdict: &Verdict, now: u64, decision: Decision) -> Self {
         Self {
             policy: claim.policy,
             quota: claim.quota.with_burst(verdict.scale.burst),

@@ -1,8 +1,8 @@
 //! Failed authentications by address, in a table of fixed size.
 //!
 //! Invariants: no number of addresses makes it grow; an address with failures on its account is never forgotten
-//! to make room; nobody can choose whose place an address shares, because places are dealt by SipHash under a
-//! random key. It refuses to know what a credential is: a valid one is never looked up here.
+//! to make room; nobody can choose whose place an address shares, because places are dealt by `SipHash` under
+//! a random key. It refuses to know what a credential is: a valid one is never looked up here.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //!
 //! What the registry or the configuration numbers is packed, so two tenants never share a cell and a stored
 //! cell can be named again after a restart. What a client chooses (an address, a path parameter's value) is
-//! folded in by SipHash under a random key of the process, so nobody can aim at another's cell.
+//! folded in by `SipHash` under a random key of the process, so nobody can aim at another's cell.
 //!
 //! ```text
 //! 127            64 63   60 59  58 57     40 39      24 23     0
@@ -85,33 +85,39 @@ impl Parts {
     }
 }
 
+/// Takes in what a client chose.
+pub(super) struct Chosen(DefaultHasher);
+
+impl Chosen {
+    /// An address, by the block that it is counted in.
+    pub(super) fn address(&mut self, address: IpAddr) {
+        let (family, prefix) = super::address::prefix(address);
+        self.0.write_u8(family);
+        self.0.write_u64(prefix);
+    }
+
+    /// A value of any length; its length is taken in too, so that no two lists of values read the same.
+    pub(super) fn value(&mut self, value: &[u8]) {
+        self.0.write_usize(value.len());
+        self.0.write(value);
+    }
+}
+
 impl Key {
     /// The key of parts that are all numbers of ours.
     pub(super) fn packed(parts: &Parts) -> Self {
         Self::of(parts.high(), parts.low(if parts.anonymous { ANONYMOUS } else { TENANT }))
     }
 
-    /// The key of parts and of what a client chose.
-    pub(super) fn hashed(
-        secret: &[u8; 32],
-        parts: &Parts,
-        address: Option<IpAddr>,
-        values: &mut dyn FnMut(&mut dyn FnMut(&[u8])),
-    ) -> Self {
+    /// The key of parts and of what a client chose, which `chosen` adds.
+    pub(super) fn hashed(secret: &[u8; 32], parts: &Parts, chosen: impl FnOnce(&mut Chosen)) -> Self {
         let kind = if parts.anonymous { ANONYMOUS } else { TENANT_HASHED };
-        let mut hasher = DefaultHasher::new();
-        hasher.write(secret);
-        hasher.write_u64(parts.high());
-        hasher.write_u64(parts.low(kind));
-        if let Some(address) = address {
-            let (family, prefix) = super::address::prefix(address);
-            hasher.write_u8(family);
-            hasher.write_u64(prefix);
-        }
-        values(&mut |value| {
-            hasher.write_usize(value.len());
-            hasher.write(value);
-        });
+        let mut everything = Chosen(DefaultHasher::new());
+        everything.0.write(secret);
+        everything.0.write_u64(parts.high());
+        everything.0.write_u64(parts.low(kind));
+        chosen(&mut everything);
+        let Chosen(mut hasher) = everything;
         let high = hasher.finish();
         hasher.write_u8(1);
         let rest = hasher.finish() >> (64 - KIND_SHIFT) >> POLICY_BITS << POLICY_BITS;

@@ -22,6 +22,7 @@ mod admit;
 mod bucket;
 mod cells;
 mod check;
+mod claims;
 mod failures;
 mod headers;
 mod in_flight;
@@ -40,8 +41,8 @@ use crate::clock::Now;
 
 pub use address::Network;
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
-pub use admit::Charge;
 pub use cells::Swept;
+pub use claims::Charge;
 pub use headers::Strictest;
 pub use in_flight::InFlightGuard;
 pub use policy::{Dimension, Policy};

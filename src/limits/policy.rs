@@ -134,6 +134,11 @@ impl Policy {
             && (self.versions.is_empty() || version.is_some_and(|version| self.versions.contains(&version)))
     }
 
+    /// Whether callers are told of it.
+    pub(super) fn is_shown(&self) -> bool {
+        self.expose && self.mode == Mode::Enforce
+    }
+
     /// Whether it counts something that only a proven caller has.
     pub(super) const fn needs_caller(&self) -> bool {
         self.mask & (TOKEN | WORKSPACE | PLAN | PATH) != 0

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Limits;
 use super::admission::{Decision, Headroom};
-use super::admit::{Asked, Charge, Claim, OWN_LIMIT};
+use super::claims::{Asked, Charge, Claim, OWN_LIMIT};
 use super::key::{Key, MOST_ENDPOINTS};
 use super::policy::{ENDPOINT, PATH, Policy, VERSION};
 use super::rules::PolicyIndex;
@@ -62,7 +62,7 @@ impl Limits {
                     rows.extend(key.map(|key| listing.own_row(&self.own_claim(own, key))));
                 }
                 own_listed = true;
-            } else if audience == Audience::Operator || self.claim_is_shown(policy) {
+            } else if audience == Audience::Operator || policy.is_shown() {
                 listing.rows_of(index, policy, &mut rows);
             }
         }
@@ -71,10 +71,6 @@ impl Limits {
             rows.extend(claim.map(|claim| listing.own_row(&claim)));
         }
         rows
-    }
-
-    fn claim_is_shown(&self, policy: &Policy) -> bool {
-        policy.expose && policy.mode == super::settings::Mode::Enforce
     }
 }
 

@@ -1,1 +1,11 @@
+//! The room's promises, each refused way first. The clock is moved by hand; nothing sleeps.
+
+mod all_or_nothing;
+mod bounds;
+mod counted_by;
+mod headers;
+mod oracle;
+mod reload;
+mod settings;
+mod standing;
 mod world;
