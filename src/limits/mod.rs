@@ -1,1 +1,132 @@
-//! The limits room.
+//! How much: named policies, the cells that requests are counted in, and the headers that tell of them.
+//!
+//! Decides whether a permitted request is within every limit that it meets. governor's GCRA decides each one,
+//! on cells of our own; a limit (q, w, burst) admits in any window W at most `burst + q / w × W` requests.
+//!
+//! - [`Rules`] are checked settings: immutable, part of the configuration's snapshot.
+//! - [`Counters`] are the live state: made once, they outlive every configuration. A bucket belongs to its
+//!   policy's name; under another quota it is rescaled on its next use, so that a reload hands out no fresh
+//!   bucket and locks nobody out for longer than the new quota's own fill.
+//! - [`Limits`] are the two together: [`Limits::admit`] turns a [`Permit`](crate::authorization::Permit) into an
+//!   [`Admission`] or an [`Exceeded`].
+//!
+//! Invariants: a refused request counts nowhere; memory is bounded and no flood of keys wins a fresh bucket; a
+//! stranger takes no tenant's place; a request in flight is uncounted whatever becomes of it.
+//!
+//! It refuses to know who the caller is beyond its subjects, what the path means, and what time it is: the
+//! monotonic reading comes with the request, and a jump of the wall clock moves nothing but a printed date.
+
+mod address;
+mod admission;
+mod admit;
+mod bucket;
+mod cells;
+mod check;
+mod failures;
+mod headers;
+mod in_flight;
+mod inline;
+mod key;
+mod names;
+mod policy;
+mod rules;
+mod settings;
+mod standing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::clock::Now;
+
+pub use address::Network;
+pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
+pub use admit::Charge;
+pub use cells::Swept;
+pub use headers::Strictest;
+pub use in_flight::InFlightGuard;
+pub use policy::{Dimension, Policy};
+pub use rules::{PolicyIndex, Rules};
+pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
+pub use standing::{Audience, Standing};
+
+/// The live state of all limits. One for a process; outlives every configuration.
+#[derive(Debug)]
+pub struct Counters {
+    cells: cells::Cells,
+    in_flight: in_flight::InFlight,
+    failures: failures::Failures,
+    policies: names::Names,
+    endpoints: names::Names,
+    revisions: AtomicU32,
+    secret: [u8; 32],
+}
+
+impl Counters {
+    /// Nobody has asked for anything. `secret` is 32 random bytes of this process: they keep clients from
+    /// choosing whose cell they are counted in.
+    pub fn new(secret: [u8; 32]) -> Arc<Self> {
+        Arc::new(Self {
+            cells: cells::Cells::new(&secret),
+            in_flight: in_flight::InFlight::new(&secret),
+            failures: failures::Failures::new(&secret),
+            policies: names::Names::new(key::MOST_POLICIES),
+            endpoints: names::Names::new(key::MOST_ENDPOINTS),
+            revisions: AtomicU32::new(0),
+            secret,
+        })
+    }
+
+    /// Drops what is full, one 256th of the cells a call. Call it every 10 ms or so, from one place.
+    pub fn sweep(&self, now: Now) -> Swept {
+        let swept = self.cells.sweep(now.monotonic_nanos);
+        if swept.pass_ended {
+            self.in_flight.sweep();
+        }
+        swept
+    }
+
+    /// Buckets that are not full, or were not a moment ago; at most `limits.max_cells`.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Decisions made on a bucket that callers share because there was no room for one of their own.
+    pub fn overflowed(&self) -> u64 {
+        self.cells.overflowed()
+    }
+}
+
+/// The rules of one configuration upon the live state.
+#[derive(Debug)]
+pub struct Limits {
+    rules: Arc<Rules>,
+    counters: Arc<Counters>,
+    policy_numbers: Box<[u32]>,
+    endpoint_numbers: Box<[u32]>,
+    revision: u32,
+}
+
+impl Limits {
+    /// Puts rules in force. Of several upon the same counters the latest made wins where they disagree about a
+    /// bucket's scale, so that requests which still hold an older snapshot cannot undo a reload.
+    pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
+        counters.cells.set_cap(rules.max_cells);
+        let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
+        let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
+        let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision }
+    }
+
+    /// The rules.
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// The live state.
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests;

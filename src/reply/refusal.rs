@@ -38,8 +38,8 @@ pub enum Refusal {
     },
     /// The path can be read in two ways.
     AmbiguousPath {
-        /// What can: "it has an empty segment".
-        what: &'static str,
+        /// What can, and what to send instead: "the path has an empty segment; send single slashes".
+        what: String,
     },
     /// More than one credential.
     SeveralCredentials,

@@ -125,7 +125,7 @@ impl Refusal {
             Self::BadRequest { what } => Row { said: what, ..Row::closing(Outcome::BadRequest, 400,
                 "The request is not well-formed HTTP: {said}. The connection is closed; send a well-formed request on a new one.") },
             Self::AmbiguousPath { what } => Row { said: what, ..Row::new(Outcome::AmbiguousPath, 400, "bad-request",
-                "The path can be read in more than one way: {said}. Send it without empty or dot segments, backslashes, control characters or broken escapes.") },
+                "The path can be read in more than one way: {said}.") },
             Self::SeveralCredentials => Row { challenge: Challenge::InvalidRequest, ..Row::new(Outcome::SeveralCredentials, 400, "bad-request",
                 "The request carries more than one credential. Send one Authorization field, and no token in the query.") },
 

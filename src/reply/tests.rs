@@ -45,7 +45,7 @@ fn every_refusal(text: &str) -> Vec<Refusal> {
         Exhausted { policy: text.into(), wait: Duration::from_millis(57_647), remaining: 0, consumed: 20 };
     vec![
         Refusal::BadRequest { what: "the request line has no target" },
-        Refusal::AmbiguousPath { what: "it has an empty segment" },
+        Refusal::AmbiguousPath { what: "it has an empty segment".to_owned() },
         Refusal::SeveralCredentials,
         Refusal::CredentialMissing,
         Refusal::CredentialInQuery,

@@ -1,1 +1,32 @@
-//! The tokens room.
+//! The opaque-token registry: what a token looks like, what is stored of it, and who it stands for.
+//!
+//! Decides whether a token is genuine, and whether it works at a given time. Invariants: a token exists in
+//! plain text only where it is made and where it is presented; at rest there is its keyed hash; no request
+//! reads the store; a change is in the log or did not happen; a revocation that was acknowledged is in force
+//! in every process on the same store within one look at the log. It refuses to know HTTP, endpoints, limits
+//! and JWTs.
+//!
+//! [`Mint`] changes, [`store`] keeps, [`Registry`] answers requests from memory.
+
+mod digest;
+mod error;
+mod format;
+mod import;
+mod mint;
+mod pepper_file;
+mod random;
+mod record;
+mod registry;
+mod settings;
+pub mod store;
+
+pub use digest::{Digest, Peppers, Scheme};
+pub use error::Error;
+pub use format::Format;
+pub use import::{ImportCount, ImportDefaults, LineRefused};
+pub use mint::{Mint, Minted, TokenRequest};
+pub use random::{Random, SystemRandom};
+pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
+pub use registry::{Entry, Follower, Lookup, Registry, Status};
+pub use settings::{Rules, Settings};
+pub use store::{Act, NewWorkspace, SqliteStore, Store, WorkspaceChange};

@@ -4,6 +4,10 @@
 //! uses that reading. Monotonic time drives limits and deadlines, wall time drives expiry; a jump of the
 //! wall clock never touches a limit. Tests hold a [`Clock::manual`] and move it themselves.
 
+mod deadline;
+
+pub use deadline::Deadline;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

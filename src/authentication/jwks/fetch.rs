@@ -1,0 +1,108 @@
+//! One GET of one small document: no redirects, no cookies, no retries, 5 s in all.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::{LoadFailed, MAX_SET_BYTES};
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Gets a checked URL.
+pub(super) async fn get(uri: &Uri, ca_file: Option<&Path>) -> Result<Vec<u8>, LoadFailed> {
+    let work = async {
+        let host = uri.host().unwrap_or_default();
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let bare_host = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((bare_host, port)).await.map_err(unreachable)?;
+        if !secure {
+            return exchange(stream, uri).await;
+        }
+        let name = ServerName::try_from(bare_host.to_owned()).map_err(unreachable)?;
+        let tls = tokio_rustls::TlsConnector::from(tls_config(ca_file).await?);
+        exchange(tls.connect(name, stream).await.map_err(unreachable)?, uri).await
+    };
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(LoadFailed::TimedOut))
+}
+
+fn unreachable(error: impl std::fmt::Display) -> LoadFailed {
+    LoadFailed::Unreachable(error.to_string())
+}
+
+async fn exchange<S>(stream: S, uri: &Uri) -> Result<Vec<u8>, LoadFailed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)?;
+    let request = request(uri)?;
+    let work = async move {
+        let answer = sender.send_request(request).await.map_err(unreachable)?;
+        if answer.status() != http::StatusCode::OK {
+            return Err(LoadFailed::Status(answer.status().as_u16()));
+        }
+        let body = Limited::new(answer.into_body(), MAX_SET_BYTES).collect().await;
+        body.map(|body| body.to_bytes().to_vec()).map_err(|error| {
+            if error.is::<LengthLimitError>() { LoadFailed::TooLong } else { unreachable(error) }
+        })
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        answer = &mut work => answer,
+        // The connection may end before the last bytes of the body were taken from it.
+        _ = connection => work.await,
+    }
+}
+
+fn request(uri: &Uri) -> Result<Request<Empty<Bytes>>, LoadFailed> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    Request::get(target)
+        .header(http::header::HOST, host)
+        .header(http::header::ACCEPT, "application/jwk-set+json, application/json")
+        .header(http::header::USER_AGENT, concat!("tollgate/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::new())
+        .map_err(unreachable)
+}
+
+async fn tls_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, LoadFailed> {
+    let ca_file = ca_file.map(Path::to_owned);
+    let roots =
+        tokio::task::spawn_blocking(move || roots(ca_file.as_deref())).await.map_err(unreachable)??;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unreachable)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The trusted certificates, read anew for each fetch so that a renewed file is seen; fetches are rare.
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, LoadFailed> {
+    let (certificates, origin) = match ca_file {
+        Some(path) => {
+            let read = CertificateDer::pem_file_iter(path).map(|all| all.filter_map(Result::ok).collect());
+            (read.unwrap_or_default(), path.display().to_string())
+        }
+        None => (rustls_native_certs::load_native_certs().certs, "the system's certificates".to_owned()),
+    };
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(certificates);
+    if usable == 0 { Err(LoadFailed::Certificates(origin)) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What this room asks of the token registry.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::domain::{Quota, RegionId, Role, Subject, Workspace};
+
+/// The registry as identification sees it. Every method is synchronous and answers from memory.
+pub trait Tokens {
+    /// What is known of an opaque token. Expiry is judged at `now`.
+    fn find(&self, token: &[u8], now: Now) -> TokenLookup;
+
+    /// A workspace as it is known at this moment.
+    fn workspace(&self, id: &str) -> Option<Arc<Workspace>>;
+
+    /// Whether bytes have the registry's own token format: prefix, length, alphabet and checksum.
+    fn recognises(&self, value: &[u8]) -> bool;
+
+    /// Whether "not found" means that there is none. False while the registry could not be read at all.
+    fn available(&self) -> bool {
+        true
+    }
+
+    /// Whether a genuine JWT was revoked. Asked on every use, also of a cached token.
+    fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {
+        let _ = jwt;
+        false
+    }
+}
+
+/// The answer to [`Tokens::find`].
+#[derive(Clone, Debug)]
+pub enum TokenLookup {
+    /// Never seen, or damaged.
+    Unknown,
+    /// Genuine, and revoked.
+    Revoked,
+    /// Genuine, and past its end.
+    Expired,
+    /// Genuine, and its workspace's region is not configured here: nothing can be said of it.
+    Unplaced,
+    /// In the format of a region that this gateway does not serve.
+    Elsewhere(RegionId),
+    /// Genuine and in force.
+    Found(TokenEntry),
+}
+
+/// A token in force.
+#[derive(Clone, Debug)]
+pub struct TokenEntry {
+    /// Its public name.
+    pub id: Arc<str>,
+    /// What its limits are counted under; the high bit is clear.
+    pub subject: Subject,
+    /// Its workspace.
+    pub workspace: Arc<Workspace>,
+    /// Its role.
+    pub role: Role,
+    /// Its scopes.
+    pub scopes: Arc<[Arc<str>]>,
+    /// Its own limit.
+    pub own_limit: Option<Quota>,
+    /// When it ends.
+    pub expires_at_unix_seconds: Option<u64>,
+}
+
+/// What a revocation can name a genuine JWT by.
+#[derive(Clone, Copy, Debug)]
+pub struct JwtIdentity<'a> {
+    /// `iss`
+    pub issuer: &'a str,
+    /// `jti`
+    pub jti: Option<&'a str>,
+    /// `sub`
+    pub subject: &'a str,
+    /// The client: `client_id`, `azp` or `sub`, or the configured claim.
+    pub client: &'a str,
+    /// `iat`; a token without one counts as issued before any time.
+    pub issued_at_unix_seconds: Option<u64>,
+    /// The workspace's id.
+    pub workspace: &'a str,
+}

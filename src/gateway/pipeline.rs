@@ -1,0 +1,349 @@
+//! The request path itself.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::answer::{self, Common};
+use super::own_pages::OwnPage;
+use super::snapshot::PlacedTokens;
+use super::{Parts, Snapshot, preflight, refuse};
+use crate::authentication::{Attempt, Caller, Refused};
+use crate::authorization::{Permit, permit};
+use crate::clock::Now;
+use crate::domain::{Forwarded, Method, Outcome};
+use crate::limits::{Admission, Charge, Decision, Exceeded, InFlightGuard, Mode, PolicyIndex, Strictest};
+use crate::listen::{Peer, Service};
+use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
+use crate::reply::{Refusal, Rendered};
+use crate::routing::{Deprecation, Match};
+use crate::telemetry::{self, Arrival, Core, Record};
+use crate::upstream::{Client, OutgoingRequest, Pool, UpstreamResponse, forward};
+
+/// One core's gateway: what all cores share, and this core's own connections and counts.
+pub struct Gateway {
+    parts: Parts,
+    core: Arc<Core>,
+    /// Upstream pools by region id.
+    pools: Vec<Vec<Rc<Pool>>>,
+    next_pool: Cell<usize>,
+}
+
+/// What one request has come to know on its way, also when it is refused later.
+struct Progress {
+    record: Record,
+    limit_lines: Vec<u8>,
+    forwarded: Forwarded,
+    in_flight: InFlightGuard,
+    /// Whether the upstream's own limit fields are stricter than ours.
+    keeps_limits: bool,
+}
+
+/// What a request that was not refused is answered with.
+enum Answer<'c> {
+    Forwarded { answer: UpstreamResponse<'c>, is_versioned: bool, deprecation: Option<Deprecation> },
+    OwnPage(Rendered),
+}
+
+impl<'c> Answer<'c> {
+    fn forwarded(answer: UpstreamResponse<'c>, matched: &Match<'_>) -> Self {
+        match matched {
+            Match::Matched(matched) => Self::Forwarded {
+                answer,
+                is_versioned: !matched.endpoint.versions.is_empty(),
+                deprecation: matched.deprecation.cloned(),
+            },
+            Match::Unmatched(_) => Self::Forwarded { answer, is_versioned: false, deprecation: None },
+        }
+    }
+}
+
+impl Gateway {
+    /// One core's gateway over its pools, by region id.
+    pub fn new(parts: Parts, core: Arc<Core>, pools: Vec<Vec<Rc<Pool>>>) -> Self {
+        Self { parts, core, pools, next_pool: Cell::new(0) }
+    }
+
+    /// This core's upstream pools, by region id.
+    pub fn pools(&self) -> &[Vec<Rc<Pool>>] {
+        &self.pools
+    }
+
+    fn open_record(&self, head: &Head, peer: &Peer, now: Now) -> Record {
+        self.core.open(Arrival {
+            request_id: self.core.request_id(head.first(FieldName::RequestId)),
+            now,
+            method: head.method(),
+            path: head.path(),
+            user_agent: head.first(FieldName::UserAgent).unwrap_or_default(),
+            peer: Some(peer.address),
+            protocol: head.version().name(),
+        })
+    }
+
+    /// The steps, in their order. Everything up to the admission is decided from memory; only a JWT whose key
+    /// is being fetched waits.
+    async fn decide_and_forward<'c>(
+        &self,
+        snapshot: &Snapshot,
+        progress: &mut Progress,
+        (head, body, peer): (&Head, RequestBody<'c>, &Peer),
+        now: Now,
+    ) -> Result<Answer<'c>, Refusal> {
+        preflight::refuse(head, &self.core, now)?;
+        let matched = snapshot.table.find(head).map_err(refuse::path)?;
+        note_match(snapshot, &matched, &mut progress.record);
+        let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
+        if let Some(page) = OwnPage::of(head) {
+            return page
+                .answer(snapshot, caller, (head, peer), progress.record.request_id(), now)
+                .map(Answer::OwnPage);
+        }
+        let (endpoint, version) = refuse::unless_forwarded(&matched)?;
+        let permit = permit(caller, endpoint, version, &snapshot.unmatched).map_err(refuse::permit)?;
+        let charge =
+            Charge { address: peer.address.ip(), path_parameter: &|name| parameter(&matched, name, head) };
+        let admission = self.admit(snapshot, progress, permit, &charge, now)?;
+        let answer = self.forward(snapshot, progress, &admission, (head, body, peer), now).await?;
+        Ok(Answer::forwarded(answer, &matched))
+    }
+
+    /// Who is calling; [`None`] only where the endpoint is public and no credential came.
+    async fn identify(
+        &self,
+        snapshot: &Snapshot,
+        matched: &Match<'_>,
+        (head, peer): (&Head, &Peer),
+        progress: &mut Progress,
+        now: Now,
+    ) -> Result<Option<Caller>, Refusal> {
+        let tokens = PlacedTokens { registry: &self.parts.registry, places: &snapshot.places };
+        let identified = match snapshot.authenticator.try_identify(head, &tokens, now) {
+            Attempt::Decided(identified) => identified,
+            Attempt::NeedsKeys(wanted) => {
+                let arrived = wanted.arrived().await;
+                snapshot.authenticator.identify_after(arrived, head, &tokens, self.parts.clock.now())
+            }
+        };
+        let refused = match identified {
+            Ok(caller) => {
+                let facts = &mut progress.record.facts;
+                facts.workspace_id = Some(Arc::clone(&caller.workspace().id));
+                facts.token_id = Some(Arc::clone(caller.token_id()));
+                facts.region = snapshot.region_labels[usize::from(caller.workspace().region.0)];
+                if head.first(FieldName::Origin).is_some() {
+                    self.core.token_exposed(caller.token_id(), now);
+                }
+                return Ok(Some(caller));
+            }
+            Err(Refused::CredentialMissing) if is_public(matched) => return Ok(None),
+            Err(refused) => refused,
+        };
+        if let Refused::CredentialInQuery(value) = &refused
+            && let Some(exposed) = snapshot.authenticator.exposed(value.expose(), &tokens, now)
+        {
+            self.core.token_exposed(exposed.token_id(), now);
+        }
+        if refused.counts_against_address() {
+            self.charge_failure(snapshot, progress, peer.address.ip(), now)?;
+        }
+        Err(refuse::identify(&refused, snapshot.places.regions()))
+    }
+
+    /// Past its budget of failed authentications an address is told to wait; a valid credential never asks.
+    fn charge_failure(
+        &self,
+        snapshot: &Snapshot,
+        progress: &mut Progress,
+        address: IpAddr,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        snapshot.limits.charge_failure(address, now).map_err(|exceeded| {
+            exceeded.write_headers(&mut progress.limit_lines, now);
+            self.note_refused(snapshot, progress, &exceeded)
+        })
+    }
+
+    fn admit<'r>(
+        &self,
+        snapshot: &'r Snapshot,
+        progress: &mut Progress,
+        permit: Permit<'r>,
+        charge: &Charge<'_>,
+        now: Now,
+    ) -> Result<Admission<'r>, Refusal> {
+        let mut admission = snapshot.limits.admit(permit, charge, now).map_err(|exceeded| {
+            exceeded.write_headers(&mut progress.limit_lines, now);
+            self.note_refused(snapshot, progress, &exceeded)
+        })?;
+        for (policy, decision) in admission.decisions() {
+            self.count_decision(snapshot, policy, decision);
+        }
+        progress.in_flight = admission.take_in_flight();
+        Ok(admission)
+    }
+
+    fn note_refused(&self, snapshot: &Snapshot, progress: &mut Progress, exceeded: &Exceeded) -> Refusal {
+        progress.record.facts.policy = snapshot.policy_labels.get(usize::from(exceeded.policy.0)).copied();
+        for (policy, decision) in exceeded.decisions() {
+            self.count_decision(snapshot, policy, decision);
+        }
+        refuse::exceeded(exceeded)
+    }
+
+    fn count_decision(&self, snapshot: &Snapshot, policy: PolicyIndex, decision: Decision) {
+        let Some(label) = snapshot.policy_labels.get(usize::from(policy.0)) else { return };
+        let mode = match snapshot.limits.rules().mode(policy) {
+            Mode::Enforce => telemetry::Mode::Enforce,
+            Mode::Shadow => telemetry::Mode::Shadow,
+        };
+        let decision = match decision {
+            Decision::Admitted => telemetry::Decision::Admit,
+            Decision::Refused | Decision::WouldRefuse => telemetry::Decision::Refuse,
+        };
+        self.core.limit_decision(*label, decision, mode);
+    }
+
+    async fn forward<'c>(
+        &self,
+        snapshot: &Snapshot,
+        progress: &mut Progress,
+        admission: &Admission<'_>,
+        (head, body, peer): (&Head, RequestBody<'c>, &Peer),
+        now: Now,
+    ) -> Result<UpstreamResponse<'c>, Refusal> {
+        let regions = snapshot.places.regions();
+        let region =
+            snapshot.places.place(admission).map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
+        let pools = self.pools.get(usize::from(region.0)).map_or(&[][..], Vec::as_slice);
+        let request_id = progress.record.facts.request_id.clone();
+        let client = Client {
+            address: peer.address,
+            is_tls: peer.is_tls,
+            request_id: request_id.as_str(),
+            caller: admission.permit().caller(),
+            region: regions.name(region),
+        };
+        let is_idempotent = Method::by_name(head.method()).is_some_and(Method::is_idempotent);
+        let first = self.next_pool.get();
+        self.next_pool.set(first.wrapping_add(1));
+        let sent = self.parts.clock.now();
+        let request = OutgoingRequest { head, body, client, is_idempotent };
+        let result = forward(pools, first, admission, request).await;
+        let answered = self.parts.clock.now();
+        let facts = &mut progress.record.facts;
+        facts.region = snapshot.region_labels[usize::from(region.0)];
+        facts.overhead = Some(sent.since(now));
+        facts.upstream_time = Some(answered.since(sent));
+        match result {
+            Ok(answer) => {
+                facts.forwarded = Forwarded::Yes;
+                admission.write_headers(
+                    &mut progress.limit_lines,
+                    now,
+                    whose_limits(admission, &answer.head),
+                );
+                Ok(answer)
+            }
+            Err(fault) => {
+                admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
+                let (refusal, forwarded) = refuse::forward(&fault);
+                progress.forwarded = forwarded;
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Service for Gateway {
+    async fn serve<'c>(&self, head: &Head, body: RequestBody<'c>, peer: &Peer) -> Response<'c> {
+        let now = self.parts.clock.now();
+        let snapshot = self.parts.snapshot.load_full();
+        let mut progress = Progress::new(self.open_record(head, peer, now));
+        let decided = {
+            let path = self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now);
+            caught(path).await
+        };
+        let Progress { record, limit_lines, forwarded, in_flight, keeps_limits } = progress;
+        let common = Common { limit_lines: &limit_lines, keeps_limits, now, in_flight };
+        match decided {
+            Some(Ok(Answer::Forwarded { answer, is_versioned, deprecation })) => {
+                answer::forwarded(answer, common, is_versioned, deprecation.as_ref(), record)
+            }
+            Some(Ok(Answer::OwnPage(page))) => answer::own(page, Outcome::Answered, common, record),
+            Some(Err(refusal)) => {
+                answer::refusal(&refusal, &snapshot.replies, head, forwarded, common, record)
+            }
+            None => {
+                self.core.panicked();
+                answer::refusal(&Refusal::Internal, &snapshot.replies, head, Forwarded::Maybe, common, record)
+            }
+        }
+    }
+
+    fn refuse(&self, fault: HeadFault, head: &Head, peer: &Peer) -> Response<'static> {
+        let now = self.parts.clock.now();
+        let snapshot = self.parts.snapshot.load_full();
+        let record = self.open_record(head, peer, now);
+        let common = Common { limit_lines: &[], keeps_limits: false, now, in_flight: InFlightGuard::default() };
+        answer::refusal(&refuse::head(fault), &snapshot.replies, head, Forwarded::No, common, record)
+    }
+
+    fn opened(&self) -> Box<dyn std::any::Any> {
+        Box::new(self.core.connection())
+    }
+}
+
+impl Progress {
+    fn new(record: Record) -> Self {
+        Self {
+            record,
+            limit_lines: Vec::new(),
+            forwarded: Forwarded::No,
+            in_flight: InFlightGuard::default(),
+            keeps_limits: false,
+        }
+    }
+}
+
+/// Whose `X-RateLimit-*` the caller sees: the upstream's own where they leave less.
+fn whose_limits(admission: &Admission<'_>, head: &Head) -> Strictest {
+    let remaining = head.fields().find(|field| field.name.eq_ignore_ascii_case(b"x-ratelimit-remaining"));
+    admission.strictest(remaining.map(|field| field.value))
+}
+
+/// Runs the path and catches a panic in it, which costs one request its answer and no other: [`None`].
+async fn caught<T>(path: impl Future<Output = T>) -> Option<T> {
+    let mut path = pin!(path);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| path.as_mut().poll(cx))) {
+        Ok(Poll::Ready(answer)) => Poll::Ready(Some(answer)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+fn is_public(matched: &Match<'_>) -> bool {
+    matches!(matched, Match::Matched(matched) if matched.endpoint.public)
+}
+
+/// A path parameter's canonical value, for limits that are counted by it.
+fn parameter<'h>(matched: &Match<'_>, name: &str, head: &'h Head) -> Option<Cow<'h, [u8]>> {
+    match matched {
+        Match::Matched(matched) => matched.params.canonical(name, head),
+        Match::Unmatched(_) => None,
+    }
+}
+
+fn note_match(snapshot: &Snapshot, matched: &Match<'_>, record: &mut Record) {
+    if let Match::Matched(matched) = matched {
+        record.facts.operation = snapshot.operation_labels[usize::from(matched.endpoint.index)];
+        record.facts.api_version = matched.version;
+    }
+}

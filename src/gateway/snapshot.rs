@@ -1,0 +1,87 @@
+//! Everything that one request decides by, and everything that outlives it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::authentication::{Authenticator, TokenEntry, TokenLookup, Tokens};
+use crate::authorization::UnmatchedNeeds;
+use crate::clock::{Clock, Now};
+use crate::domain::Workspace;
+use crate::limits::Limits;
+use crate::place::Places;
+use crate::reply::Replies;
+use crate::routing::Table;
+use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
+use crate::tokens::{Lookup, Registry};
+
+/// One configuration, ready for the request path; immutable.
+pub struct Snapshot {
+    /// Which endpoint.
+    pub table: Table,
+    /// Who.
+    pub authenticator: Authenticator,
+    /// What is asked of a caller whose request matched nothing.
+    pub unmatched: UnmatchedNeeds,
+    /// How much: these rules over counters that outlive them.
+    pub limits: Limits,
+    /// Where.
+    pub places: Places,
+    /// What we say ourselves.
+    pub replies: Replies,
+    /// Labels by endpoint index.
+    pub operation_labels: Vec<OperationLabel>,
+    /// Labels by region id.
+    pub region_labels: Vec<RegionLabel>,
+    /// Labels by policy index.
+    pub policy_labels: Vec<PolicyLabel>,
+}
+
+/// What all cores share.
+#[derive(Clone)]
+pub struct Parts {
+    /// The configuration in force.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Opaque tokens and workspaces.
+    pub registry: Arc<Registry>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// The registry as identification sees it from behind a fence, if there is one.
+pub(super) struct PlacedTokens<'s> {
+    pub(super) registry: &'s Registry,
+    pub(super) places: &'s Places,
+}
+
+impl Tokens for PlacedTokens<'_> {
+    fn find(&self, token: &[u8], now: Now) -> TokenLookup {
+        match self.registry.find(token, now) {
+            Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
+                id: Arc::clone(entry.token_id()),
+                subject: entry.subject(),
+                workspace: Arc::clone(entry.workspace()),
+                role: entry.role(),
+                scopes: Arc::clone(entry.scopes()),
+                own_limit: entry.own_limit(),
+                expires_at_unix_seconds: entry.expires_at_unix_seconds(),
+            }),
+            Lookup::Revoked(_) => TokenLookup::Revoked,
+            Lookup::Expired(_) => TokenLookup::Expired,
+            Lookup::Unplaced => TokenLookup::Unplaced,
+            // A foreign region's token is not in this registry; its format says where it belongs.
+            Lookup::Unknown => match self.registry.token_region(token) {
+                Some(region) if self.places.serves(region).is_err() => TokenLookup::Elsewhere(region),
+                Some(_) | None => TokenLookup::Unknown,
+            },
+        }
+    }
+
+    fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
+        self.registry.workspace(id)
+    }
+
+    fn recognises(&self, value: &[u8]) -> bool {
+        self.registry.format().recognise(value).is_some()
+    }
+}

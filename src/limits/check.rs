@@ -1,0 +1,300 @@
+//! Every mistake of `[limits]`, and of the endpoint table's own limits.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::address::Network;
+use super::bucket::{LONGEST_FILL_NANOS, Scale};
+use super::in_flight::Caps;
+use super::policy::{Dimension, Policy, template_names};
+use super::rules::RESERVED;
+use super::settings::{Mode, PolicySettings, Settings};
+use crate::domain::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Problems, Quota};
+
+/// The endpoint table's own limits. A limit is named by its operation, and by its scope if that is not the
+/// token; where a scope has several, the shortest period has the plain name and the others add theirs.
+pub(super) fn of_endpoints(endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Policy> {
+    let mut policies = Vec::new();
+    for endpoint in endpoints {
+        let mut taken = HashSet::new();
+        let mut limits: Vec<(usize, &EndpointLimit)> = endpoint.limits.iter().enumerate().collect();
+        limits.sort_by_key(|(_, limit)| limit.quota.period_seconds);
+        for (place, limit) in limits {
+            let (per, mut name) = match &limit.scope {
+                LimitScope::Token => (Dimension::Token, endpoint.operation.to_string()),
+                LimitScope::Workspace => (Dimension::Workspace, format!("{}:workspace", endpoint.operation)),
+                LimitScope::PathParameter(parameter) => (
+                    Dimension::PathParameter(Arc::clone(parameter)),
+                    format!("{}:{parameter}", endpoint.operation),
+                ),
+            };
+            if let LimitScope::PathParameter(parameter) = &limit.scope
+                && !template_names(&endpoint.template).any(|has| has == &**parameter)
+            {
+                problems.add(
+                    format!("endpoints[{}].limits[{place}]", endpoint.index),
+                    "limit_parameter_unknown",
+                    format!("`{}` has no path parameter `{parameter}`", endpoint.template),
+                    "name a parameter of the endpoint's own path",
+                );
+            }
+            if taken.contains(&name) {
+                name = format!("{name}:{}", limit.quota.to_string().rsplit(' ').next().unwrap_or_default());
+            }
+            if !taken.insert(name.clone()) {
+                problems.add(
+                    format!("endpoints[{}].limits[{place}]", endpoint.index),
+                    "limit_policy_duplicate",
+                    format!("`{}` has two limits of one scope and period", endpoint.operation),
+                    "keep the smaller one",
+                );
+            }
+            policies.push(endpoint_policy(endpoint, name, per, limit.quota));
+        }
+    }
+    policies
+}
+
+fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quota) -> Policy {
+    Policy {
+        name: name.into(),
+        per: vec![per, Dimension::Endpoint],
+        quota,
+        cost: NonZeroU32::MIN,
+        mode: Mode::Enforce,
+        expose: true,
+        endpoints: vec![Arc::clone(&endpoint.operation)],
+        plans: Vec::new(),
+        versions: Vec::new(),
+        of_endpoint: true,
+        mask: 0,
+        scale: Scale::of(&quota),
+        announced: Box::default(),
+    }
+    .complete()
+}
+
+pub(super) fn policy(
+    key: &str,
+    written: &PolicySettings,
+    endpoints: &[Endpoint],
+    problems: &mut Problems,
+) -> Option<Policy> {
+    name(key, &written.name, problems);
+    let named = operations(key, &written.endpoints, endpoints, problems);
+    let per = dimensions(key, &written.per, &named, endpoints, problems);
+    let versions = versions(key, &written.versions, problems);
+    let quota = quota(&format!("{key}.quota"), &written.quota, written.burst, problems)?;
+    let cost = NonZeroU32::new(written.cost);
+    if cost.is_none_or(|cost| cost > quota.burst) {
+        problems.add(
+            format!("{key}.cost"),
+            "limit_cost_invalid",
+            format!("a cost of {} can never be admitted by a burst of {}", written.cost, quota.burst),
+            format!("write a number from 1 to {}", quota.burst),
+        );
+    }
+    let policy = Policy {
+        name: written.name.as_str().into(),
+        per,
+        quota,
+        cost: cost?,
+        mode: written.mode,
+        expose: written.expose,
+        endpoints: named,
+        plans: written.plans.clone(),
+        versions,
+        of_endpoint: false,
+        mask: 0,
+        scale: Scale::of(&quota),
+        announced: Box::default(),
+    };
+    Some(policy.complete())
+}
+
+fn name(key: &str, name: &str, problems: &mut Problems) {
+    let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    let key = format!("{key}.name");
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
+        problems.add(
+            key,
+            "limit_policy_name_invalid",
+            format!("`{name}` is no name for a policy"),
+            "write 1 to 64 of a-z, 0-9, `_` and `-`",
+        );
+    } else if RESERVED.contains(&name) {
+        problems.add(
+            key,
+            "limit_policy_name_reserved",
+            format!("`{name}` names a limit that tollgate has already"),
+            "choose another name",
+        );
+    }
+}
+
+fn operations(
+    key: &str,
+    written: &[String],
+    endpoints: &[Endpoint],
+    problems: &mut Problems,
+) -> Vec<Arc<str>> {
+    let mut found = Vec::new();
+    for (place, name) in written.iter().enumerate() {
+        match endpoints.iter().find(|endpoint| *endpoint.operation == **name) {
+            Some(endpoint) => found.push(Arc::clone(&endpoint.operation)),
+            None => problems.add(
+                format!("{key}.endpoints[{place}]"),
+                "limit_operation_unknown",
+                format!("the endpoint table has no operation `{name}`"),
+                meant(name, endpoints.iter().map(|endpoint| &*endpoint.operation))
+                    .unwrap_or_else(|| "write the name of an operation of the endpoint table".to_owned()),
+            ),
+        }
+    }
+    found
+}
+
+fn dimensions(
+    key: &str,
+    written: &[String],
+    operations: &[Arc<str>],
+    endpoints: &[Endpoint],
+    problems: &mut Problems,
+) -> Vec<Dimension> {
+    const WORDS: &str = "`token`, `workspace`, `endpoint`, `version`, `plan`, `address` or `path.NAME`";
+    if written.is_empty() {
+        let fix = format!("name one or more of {WORDS}");
+        problems.add(format!("{key}.per"), "limit_per_missing", "`per` names nothing to count by", fix);
+    }
+    let among =
+        || endpoints.iter().filter(|row| operations.is_empty() || operations.contains(&row.operation));
+    let mut dimensions = Vec::new();
+    for (place, word) in written.iter().enumerate() {
+        let key = format!("{key}.per[{place}]");
+        match Dimension::by_name(word) {
+            None => {
+                let words = ["token", "workspace", "endpoint", "version", "plan", "address"];
+                let fix = meant(word, words.into_iter()).unwrap_or_else(|| format!("write {WORDS}"));
+                problems.add(key, "limit_per_unknown", format!("`{word}` is nothing to count by"), fix);
+            }
+            Some(twice) if dimensions.contains(&twice) => {
+                problems.add(key, "limit_per_duplicate", format!("`{word}` is named twice"), "name it once");
+            }
+            Some(Dimension::PathParameter(name))
+                if !among().any(|row| template_names(&row.template).any(|has| has == &*name)) =>
+            {
+                let fix = meant(&name, among().flat_map(|row| template_names(&row.template)))
+                    .unwrap_or_else(|| "name a parameter of the paths that the policy is for".to_owned());
+                let reason = format!("no endpoint of this policy has a path parameter `{name}`");
+                problems.add(key, "limit_parameter_unknown", reason, fix);
+            }
+            Some(dimension) => dimensions.push(dimension),
+        }
+    }
+    dimensions
+}
+
+fn versions(key: &str, written: &[String], problems: &mut Problems) -> Vec<ApiVersion> {
+    let mut versions = Vec::new();
+    for (place, name) in written.iter().enumerate() {
+        match ApiVersion::by_name(name) {
+            Some(version) => versions.push(version),
+            None => problems.add(
+                format!("{key}.versions[{place}]"),
+                "limit_version_invalid",
+                format!("`{name}` is no version"),
+                "write for example `v1`, `v1beta` or `v1alpha`",
+            ),
+        }
+    }
+    versions
+}
+
+pub(super) fn quota(key: &str, text: &str, burst: Option<u32>, problems: &mut Problems) -> Option<Quota> {
+    let quota = match text.parse::<Quota>() {
+        Ok(quota) => quota,
+        Err(error) => {
+            problems.add(key, "quota_invalid", error.to_string(), "write for example `60 per minute`");
+            return None;
+        }
+    };
+    let Some(burst) = burst else { return Some(quota) };
+    let burst_key = key.replace(".quota", ".burst");
+    let Some(burst) = NonZeroU32::new(burst) else {
+        let reason = "a burst of 0 would refuse every request";
+        problems.add(burst_key, "limit_burst_zero", reason, "write a number of at least 1, or leave it out");
+        return None;
+    };
+    let quota = quota.with_burst(burst);
+    let most = LONGEST_FILL_NANOS / quota.emission_interval_nanos();
+    if u64::from(burst.get()) > most {
+        let reason = format!("a burst of {burst} would take more than ten years to refill at {quota}");
+        problems.add(burst_key, "limit_burst_too_large", reason, format!("write a number up to {most}"));
+        return None;
+    }
+    Some(quota)
+}
+
+pub(super) fn exempt(written: &[String], problems: &mut Problems) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for (place, text) in written.iter().enumerate() {
+        match Network::parse(text) {
+            Some(network) => networks.push(network),
+            None => problems.add(
+                format!("limits.failed_authentications.exempt[{place}]"),
+                "network_invalid",
+                format!("`{text}` is no address and no network"),
+                "write for example `127.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`, with zeros after the prefix",
+            ),
+        }
+    }
+    networks
+}
+
+pub(super) fn in_flight(settings: &Settings, problems: &mut Problems) -> Caps {
+    let mut cap_of = |name: &str, cap: Option<u32>| {
+        if cap == Some(0) {
+            problems.add(
+                format!("limits.in_flight.{name}"),
+                "limit_in_flight_zero",
+                "a cap of 0 would refuse every request",
+                "write a number of at least 1, or leave it out for no cap",
+            );
+        }
+        cap
+    };
+    Caps {
+        token: cap_of("per_token", settings.in_flight.per_token),
+        workspace: cap_of("per_workspace", settings.in_flight.per_workspace),
+        total: cap_of("total", settings.in_flight.total),
+    }
+}
+
+pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
+    if settings.max_cells == 0 {
+        problems.add(
+            "limits.max_cells",
+            "limit_max_cells_zero",
+            "without a cell nobody's requests could be counted apart",
+            "write a number of at least 1; 2000000 take about 125 MB",
+        );
+    }
+    if settings.retry_after_ceiling_seconds == 0 {
+        problems.add(
+            "limits.retry_after_ceiling_seconds",
+            "limit_retry_after_zero",
+            "a ceiling of 0 would leave `Retry-After` out of every refusal",
+            "write a number of at least 1; 21600 is 6 hours",
+        );
+    }
+}
+
+/// "did you mean" for the nearest of the known words, if one is near.
+fn meant<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    known
+        .map(|word| (strsim::jaro_winkler(written, word), word))
+        .filter(|(nearness, _)| *nearness > 0.8)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, word)| format!("did you mean `{word}`?"))
+}

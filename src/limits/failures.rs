@@ -1,0 +1,135 @@
+//! Failed authentications by address, in a table of fixed size.
+//!
+//! Invariants: no number of addresses makes it grow; an address with failures on its account is never forgotten
+//! to make room; nobody can choose whose place an address shares, because places are dealt by SipHash under a
+//! random key. It refuses to know what a credential is: a valid one is never looked up here.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::address;
+use super::bucket::{self, Scale, Verdict};
+
+/// Places that an address may take; the table is 4-way set-associative.
+const WAYS: usize = 4;
+/// 2^16 sets of 4 places of 16 bytes: 4 MiB.
+const SETS: usize = 1 << 16;
+
+/// Who holds a place (a hash, 0 for nobody) and the bucket's TAT.
+#[derive(Debug, Default)]
+struct Place {
+    holder: AtomicU64,
+    tat: AtomicU64,
+}
+
+/// The table. Outlives every configuration.
+#[derive(Debug)]
+pub(super) struct Failures {
+    places: Box<[Place]>,
+    secret: [u8; 32],
+}
+
+impl Failures {
+    pub(super) fn new(secret: &[u8; 32]) -> Self {
+        Self::with_sets(secret, SETS)
+    }
+
+    fn with_sets(secret: &[u8; 32], sets: usize) -> Self {
+        Self { places: (0..sets * WAYS).map(|_| Place::default()).collect(), secret: *secret }
+    }
+
+    /// Charges one failure to an address's block.
+    pub(super) fn charge(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
+        let holder = self.holder(address);
+        let sets = self.places.len() / WAYS;
+        let first = (holder >> 32) as usize % sets * WAYS;
+        let set = &self.places[first..first + WAYS];
+        let place = Self::place(set, holder, now);
+        // A quota that a reload made smaller must not hold anybody longer than it takes to refill.
+        let latest = now + scale.fill_nanos();
+        let _ = place
+            .tat
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |tat| (tat > latest).then_some(latest));
+        bucket::take(&place.tat, scale, NonZeroU32::MIN, now)
+    }
+
+    /// The place that an address holds, or can have, or else shares. A place is taken over only when its bucket
+    /// is full, so its TAT, which lies in the past, need not be reset.
+    fn place(set: &[Place], holder: u64, now: u64) -> &Place {
+        if let Some(held) = set.iter().find(|place| place.holder.load(Ordering::Acquire) == holder) {
+            return held;
+        }
+        for place in set {
+            let before = place.holder.load(Ordering::Acquire);
+            let free = before == 0 || place.tat.load(Ordering::Acquire) <= now;
+            let took =
+                || place.holder.compare_exchange(before, holder, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            if free && took() {
+                return place;
+            }
+        }
+        set.iter().min_by_key(|place| place.tat.load(Ordering::Acquire)).unwrap_or(&set[0])
+    }
+
+    fn holder(&self, address: IpAddr) -> u64 {
+        let (family, prefix) = address::prefix(address);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.secret);
+        hasher.write_u8(family);
+        hasher.write_u64(prefix);
+        hasher.finish().max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::domain::Quota;
+
+    fn scale(text: &str) -> Scale {
+        Scale::of(&text.parse::<Quota>().unwrap())
+    }
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    #[test]
+    fn refuses_past_the_budget_and_serves_after_the_wait() {
+        let failures = Failures::with_sets(&[3; 32], 64);
+        let address = "2001:db8::1".parse().unwrap();
+        let neighbour = "2001:db8::ffff".parse().unwrap();
+        for _ in 0..5 {
+            assert_eq!(failures.charge(address, scale("5 per minute"), HOUR).wait_nanos, None);
+        }
+        let wait = failures.charge(neighbour, scale("5 per minute"), HOUR).wait_nanos.unwrap();
+        assert_eq!(wait, 12_000_000_000);
+        assert_eq!(failures.charge(address, scale("5 per minute"), HOUR + wait).wait_nanos, None);
+        assert!(failures.charge(address, scale("5 per minute"), HOUR + wait).wait_nanos.is_some());
+        let stranger = "2001:db8:0:1::1".parse().unwrap();
+        assert_eq!(failures.charge(stranger, scale("5 per minute"), HOUR).wait_nanos, None);
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_wash_out_a_debtor() {
+        let failures = Failures::with_sets(&[3; 32], 4);
+        let debtor = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+        let quota = scale("5 per minute");
+        while failures.charge(debtor, quota, HOUR).wait_nanos.is_none() {}
+        for number in 0..100_000_u32 {
+            failures.charge(IpAddr::V4(Ipv4Addr::from_bits(number)), quota, HOUR);
+        }
+        assert!(failures.charge(debtor, quota, HOUR).wait_nanos.is_some());
+    }
+
+    #[test]
+    fn a_smaller_quota_locks_nobody_out_for_longer_than_its_own_fill() {
+        let failures = Failures::with_sets(&[3; 32], 4);
+        let address = "192.0.2.1".parse().unwrap();
+        while failures.charge(address, scale("100 per day"), HOUR).wait_nanos.is_none() {}
+        let wait = failures.charge(address, scale("5 per minute"), HOUR).wait_nanos.unwrap();
+        assert!(wait <= 60_000_000_000, "{wait}");
+    }
+}

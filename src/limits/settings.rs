@@ -1,0 +1,136 @@
+//! `[limits]` as it is written.
+
+use crate::domain::Plan;
+
+/// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
+    /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
+    pub policies: Vec<PolicySettings>,
+    /// Buckets kept in memory at most, about 62 bytes each. A bucket is kept while it is not full. Past the
+    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (125 MB).
+    pub max_cells: usize,
+    /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
+    /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
+    pub retry_after_ceiling_seconds: u32,
+    /// Requests being served at the same time.
+    pub in_flight: InFlightSettings,
+    /// Failed authentications by address.
+    pub failed_authentications: FailedAuthenticationSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policies: vec![PolicySettings {
+                name: "default".to_owned(),
+                per: vec!["token".to_owned()],
+                quota: "6000 per minute".to_owned(),
+                ..PolicySettings::default()
+            }],
+            max_cells: 2_000_000,
+            retry_after_ceiling_seconds: 21_600,
+            in_flight: InFlightSettings::default(),
+            failed_authentications: FailedAuthenticationSettings::default(),
+        }
+    }
+}
+
+/// `[[limits.policies]]`: one quota, whose requests it counts together, and which requests it is for. Every
+/// policy that a request matches must admit it.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySettings {
+    /// Its name, unique, of `a-z 0-9 _ -`, at most 64; named in 429 answers, `RateLimit-Policy` and metrics.
+    /// Required. Buckets belong to the name: a policy that keeps its name keeps them through a reload.
+    pub name: String,
+    /// What is counted apart: any of `token`, `workspace`, `endpoint`, `version`, `plan`, `address` (IPv4 by
+    /// /32, IPv6 by /64) and `path.NAME`, a path parameter (counted within the workspace). Required.
+    pub per: Vec<String>,
+    /// How much, for example `60 per minute`; per second, minute, hour, day (86,400 s) or month (30 days).
+    /// Required.
+    pub quota: String,
+    /// Requests that may come at once when nothing was used. In any window W at most burst + rate × W are
+    /// admitted. Default: the quota's number.
+    pub burst: Option<u32>,
+    /// How many requests one request counts as. Default: 1.
+    pub cost: u32,
+    /// `enforce`, or `shadow`: decided and counted in metrics, never refused and never shown. Default: `enforce`.
+    pub mode: Mode,
+    /// Whether callers see it in headers and in `/tollgate/v1/limits`. Default: true.
+    pub expose: bool,
+    /// Only these operations of the endpoint table. Default: all, and requests that match none.
+    pub endpoints: Vec<String>,
+    /// Only workspaces of these plans. Default: all.
+    pub plans: Vec<Plan>,
+    /// Only these API versions, for example `v1beta`. Default: all.
+    pub versions: Vec<String>,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            per: Vec::new(),
+            quota: String::new(),
+            burst: None,
+            cost: 1,
+            mode: Mode::Enforce,
+            expose: true,
+            endpoints: Vec::new(),
+            plans: Vec::new(),
+            versions: Vec::new(),
+        }
+    }
+}
+
+/// Whether a policy refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It refuses.
+    Enforce,
+    /// It says what it would refuse.
+    Shadow,
+}
+
+impl Mode {
+    /// The name in configuration and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// `[limits.in_flight]`: requests being served at the same time; a request counts until its answer ended.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InFlightSettings {
+    /// For each token. Default: no cap.
+    pub per_token: Option<u32>,
+    /// For each workspace, over all its tokens. Default: no cap.
+    pub per_workspace: Option<u32>,
+    /// For this gateway. Default: no cap beside those on connections and streams.
+    pub total: Option<u32>,
+}
+
+/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64) gets 429 for further
+/// failures only; a valid credential from it is always served.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailedAuthenticationSettings {
+    /// Failures of one address. Default: `1000 per minute`.
+    pub quota: String,
+    /// Addresses and networks (`10.0.0.0/8`) that are never charged. Default: none.
+    pub exempt: Vec<String>,
+}
+
+impl Default for FailedAuthenticationSettings {
+    fn default() -> Self {
+        Self { quota: "1000 per minute".to_owned(), exempt: Vec::new() }
+    }
+}

@@ -1,0 +1,149 @@
+//! Every limit of a caller with what is left, counting nothing: `/tollgate/v1/limits` and `tollgate explain`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Limits;
+use super::admission::{Decision, Headroom};
+use super::admit::{Asked, Charge, Claim, OWN_LIMIT};
+use super::key::{Key, MOST_ENDPOINTS};
+use super::policy::{ENDPOINT, PATH, Policy, VERSION};
+use super::rules::PolicyIndex;
+use crate::authentication::Caller;
+use crate::clock::Now;
+use crate::domain::{ApiVersion, Quota};
+
+/// Who will read a list of limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The caller: exposed policies that refuse.
+    Caller,
+    /// Operators: hidden and shadow policies too.
+    Operator,
+}
+
+/// One limit of a caller.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Which limit.
+    pub policy: PolicyIndex,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it counts apart, in the words of `per`.
+    pub per: Vec<String>,
+    /// The operations that it is for; empty for all.
+    pub endpoints: Vec<Arc<str>>,
+    /// The operation that this row is counted for, of a policy that counts operations apart.
+    pub endpoint: Option<Arc<str>>,
+    /// The version that this row is counted for, of a policy that counts versions apart.
+    pub version: Option<ApiVersion>,
+    /// How much.
+    pub quota: Quota,
+    /// What is left; [`None`] where it is counted by a path parameter, whose values a caller has to name.
+    pub headroom: Option<Headroom>,
+}
+
+impl Limits {
+    /// Every limit that a caller can meet on any endpoint, with what is left at `now`.
+    pub fn standing(&self, caller: &Caller, address: IpAddr, now: Now, audience: Audience) -> Vec<Standing> {
+        let listing = Listing { limits: self, caller, address, now: now.monotonic_nanos };
+        let mut rows = Vec::new();
+        let mut own_listed = caller.own_limit().is_none();
+        for (index, policy) in (0..).zip(self.rules.policies()) {
+            let plan = Some(caller.workspace().plan);
+            let applies = policy.plans.is_empty() || plan.is_some_and(|plan| policy.plans.contains(&plan));
+            if !applies {
+                continue;
+            }
+            if let (Some(own), true) = (caller.own_limit(), policy.yields_to_own_limit()) {
+                if !own_listed {
+                    let key = self.key(index, policy, &listing.asked(MOST_ENDPOINTS, None));
+                    rows.extend(key.map(|key| listing.own_row(&self.own_claim(own, key))));
+                }
+                own_listed = true;
+            } else if audience == Audience::Operator || self.claim_is_shown(policy) {
+                listing.rows_of(index, policy, &mut rows);
+            }
+        }
+        if !own_listed {
+            let claim = self.unplaced_own_claim(&listing.asked(MOST_ENDPOINTS, None));
+            rows.extend(claim.map(|claim| listing.own_row(&claim)));
+        }
+        rows
+    }
+
+    fn claim_is_shown(&self, policy: &Policy) -> bool {
+        policy.expose && policy.mode == super::settings::Mode::Enforce
+    }
+}
+
+struct Listing<'a> {
+    limits: &'a Limits,
+    caller: &'a Caller,
+    address: IpAddr,
+    now: u64,
+}
+
+impl<'a> Listing<'a> {
+    fn asked(&self, endpoint_number: u32, version: Option<ApiVersion>) -> Asked<'a, 'static> {
+        let charge = Charge { address: self.address, path_parameter: &|_| None };
+        Asked { caller: Some(self.caller), endpoint_number, version, charge }
+    }
+
+    fn own_row(&self, claim: &Claim) -> Standing {
+        let rules = &self.limits.rules;
+        Standing {
+            policy: claim.policy,
+            name: Arc::clone(rules.name(rules.reserved(OWN_LIMIT))),
+            per: vec!["token".to_owned()],
+            endpoints: Vec::new(),
+            endpoint: None,
+            version: None,
+            quota: claim.quota,
+            headroom: Some(self.headroom(claim)),
+        }
+    }
+
+    /// One row, or one for each endpoint and version that the policy counts apart.
+    fn rows_of(&self, index: u16, policy: &Policy, rows: &mut Vec<Standing>) {
+        let by_endpoint = policy.mask & ENDPOINT != 0;
+        let by_version = policy.mask & VERSION != 0;
+        let mut places = BTreeSet::new();
+        for (row, (operation, applying, versions)) in self.limits.rules.rows().enumerate() {
+            if !applying.contains(&index) {
+                continue;
+            }
+            let row = (by_endpoint && operation.is_some()).then_some(row);
+            let wanted =
+                |version: &ApiVersion| policy.versions.is_empty() || policy.versions.contains(version);
+            if by_version && !versions.is_empty() {
+                places.extend(versions.iter().copied().filter(wanted).map(|version| (row, Some(version))));
+            } else {
+                places.insert((row, None));
+            }
+        }
+        let rules = &self.limits.rules;
+        for (row, version) in places {
+            let number = row.map_or(MOST_ENDPOINTS, |row| self.limits.endpoint_numbers[row]);
+            let key = self.limits.key(index, policy, &self.asked(number, version));
+            let known = key.filter(|_| policy.mask & PATH == 0);
+            rows.push(Standing {
+                policy: PolicyIndex(index),
+                name: Arc::clone(&policy.name),
+                per: policy.per.iter().map(|dimension| dimension.name().into_owned()).collect(),
+                endpoints: policy.endpoints.clone(),
+                endpoint: row.and_then(|row| rules.operations().nth(row).cloned()),
+                version,
+                quota: policy.quota,
+                headroom: known.map(|key: Key| self.headroom(&self.limits.claim(index, policy, key))),
+            });
+        }
+    }
+
+    fn headroom(&self, claim: &Claim) -> Headroom {
+        let verdict = self.limits.counters.cells.peek(claim.key, &claim.debit, self.now);
+        let decision = if verdict.wait_nanos.is_some() { Decision::Refused } else { Decision::Admitted };
+        Headroom::of(claim, &verdict, self.now, decision)
+    }
+}

@@ -1,0 +1,166 @@
+//! HTTP/1.1 connections: one request after the other, read strictly and answered whole.
+
+mod connection;
+mod request_body;
+mod response;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::connection::{Connection, Next};
+use self::response::{Ending, ResponseHead};
+use super::drain::DrainGuard;
+use super::{Bounds, Peer, Service};
+use crate::clock::Deadline;
+use crate::message::{Head, HeadFault, Parsed, RequestBody, Response};
+
+/// Bodies up to this length that arrived with their head are handed on in one piece.
+const FULL_BODY_BYTES: u64 = 64 * 1024;
+/// Bytes of one pipelined request behind another that are read ahead.
+const READ_AHEAD_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    static HEADS: RefCell<Vec<Head>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A head that goes back to its core's store when dropped, so that idle connections hold none.
+struct PooledHead(Head);
+
+impl PooledHead {
+    fn take() -> Self {
+        Self(HEADS.with(|heads| heads.borrow_mut().pop()).unwrap_or_default())
+    }
+}
+
+impl Drop for PooledHead {
+    fn drop(&mut self) {
+        let mut head = std::mem::take(&mut self.0);
+        head.clear();
+        HEADS.with(|heads| {
+            let mut heads = heads.borrow_mut();
+            if heads.len() < 64 {
+                heads.push(head);
+            }
+        });
+    }
+}
+
+/// Serves a connection until it ends. `first_bytes` were read from it already.
+pub(super) async fn serve<IO, S>(
+    io: IO,
+    first_bytes: BytesMut,
+    service: &S,
+    peer: Peer,
+    bounds: Bounds,
+    drain: DrainGuard,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    let connection = Connection::new(io, first_bytes, bounds);
+    let mut deadline = Deadline::new();
+    deadline.set(bounds.head_timeout);
+    loop {
+        let mut head = None;
+        let next = connection.next_head(&mut head, &mut deadline, &drain).await;
+        let ending = match next {
+            Next::Closed => return,
+            Next::Fault(fault) => {
+                let head = head.get_or_insert_with(PooledHead::take);
+                answer_fault(&connection, service, fault, &head.0, &peer, &mut deadline).await;
+                Ending::Close
+            }
+            Next::Request(parsed) => {
+                let head = head.get_or_insert_with(PooledHead::take);
+                answer_request(&connection, service, &head.0, parsed, &peer, &mut deadline, &drain).await
+            }
+        };
+        drop(head);
+        match ending {
+            Ending::Gone => return,
+            Ending::Close => return connection.close_lingering(&mut deadline).await,
+            Ending::KeepAlive if connection.skip_rest_of_body(&mut deadline).await => {
+                deadline.set(bounds.keep_alive);
+            }
+            Ending::KeepAlive => return connection.close_lingering(&mut deadline).await,
+        }
+    }
+}
+
+async fn answer_fault<IO, S>(
+    connection: &Connection<IO>,
+    service: &S,
+    fault: HeadFault,
+    head: &Head,
+    peer: &Peer,
+    deadline: &mut Deadline,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    let mut response = service.refuse(fault, head, peer);
+    response.close = true;
+    let shape = ResponseHead { is_http_10: false, to_head: head.method() == b"HEAD", keep_alive: false };
+    connection.write_response(response, shape, deadline).await;
+}
+
+async fn answer_request<IO, S>(
+    connection: &Connection<IO>,
+    service: &S,
+    head: &Head,
+    parsed: Parsed,
+    peer: &Peer,
+    deadline: &mut Deadline,
+    drain: &DrainGuard,
+) -> Ending
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    let full = connection.take_full_body(&parsed, FULL_BODY_BYTES);
+    let body = match &full {
+        Some(bytes) if bytes.is_empty() => RequestBody::Empty,
+        Some(bytes) => RequestBody::Full(bytes),
+        None => connection.stream_body(&parsed),
+    };
+    deadline.clear();
+    let Some(response) = unless_gone(connection, service.serve(head, body, peer)).await else {
+        return Ending::Gone;
+    };
+    let shape = ResponseHead {
+        is_http_10: head.version() == crate::message::Version::Http10,
+        to_head: head.method() == b"HEAD",
+        keep_alive: parsed.keep_alive && !drain.is_draining(),
+    };
+    connection.write_response(response, shape, deadline).await
+}
+
+/// Runs `answer` to its end unless the client closes the connection first.
+async fn unless_gone<'c, IO>(
+    connection: &Connection<IO>,
+    answer: impl Future<Output = Response<'c>>,
+) -> Option<Response<'c>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut answer = pin!(answer);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(response) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        while connection.body_is_done() && connection.buffered() < READ_AHEAD_BYTES {
+            match connection.poll_read_more(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

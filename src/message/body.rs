@@ -1,0 +1,90 @@
+//! Bodies: none, whole in memory, or streamed with backpressure, in both directions.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::fault::BodyFault;
+
+/// A piece of a streamed body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Content; never empty.
+    Data(Bytes),
+    /// Trailer fields as `name: value` lines, each ended by CRLF. The last part of its body.
+    Trailers(Vec<u8>),
+}
+
+/// A body that arrives in pieces. Nothing is read ahead of a poll, so that a slow reader slows the sender.
+pub trait BodyStream {
+    /// The next piece; [`None`] after the last.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>>;
+
+    /// Goes on with work that does not depend on the reader, while the reader is slow: a response's stream
+    /// goes on with the upload of its request.
+    fn drive(&mut self, _cx: &mut Context<'_>) {}
+}
+
+/// A request's body as a connection hands it in.
+pub enum RequestBody<'c> {
+    /// There is none.
+    Empty,
+    /// All of it has arrived already.
+    Full(&'c [u8]),
+    /// It is still arriving.
+    Stream {
+        /// The pieces.
+        stream: Box<dyn BodyStream + 'c>,
+        /// Its length, if it was announced.
+        length: Option<u64>,
+    },
+}
+
+/// A response's body.
+pub enum Payload<'c> {
+    /// There is none; the length that `HEAD` and 304 describe, if they do.
+    None {
+        /// `Content-Length` to announce all the same.
+        described_length: Option<u64>,
+    },
+    /// All of it.
+    Full(Vec<u8>),
+    /// It is still arriving. An error breaks the response off visibly.
+    Stream {
+        /// The pieces.
+        stream: Box<dyn BodyStream + 'c>,
+        /// Its length, if it is known.
+        length: Option<u64>,
+    },
+}
+
+/// How the writing of a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// All of it was handed to the client's connection.
+    Complete,
+    /// Its body broke off on the way to us.
+    Broken,
+    /// The client left or took nothing for too long.
+    ClientGone,
+}
+
+/// Told once when a response was written or given up.
+pub trait Completion {
+    /// So many bytes of the body were handed to the client's connection, and that is how it ended.
+    fn sent(self: Box<Self>, body_bytes: u64, delivery: Delivery);
+}
+
+/// A response ready to be written on any HTTP version.
+pub struct Response<'c> {
+    /// The status code.
+    pub status: u16,
+    /// Field lines `name: value`, each ended by CRLF, without framing and connection fields.
+    pub fields: Vec<u8>,
+    /// The body.
+    pub payload: Payload<'c>,
+    /// Whether the connection has to close after it.
+    pub close: bool,
+    /// Told when it has been written; dropped untold if the client left before.
+    pub completion: Option<Box<dyn Completion>>,
+}

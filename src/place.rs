@@ -1,0 +1,208 @@
+//! Where: a workspace's home region, and whether this gateway serves it.
+//!
+//! Decides from the credential alone, never from what the client says. Invariant: a request is sent to its
+//! caller's home region or nowhere. It refuses to know which upstreams a region has and how they are.
+
+use serde::Deserialize;
+
+use crate::domain::{Problems, Region, RegionId, Regions};
+use crate::limits::Admission;
+
+/// `[regions.NAME]`: one region. Without any there is one, `main`, whose upstreams are `upstream.servers`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionSettings {
+    /// The letter that the region's tokens carry after their prefix; unique, one of `A-Z a-z 0-9`.
+    pub letter: char,
+    /// What its callers use as base URL; told to callers who ask the wrong region.
+    #[serde(default)]
+    pub base_url: String,
+    /// Its upstream servers, for example `http://10.0.0.1:8080`.
+    pub upstreams: Vec<String>,
+}
+
+/// `[place]`: which regions this gateway serves.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `route` serves every region and sends each request home; `fence` serves `region` and answers 421 to
+    /// callers of others.
+    pub mode: ModeSetting,
+    /// The region that `fence` serves; the home of requests without a caller in `route`.
+    pub region: String,
+}
+
+/// How foreign callers are met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModeSetting {
+    /// Send each request home.
+    #[default]
+    Route,
+    /// Serve one region only.
+    Fence,
+}
+
+/// A caller of another region at a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the credential belongs to another region")]
+pub struct WrongRegion(pub RegionId);
+
+/// The regions and this gateway's place among them.
+#[derive(Clone, Debug)]
+pub struct Places {
+    regions: Regions,
+    own: RegionId,
+    fence: bool,
+}
+
+impl Places {
+    /// Checks the regions and the place.
+    pub fn from_settings(
+        regions: &[(String, RegionSettings)],
+        settings: &Settings,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = problems.0.len();
+        let mut table: Vec<Region> = Vec::new();
+        for (name, region) in regions {
+            let key = format!("regions.{name}");
+            if name.is_empty()
+                || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            {
+                problems.add(
+                    &key,
+                    "region_name_invalid",
+                    format!("`{name}` is not a region name"),
+                    "use letters, digits, `-` and `_`",
+                );
+            }
+            if !region.letter.is_ascii_alphanumeric() {
+                problems.add(
+                    format!("{key}.letter"),
+                    "region_letter_invalid",
+                    format!("`{}` is not one of A-Z a-z 0-9", region.letter),
+                    "choose a letter or digit",
+                );
+            }
+            if let Some(other) = table.iter().find(|other| other.letter == region.letter) {
+                problems.add(
+                    format!("{key}.letter"),
+                    "region_letter_taken",
+                    format!("region `{}` has the letter `{}` too", other.name, region.letter),
+                    "give each region a letter of its own",
+                );
+            }
+            let base_url = region.base_url.trim_end_matches('/');
+            if !base_url.is_empty() && !base_url.starts_with("https://") && !base_url.starts_with("http://") {
+                problems.add(
+                    format!("{key}.base_url"),
+                    "base_url_invalid",
+                    format!("`{base_url}` is not an http or https URL"),
+                    "write for example `https://api.example.com`",
+                );
+            }
+            table.push(Region {
+                name: name.as_str().into(),
+                letter: region.letter,
+                base_url: base_url.into(),
+            });
+        }
+        if regions.len() > 62 {
+            problems.add(
+                "regions",
+                "too_many_regions",
+                "there are more than 62 regions",
+                "use at most 62: one for each letter",
+            );
+        }
+        let regions = Regions::new(table);
+        let own = regions.by_name(&settings.region);
+        let fence = settings.mode == ModeSetting::Fence;
+        if own.is_none() && (fence || !settings.region.is_empty()) {
+            let names: Vec<&str> = regions.iter().map(|(_, region)| &*region.name).collect();
+            problems.add(
+                "place.region",
+                "region_unknown",
+                if settings.region.is_empty() {
+                    "`fence` needs the region that this gateway serves".to_owned()
+                } else {
+                    format!("there is no region `{}`", settings.region)
+                },
+                format!("use one of {}", names.join(", ")),
+            );
+        }
+        (problems.0.len() == before).then(|| Self { regions, own: own.unwrap_or(RegionId(0)), fence })
+    }
+
+    /// Every region.
+    pub const fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
+    /// Whether callers of other regions are refused.
+    pub const fn is_fence(&self) -> bool {
+        self.fence
+    }
+
+    /// Whether callers of a region are served here.
+    pub fn serves(&self, region: RegionId) -> Result<(), WrongRegion> {
+        if self.fence && region != self.own { Err(WrongRegion(region)) } else { Ok(()) }
+    }
+
+    /// The region whose upstream an admitted request goes to.
+    pub fn place(&self, admission: &Admission<'_>) -> Result<RegionId, WrongRegion> {
+        let Some(caller) = admission.permit().caller() else { return Ok(self.own) };
+        let home = caller.workspace().region;
+        self.serves(home).map(|()| home)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(letter: char) -> RegionSettings {
+        RegionSettings {
+            letter,
+            base_url: "https://api.example.com/".into(),
+            upstreams: vec!["http://127.0.0.1:1".into()],
+        }
+    }
+
+    fn check(
+        regions: &[(&str, RegionSettings)],
+        mode: ModeSetting,
+        own: &str,
+    ) -> Result<Places, Vec<&'static str>> {
+        let regions: Vec<_> =
+            regions.iter().map(|(name, region)| ((*name).to_owned(), region.clone())).collect();
+        let mut problems = Problems::new();
+        let settings = Settings { mode, region: own.to_owned() };
+        Places::from_settings(&regions, &settings, &mut problems)
+            .ok_or_else(|| problems.0.iter().map(|problem| problem.code).collect())
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let two = [("us", region('u')), ("eu", region('u'))];
+        assert_eq!(check(&two, ModeSetting::Route, "").unwrap_err(), ["region_letter_taken"]);
+        assert_eq!(
+            check(&[("u s", region('-'))], ModeSetting::Route, "").unwrap_err(),
+            ["region_name_invalid", "region_letter_invalid"]
+        );
+        assert_eq!(check(&[("us", region('u'))], ModeSetting::Fence, "").unwrap_err(), ["region_unknown"]);
+        assert_eq!(check(&[("us", region('u'))], ModeSetting::Route, "eu").unwrap_err(), ["region_unknown"]);
+    }
+
+    #[test]
+    fn a_fence_serves_its_own_region_only() {
+        let two = [("us", region('u')), ("eu", region('e'))];
+        let fence = check(&two, ModeSetting::Fence, "eu").unwrap();
+        assert_eq!(fence.serves(RegionId(0)), Err(WrongRegion(RegionId(0))));
+        assert_eq!(fence.serves(RegionId(1)), Ok(()));
+        let route = check(&two, ModeSetting::Route, "").unwrap();
+        assert_eq!(route.serves(RegionId(1)), Ok(()));
+        assert_eq!(&*route.regions().region(RegionId(0)).base_url, "https://api.example.com");
+    }
+}

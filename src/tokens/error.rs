@@ -1,0 +1,160 @@
+//! What can go wrong with tokens and workspaces. No message quotes a token.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Scheme;
+
+/// Why an operation on the registry was not done. Each message says what is wrong, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such workspace.
+    #[error(
+        "there is no workspace `{0}`; create it with `tollgate workspace create {0} --region REGION`, or see `tollgate workspace list`"
+    )]
+    WorkspaceUnknown(String),
+    /// The id is taken.
+    #[error(
+        "workspace `{0}` exists already; change it with `tollgate workspace set {0}`, or choose another id"
+    )]
+    WorkspaceExists(String),
+    /// A deleted workspace gets no tokens.
+    #[error(
+        "workspace `{0}` is deleted and gets no tokens; bring it back with `tollgate workspace set {0} --state active`"
+    )]
+    WorkspaceDeleted(String),
+    /// There is no token with this id.
+    #[error("there is no token with the id `{0}`; see `tollgate token list`")]
+    TokenUnknown(String),
+    /// Only the newest token of a family can be rotated.
+    #[error("token {id} was rotated already; rotate its successor {successor} instead")]
+    AlreadyRotated {
+        /// The token.
+        id: String,
+        /// The one that took its place.
+        successor: String,
+    },
+    /// A token that does not work cannot be rotated.
+    #[error("token {id} is {state} and cannot be rotated; create a new one with `tollgate token create`")]
+    NotActive {
+        /// The token.
+        id: String,
+        /// What it is instead of active.
+        state: &'static str,
+    },
+    /// The workspace has as many tokens as it may.
+    #[error(
+        "workspace `{workspace}` has {cap} working tokens, as many as `tokens.tokens_per_workspace` allows; revoke one that is not used (`tollgate token list --workspace {workspace}`)"
+    )]
+    TooManyTokens {
+        /// The workspace.
+        workspace: String,
+        /// How many it may have.
+        cap: u32,
+    },
+    /// A value that cannot be stored or sent.
+    #[error("`{value}` is no {what}; {fix}")]
+    Invalid {
+        /// What it should have been.
+        what: &'static str,
+        /// What it is; never a token.
+        value: String,
+        /// What to write instead.
+        fix: &'static str,
+    },
+    /// The configuration has no such region.
+    #[error("the configuration has no region `{region}`; it has {known}")]
+    RegionUnknown {
+        /// The one asked for.
+        region: String,
+        /// Those that there are, separated by commas.
+        known: String,
+    },
+    /// A stored workspace lives in a region that the configuration does not have.
+    #[error(
+        "workspace `{workspace}` lives in region `{region}`, which the configuration does not have; add the region, or move the workspace with `tollgate workspace set {workspace} --region REGION`"
+    )]
+    Unplaced {
+        /// The workspace.
+        workspace: String,
+        /// Its region.
+        region: String,
+    },
+    /// The store failed. Nothing was changed.
+    #[error("the token store {place} failed: {source}; nothing was changed, try again once it can be used")]
+    Store {
+        /// Which store: a path or an address, without credentials.
+        place: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store was written by a newer version of tollgate.
+    #[error(
+        "the token store {place} has schema {found}, this tollgate knows {known}; use the tollgate that wrote it, or a newer one"
+    )]
+    StoreNewer {
+        /// Which store.
+        place: String,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A file is no token store.
+    #[error("{place} is a database of something else; name another file in `tokens.store`")]
+    StoreForeign {
+        /// Which file.
+        place: String,
+    },
+    /// The change log misses an entry or went back: the store was tampered with or restored from a copy.
+    #[error(
+        "the change log went from entry {last} to {found}; if the store was restored from a copy, restart tollgate"
+    )]
+    LogBroken {
+        /// The last entry that was applied.
+        last: u64,
+        /// What came after it.
+        found: u64,
+    },
+    /// An entry of the change log does not fit the one before.
+    #[error("entry {0} of the change log was altered: its hash does not follow from the entry before")]
+    LogAltered(u64),
+    /// There is no pepper file although the store has tokens.
+    #[error("the pepper file {} is missing and the tokens of the store cannot be recognised without it; restore it from a copy", .0.display())]
+    PepperMissing(PathBuf),
+    /// The pepper file cannot be understood.
+    #[error("line {line} of the pepper file {} is not `version:base64` with a version of its own from 1 to 65535 and at least 16 bytes; restore the file from a copy", .file.display())]
+    PepperInvalid {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// The pepper is not the one that the store's tokens were made with.
+    #[error("the pepper file {} is not the one that this store was made with ({scheme:?} differs); restore the right one from a copy", .file.display())]
+    PepperMismatch {
+        /// Which of them.
+        scheme: Scheme,
+        /// The file.
+        file: PathBuf,
+    },
+    /// The machine has no randomness.
+    #[error("the operating system gives no random bytes; nothing was made")]
+    Randomness,
+    /// A file or folder cannot be used.
+    #[error("cannot {action} {}: {source}", .file.display())]
+    File {
+        /// Which one.
+        file: PathBuf,
+        /// What was tried: `read`, `make`.
+        action: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(super) fn file(file: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::File { file: file.to_owned(), action, source }
+    }
+}

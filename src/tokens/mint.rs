@@ -1,0 +1,292 @@
+//! Changes to workspaces and tokens, checked before they reach the store.
+//!
+//! The only place where a new token exists in plain text; it is handed out once, as a
+//! [`Secret`], and kept nowhere.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::domain::{Quota, Regions, Role, Secret};
+
+use super::random::push_base62;
+use super::store::{Act, NewToken, NewWorkspace, Replacement, Store, WorkspaceChange};
+use super::{Error, Format, Peppers, Random, Rules, SqliteStore, TokenRecord, WorkspaceRecord, pepper_file};
+
+const ID_CHARACTERS: usize = 16;
+const MOST_WORDS: usize = 64;
+
+/// Makes, rotates, revokes and imports tokens, and makes and changes workspaces. Its methods block; the
+/// gateway calls them off the request threads.
+pub struct Mint {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) peppers: Peppers,
+    pub(super) rules: Rules,
+    pub(super) regions: Regions,
+    pub(super) random: Box<dyn Random>,
+}
+
+/// What a new token is to be.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// Its workspace's id.
+    pub workspace: String,
+    /// A name for people, up to 128 characters.
+    pub name: String,
+    /// What it may do; empty takes the configured scopes.
+    pub scopes: Vec<String>,
+    /// Its role.
+    pub role: Role,
+    /// A limit of its own.
+    pub own_limit: Option<Quota>,
+    /// How long it lives; [`None`] is for ever.
+    pub lifetime_seconds: Option<u64>,
+}
+
+/// A new token, in plain text for the only time.
+#[derive(Debug)]
+pub struct Minted {
+    /// What is known of it from now on.
+    pub record: TokenRecord,
+    /// The token itself.
+    pub token: Secret<String>,
+}
+
+impl Mint {
+    /// Opens the store and the peppers, and makes both on first use.
+    ///
+    /// A pepper file that is missing, or is not the one that the store's tokens were made with, is an error:
+    /// with another pepper every valid token would be refused.
+    pub fn open(rules: &Rules, regions: &Regions, random: Box<dyn Random>, now: Now) -> Result<Self, Error> {
+        let store = Arc::new(SqliteStore::open(&rules.store)?);
+        let known = store.fingerprints()?;
+        let peppers = match pepper_file::read(&rules.pepper_file) {
+            Err(Error::PepperMissing(_)) if known.is_empty() => {
+                pepper_file::create(&rules.pepper_file, &*random)?;
+                pepper_file::read(&rules.pepper_file)?
+            }
+            read => read?,
+        };
+        peppers.check(&known, &rules.pepper_file)?;
+        let ours: Vec<_> = peppers.fingerprints().collect();
+        if ours.iter().any(|fingerprint| !known.contains(fingerprint)) {
+            store.add_fingerprints(Act { actor: "tollgate", now }, &ours)?;
+            peppers.check(&store.fingerprints()?, &rules.pepper_file)?;
+        }
+        Ok(Self { store, peppers, rules: rules.clone(), regions: regions.clone(), random })
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The live peppers.
+    pub const fn peppers(&self) -> &Peppers {
+        &self.peppers
+    }
+
+    /// The rules that it was opened with.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The regions of the configuration.
+    pub const fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
+    /// Makes a workspace in a configured region.
+    pub fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error> {
+        check_workspace_id(&new.id)?;
+        self.region_letter(&new.region)?;
+        check_features(&new.features)?;
+        check_contacts(&new.contacts)?;
+        self.store.create_workspace(act, new)
+    }
+
+    /// Changes a workspace.
+    pub fn set_workspace(
+        &self,
+        act: Act<'_>,
+        id: &str,
+        change: &WorkspaceChange,
+    ) -> Result<WorkspaceRecord, Error> {
+        if let Some(region) = &change.region {
+            self.region_letter(region)?;
+        }
+        check_features(&change.enable)?;
+        check_contacts(&change.add_contacts)?;
+        self.store.set_workspace(act, id, change)
+    }
+
+    /// One workspace; [`Error::WorkspaceUnknown`].
+    pub fn workspace(&self, id: &str) -> Result<WorkspaceRecord, Error> {
+        self.store.workspace(id)?.ok_or_else(|| Error::WorkspaceUnknown(id.to_owned()))
+    }
+
+    /// One token; [`Error::TokenUnknown`].
+    pub fn token(&self, id: &str) -> Result<TokenRecord, Error> {
+        self.store.token(id)?.ok_or_else(|| Error::TokenUnknown(id.to_owned()))
+    }
+
+    /// Makes a token for a workspace.
+    pub fn create_token(&self, act: Act<'_>, request: &TokenRequest) -> Result<Minted, Error> {
+        check_name(&request.name)?;
+        check_scopes(&request.scopes)?;
+        let workspace = self.workspace(&request.workspace)?;
+        let token = self.plain(&workspace)?;
+        let scopes = if request.scopes.is_empty() { &self.rules.scopes } else { &request.scopes };
+        let new = NewToken {
+            id: self.token_id()?,
+            workspace: workspace.id,
+            name: request.name.clone(),
+            scopes: scopes.clone(),
+            role: request.role,
+            own_limit: request.own_limit,
+            expires_at_unix_seconds: end(act, request.lifetime_seconds)?,
+            digest: self.peppers.digest(token.expose().as_bytes()),
+            foreign: false,
+        };
+        let record = self.store.create_token(act, &new, self.rules.tokens_per_workspace)?;
+        Ok(Minted { record, token })
+    }
+
+    /// Replaces a token by a new one of the same family, scopes, role and limit. The old one goes on working
+    /// for the overlap. Without `lifetime_seconds` the new one lives as long as the old one was made for.
+    pub fn rotate_token(
+        &self,
+        act: Act<'_>,
+        id: &str,
+        overlap_seconds: u64,
+        lifetime_seconds: Option<u64>,
+    ) -> Result<Minted, Error> {
+        let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
+        let replacement = Replacement {
+            id: self.token_id()?,
+            digest: self.peppers.digest(token.expose().as_bytes()),
+            expires_at_unix_seconds: end(act, lifetime_seconds)?,
+            overlap_seconds,
+        };
+        let record = self.store.rotate_token(act, id, &replacement)?;
+        Ok(Minted { record, token })
+    }
+
+    /// Revokes a token and those of its predecessors that still work. Doing it again changes nothing.
+    pub fn revoke_token(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error> {
+        check_text("reason", reason, 256)?;
+        self.store.revoke_token(act, id, reason)
+    }
+
+    pub(super) fn token_id(&self) -> Result<String, Error> {
+        let mut id = String::from("tok_");
+        push_base62(&mut id, ID_CHARACTERS, &*self.random)?;
+        Ok(id)
+    }
+
+    pub(super) fn region_letter(&self, name: &str) -> Result<char, Error> {
+        let id = self.regions.by_name(name).ok_or_else(|| Error::RegionUnknown {
+            region: name.to_owned(),
+            known: self.regions.iter().map(|(_, region)| &*region.name).collect::<Vec<_>>().join(", "),
+        })?;
+        Ok(self.regions.region(id).letter)
+    }
+
+    fn plain(&self, workspace: &WorkspaceRecord) -> Result<Secret<String>, Error> {
+        let letter = self.region_letter(&workspace.region)?;
+        self.rules.format.mint(letter, &*self.random)
+    }
+
+    /// The format of its tokens.
+    pub const fn format(&self) -> &Format {
+        &self.rules.format
+    }
+}
+
+impl std::fmt::Debug for Mint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mint").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// The longest lifetime, 100 years: within what the read model can hold.
+const LONGEST_LIFETIME_SECONDS: u64 = 100 * 366 * 86_400;
+
+pub(super) fn end(act: Act<'_>, lifetime_seconds: Option<u64>) -> Result<Option<u64>, Error> {
+    match lifetime_seconds {
+        None => Ok(None),
+        Some(0) => Err(invalid("lifetime", "0", "write at least one second")),
+        Some(lifetime) if lifetime > LONGEST_LIFETIME_SECONDS => {
+            Err(invalid("lifetime", &lifetime.to_string(), "write at most 100 years, or leave it out"))
+        }
+        Some(lifetime) => Ok(Some(act.now.unix_seconds().saturating_add(lifetime))),
+    }
+}
+
+pub(super) fn check_workspace_id(id: &str) -> Result<(), Error> {
+    let good = (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    good.then_some(()).ok_or_else(|| invalid("workspace id", id, "write 1 to 64 of A-Z a-z 0-9 _ -"))
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    check_text("name", name, 128)
+}
+
+fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), Error> {
+    if text.chars().count() > most || text.chars().any(char::is_control) {
+        return Err(invalid(what, text, "write one short line: 128 characters for a name, 256 for a reason"));
+    }
+    Ok(())
+}
+
+/// A scope as RFC 6749, section 3.3 has it, up to 128 characters, without the comma that lists need.
+pub(super) fn is_scope(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b','))
+}
+
+pub(super) fn check_scopes(scopes: &[String]) -> Result<(), Error> {
+    const FIX: &str =
+        "write up to 64 of up to 128 visible ASCII characters without quote, comma and backslash";
+    check_words("scope", scopes, is_scope, FIX)
+}
+
+fn check_features(features: &[String]) -> Result<(), Error> {
+    const FIX: &str = "write up to 64 of up to 128 characters without quote, comma and backslash";
+    let is_feature = |text: &str| {
+        (1..=128).contains(&text.chars().count())
+            && !text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\' | ','))
+    };
+    check_words("feature", features, is_feature, FIX)
+}
+
+fn check_contacts(contacts: &[String]) -> Result<(), Error> {
+    const FIX: &str = "write an e-mail address, or a webhook address that starts with https://";
+    let is_contact = |text: &str| {
+        let plain = text.len() <= 254 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+        let webhook = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
+        let mail = text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+        plain && (webhook || (mail && !text.contains("://")))
+    };
+    check_words("contact", contacts, is_contact, FIX)
+}
+
+fn check_words(
+    what: &'static str,
+    words: &[String],
+    is_good: impl Fn(&str) -> bool,
+    fix: &'static str,
+) -> Result<(), Error> {
+    match words.iter().find(|word| !is_good(word)) {
+        Some(word) => Err(invalid(what, word, fix)),
+        None if words.len() > MOST_WORDS => Err(invalid(what, &format!("{} of them", words.len()), fix)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn invalid(what: &'static str, value: &str, fix: &'static str) -> Error {
+    Error::Invalid { what, value: value.chars().take(80).collect(), fix }
+}
+
+#[cfg(test)]
+mod tests;

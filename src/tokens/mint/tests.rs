@@ -1,0 +1,122 @@
+use std::path::Path;
+
+use super::*;
+use crate::clock::Clock;
+use crate::domain::{Plan, Problems, Region};
+use crate::tokens::random::dice::Dice;
+use crate::tokens::{Settings, TokenState};
+
+const START: u64 = 1_700_000_000;
+
+fn regions() -> Regions {
+    let region = |name: &str, letter| Region { name: name.into(), letter, base_url: "https://x".into() };
+    Regions::new(vec![region("us", 'u'), region("eu", 'e')])
+}
+
+fn open(folder: &Path, seed: u64) -> Result<Mint, Error> {
+    let rules = Rules::from_settings(&Settings::default(), folder, &mut Problems::new()).unwrap();
+    Mint::open(&rules, &regions(), Box::new(Dice::new(seed)), Clock::manual(START).now())
+}
+
+fn act(now: Now) -> Act<'static> {
+    Act { actor: "test", now }
+}
+
+fn workspace(id: &str, region: &str) -> NewWorkspace {
+    NewWorkspace {
+        id: id.into(),
+        region: region.into(),
+        plan: Plan::Team,
+        features: vec![],
+        contacts: vec![],
+    }
+}
+
+fn request(workspace: &str) -> TokenRequest {
+    TokenRequest {
+        workspace: workspace.into(),
+        name: "ci".into(),
+        scopes: vec![],
+        role: Role::Restricted,
+        own_limit: None,
+        lifetime_seconds: None,
+    }
+}
+
+#[test]
+fn refuses_what_cannot_be_stored_or_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mint, clock) = (open(folder.path(), 1).unwrap(), Clock::manual(START));
+    let act = act(clock.now());
+    for id in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
+        assert!(
+            matches!(mint.create_workspace(act, &workspace(id, "us")), Err(Error::Invalid { .. })),
+            "{id}"
+        );
+    }
+    assert!(matches!(mint.create_workspace(act, &workspace("a", "mars")), Err(Error::RegionUnknown { .. })));
+    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
+    for contact in
+        ["", "nobody", "@example.com", "a@b", "http://example.com/x", "https://", "a b@example.com"]
+    {
+        let change = WorkspaceChange { add_contacts: vec![contact.into()], ..WorkspaceChange::default() };
+        assert!(mint.set_workspace(act, "ws", &change).is_err(), "{contact}");
+    }
+    for feature in ["", "a,b", "a\nb", "\"a\""] {
+        let change = WorkspaceChange { enable: vec![feature.into()], ..WorkspaceChange::default() };
+        assert!(mint.set_workspace(act, "ws", &change).is_err(), "{feature}");
+    }
+    let elsewhere = WorkspaceChange { region: Some("mars".into()), ..WorkspaceChange::default() };
+    assert!(matches!(mint.set_workspace(act, "ws", &elsewhere), Err(Error::RegionUnknown { .. })));
+    let asked = |change: &dyn Fn(&mut TokenRequest)| {
+        let mut request = request("ws");
+        change(&mut request);
+        mint.create_token(act, &request)
+    };
+    assert!(asked(&|request| request.scopes = vec!["read write".into()]).is_err());
+    assert!(asked(&|request| request.scopes = vec!["s".into(); 65]).is_err());
+    assert!(asked(&|request| request.name = "a\r\nb".into()).is_err());
+    assert!(asked(&|request| request.name = "n".repeat(129)).is_err());
+    assert!(asked(&|request| request.lifetime_seconds = Some(0)).is_err());
+    assert!(asked(&|request| request.lifetime_seconds = Some(u64::MAX)).is_err());
+    assert!(matches!(asked(&|request| request.workspace = "no".into()), Err(Error::WorkspaceUnknown(_))));
+    assert!(matches!(mint.rotate_token(act, "tok_no", 0, None), Err(Error::TokenUnknown(_))));
+    assert!(mint.store().tokens(None, "", 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_lost_or_exchanged_pepper_is_an_error_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), 1).unwrap());
+    let file = folder.path().join("tollgate.pepper");
+    let copy = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(open(folder.path(), 2), Err(Error::PepperMissing(_))));
+    pepper_file::create(&file, &Dice::new(3)).unwrap();
+    assert!(matches!(open(folder.path(), 2), Err(Error::PepperMismatch { .. })));
+    std::fs::write(&file, copy).unwrap();
+    assert!(open(folder.path(), 2).is_ok());
+}
+
+#[test]
+fn a_new_token_is_its_regions_and_no_plain_text_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mint, clock) = (open(folder.path(), 1).unwrap(), Clock::manual(START));
+    let act = act(clock.now());
+    mint.create_workspace(act, &workspace("ws", "eu")).unwrap();
+    let first = mint.create_token(act, &request("ws")).unwrap();
+    let second = mint.rotate_token(act, &first.record.id, 60, None).unwrap();
+    for minted in [&first, &second] {
+        assert_eq!(mint.format().recognise(minted.token.expose().as_bytes()), Some('e'));
+        assert!(minted.record.id.starts_with("tok_") && minted.record.id.len() == 20);
+        assert!(!format!("{minted:?}").contains(&minted.token.expose()[4..]));
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(memchr::memmem::find(&bytes, &minted.token.expose().as_bytes()[5..]).is_none());
+        }
+    }
+    assert_eq!(first.record.scopes, ["public_api:read_write"]);
+    assert_eq!(second.record.subject(), first.record.subject());
+    let revoked = mint.revoke_token(act, &second.record.id, "leaked").unwrap();
+    assert_eq!(revoked.state_at(START), TokenState::Revoked);
+}

@@ -1,0 +1,177 @@
+//! `[tokens]` of the configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::Problems;
+
+use super::Format;
+use super::format::is_prefix;
+
+/// `[tokens]`: opaque tokens and the store behind them.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What every new token starts with: 2 to 16 of `A-Z a-z 0-9 _`, `_` at the end. Default `sgp_`.
+    pub prefix: String,
+    /// The SQLite file with workspaces, tokens and the audit trail; made on first use. A relative path starts
+    /// at the configuration file. Default `tollgate.db`.
+    pub store: PathBuf,
+    /// The file with the keys under which tokens are hashed; made on first use, keep a copy apart from the
+    /// store. A relative path starts at the configuration file. Default `tollgate.pepper`.
+    pub pepper_file: PathBuf,
+    /// Milliseconds between two looks at the change log, 10 to 500: the longest time that another process's
+    /// revocation goes unseen. Default 200.
+    pub poll_millis: u64,
+    /// Seconds between two writings of the last-used times, 60 to 86,400. Default 60.
+    pub last_used_seconds: u64,
+    /// Working tokens that one workspace may have; imported ones are not held to it. Default 1,000.
+    pub tokens_per_workspace: u32,
+    /// Scopes of a token whose creation names none. Default `["public_api:read_write"]`.
+    pub scopes: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            prefix: "sgp_".to_owned(),
+            store: PathBuf::from("tollgate.db"),
+            pepper_file: PathBuf::from("tollgate.pepper"),
+            poll_millis: 200,
+            last_used_seconds: 60,
+            tokens_per_workspace: 1_000,
+            scopes: vec!["public_api:read_write".to_owned()],
+        }
+    }
+}
+
+/// Checked `[tokens]`.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The format of new tokens.
+    pub format: Format,
+    /// The SQLite file.
+    pub store: PathBuf,
+    /// The pepper file.
+    pub pepper_file: PathBuf,
+    /// Time between two looks at the change log.
+    pub poll: Duration,
+    /// Time between two writings of the last-used times.
+    pub last_used: Duration,
+    /// Working tokens that one workspace may have.
+    pub tokens_per_workspace: u32,
+    /// Scopes of a token whose creation names none.
+    pub scopes: Vec<String>,
+}
+
+impl Rules {
+    /// Checks the settings and adds every mistake to `problems`. Relative paths start at `folder`, where the
+    /// configuration file is.
+    pub fn from_settings(settings: &Settings, folder: &Path, problems: &mut Problems) -> Option<Self> {
+        let before = problems.0.len();
+        if !is_prefix(&settings.prefix) {
+            problems.add(
+                "tokens.prefix",
+                "token_prefix_invalid",
+                format!("`{}` cannot start a token", settings.prefix),
+                "write 2 to 16 of A-Z a-z 0-9 _ with _ at the end, for example \"sgp_\"",
+            );
+        }
+        for (key, path) in [("tokens.store", &settings.store), ("tokens.pepper_file", &settings.pepper_file)]
+        {
+            if path.file_name().is_none() {
+                problems.add(key, "path_invalid", "the path names no file", "write the path of a file");
+            }
+        }
+        if settings.store == settings.pepper_file {
+            problems.add(
+                "tokens.pepper_file",
+                "pepper_in_store",
+                "store and pepper are the same file",
+                "name two files, best on two volumes",
+            );
+        }
+        number_within(problems, "tokens.poll_millis", settings.poll_millis, 10, 500);
+        number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
+        let cap = u64::from(settings.tokens_per_workspace);
+        number_within(problems, "tokens.tokens_per_workspace", cap, 1, 1_000_000);
+        for (index, scope) in settings.scopes.iter().enumerate() {
+            if !super::mint::is_scope(scope) {
+                problems.add(
+                    format!("tokens.scopes[{index}]"),
+                    "scope_invalid",
+                    format!("`{scope}` is no scope"),
+                    "write 1 to 128 visible ASCII characters without quotes and backslashes",
+                );
+            }
+        }
+        (problems.0.len() == before).then(|| Self {
+            format: Format::new(&settings.prefix),
+            store: folder.join(&settings.store),
+            pepper_file: folder.join(&settings.pepper_file),
+            poll: Duration::from_millis(settings.poll_millis),
+            last_used: Duration::from_secs(settings.last_used_seconds),
+            tokens_per_workspace: settings.tokens_per_workspace,
+            scopes: settings.scopes.clone(),
+        })
+    }
+}
+
+fn number_within(problems: &mut Problems, key: &str, value: u64, least: u64, most: u64) {
+    if !(least..=most).contains(&value) {
+        problems.add(
+            key,
+            "out_of_range",
+            format!("{value} is out of range"),
+            format!("write a number from {least} to {most}"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> (Option<Rules>, Vec<String>) {
+        let mut problems = Problems::new();
+        let settings: Settings = toml::from_str(text).unwrap();
+        let rules = Rules::from_settings(&settings, Path::new("/etc/tollgate"), &mut problems);
+        (rules, problems.0.into_iter().map(|problem| problem.key).collect())
+    }
+
+    #[test]
+    fn tells_every_mistake_at_once() {
+        let (rules, keys) = checked(
+            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\npoll_millis = 5000\nlast_used_seconds = 1\n\
+             tokens_per_workspace = 0\nscopes = [\"ok\", \"not ok\"]",
+        );
+        assert!(rules.is_none());
+        assert_eq!(
+            keys,
+            [
+                "tokens.prefix",
+                "tokens.store",
+                "tokens.pepper_file",
+                "tokens.pepper_file",
+                "tokens.poll_millis",
+                "tokens.last_used_seconds",
+                "tokens.tokens_per_workspace",
+                "tokens.scopes[1]",
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_keys_that_it_does_not_know() {
+        assert!(toml::from_str::<Settings>("prefixes = \"sgp_\"").is_err());
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_configuration() {
+        let (rules, keys) = checked("pepper_file = \"/run/secrets/pepper\"");
+        let rules = rules.unwrap();
+        assert!(keys.is_empty());
+        assert_eq!(rules.store, Path::new("/etc/tollgate/tollgate.db"));
+        assert_eq!(rules.pepper_file, Path::new("/run/secrets/pepper"));
+    }
+}

@@ -1,0 +1,228 @@
+//! Where workspaces, tokens and the change log are kept.
+//!
+//! Decides what is one change. Invariants, which `contract` proves of every store: a change and its log
+//! entry are one transaction; entries are numbered without a gap in the order of their commits; what was
+//! acknowledged survives a crash; no entry and no row holds a secret. It refuses to know the format of tokens
+//! and the request path: no request reads a store.
+
+pub mod log;
+pub mod sqlite;
+
+#[cfg(test)]
+pub(crate) mod contract;
+
+use crate::clock::Now;
+use crate::domain::{Plan, Quota, Role, WorkspaceState};
+
+use super::{Digest, Error, TokenRecord, WorkspaceRecord};
+pub use log::{ChangeKind, LogEntry};
+pub use sqlite::SqliteStore;
+
+/// Who changes something, and when; goes into the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
+    /// A name such as `cli:ana`, `admin:ci` or `github-secret-scanning`.
+    pub actor: &'a str,
+    /// When.
+    pub now: Now,
+}
+
+/// A workspace to be made.
+#[derive(Clone, Debug)]
+pub struct NewWorkspace {
+    /// Its id, not yet taken.
+    pub id: String,
+    /// The configured name of its region.
+    pub region: String,
+    /// Its plan.
+    pub plan: Plan,
+    /// The features that are enabled.
+    pub features: Vec<String>,
+    /// Who is told of leaks.
+    pub contacts: Vec<String>,
+}
+
+/// What changes in a workspace; the default changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkspaceChange {
+    /// Another home region.
+    pub region: Option<String>,
+    /// Another plan.
+    pub plan: Option<Plan>,
+    /// Another state. [`WorkspaceState::Deleted`] also revokes every token of the workspace.
+    pub state: Option<WorkspaceState>,
+    /// Features to enable.
+    pub enable: Vec<String>,
+    /// Features to disable.
+    pub disable: Vec<String>,
+    /// Contacts to add.
+    pub add_contacts: Vec<String>,
+    /// Contacts to remove.
+    pub remove_contacts: Vec<String>,
+}
+
+/// A token to be made or imported.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Its public id, not yet taken.
+    pub id: String,
+    /// Its workspace, which must exist.
+    pub workspace: String,
+    /// A name for people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Its role.
+    pub role: Role,
+    /// A limit of its own.
+    pub own_limit: Option<Quota>,
+    /// When it ends by itself.
+    pub expires_at_unix_seconds: Option<u64>,
+    /// What stands for it at rest.
+    pub digest: Digest,
+    /// Whether it may lack our format and checksum.
+    pub foreign: bool,
+}
+
+/// What takes the place of a rotated token; everything else is the old one's.
+#[derive(Clone, Debug)]
+pub struct Replacement {
+    /// Its public id, not yet taken.
+    pub id: String,
+    /// What stands for it at rest.
+    pub digest: Digest,
+    /// When it ends; [`None`] gives it the old one's lifetime, counted from now.
+    pub expires_at_unix_seconds: Option<u64>,
+    /// How long the old one goes on working beside it; 0 revokes it at once.
+    pub overlap_seconds: u64,
+}
+
+/// One token of an import.
+#[derive(Clone, Debug)]
+pub struct ImportedToken {
+    /// The token as it is stored if it is new.
+    pub token: NewToken,
+    /// Every digest under which it may be known already.
+    pub known_as: Vec<Digest>,
+    /// The region that its workspace must live in, and is made in if it does not exist.
+    pub region: Option<String>,
+    /// The region that its workspace is made in if it does not exist and `region` says nothing.
+    pub default_region: Option<String>,
+    /// The plan of a workspace that is made.
+    pub plan: Plan,
+}
+
+/// What became of one imported token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It is new.
+    Added,
+    /// It was there, and was left as it is, also if it is revoked.
+    Known,
+    /// It belongs to another workspace.
+    ElsewhereIn(String),
+    /// Its workspace lives in another region.
+    OtherRegion(String),
+    /// Its workspace does not exist and no region was named for it.
+    NoWorkspace,
+    /// Its workspace is deleted.
+    Deleted,
+}
+
+/// A token with what it is found by.
+#[derive(Clone, Debug)]
+pub struct StoredToken {
+    /// The token.
+    pub record: TokenRecord,
+    /// What stands for it.
+    pub digest: Digest,
+    /// Whether it may lack our format and checksum.
+    pub foreign: bool,
+}
+
+/// A row of the read model.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// A workspace as it is now.
+    Workspace(WorkspaceRecord),
+    /// A token as it is now.
+    Token(StoredToken),
+}
+
+/// What happened after an entry of the log.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The newest entry of the log.
+    pub head: u64,
+    /// The numbers of the entries that were read, ascending.
+    pub seqs: Vec<u64>,
+    /// The rows that these entries changed, as they are now; workspaces before tokens.
+    pub rows: Vec<Row>,
+}
+
+/// A store. Every method blocks and is called off the request threads.
+///
+/// Where a method says so it refuses with the [`Error`] of that name; every other failure is
+/// [`Error::Store`], and then nothing was changed.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Makes a workspace; [`Error::WorkspaceExists`].
+    fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
+
+    /// Changes a workspace; [`Error::WorkspaceUnknown`]. A change that changes nothing writes no entry.
+    fn set_workspace(
+        &self,
+        act: Act<'_>,
+        id: &str,
+        change: &WorkspaceChange,
+    ) -> Result<WorkspaceRecord, Error>;
+
+    /// One workspace.
+    fn workspace(&self, id: &str) -> Result<Option<WorkspaceRecord>, Error>;
+
+    /// Up to `count` workspaces whose ids come after `after`, by id.
+    fn workspaces(&self, after: &str, count: u32) -> Result<Vec<WorkspaceRecord>, Error>;
+
+    /// Makes a token; [`Error::WorkspaceUnknown`], [`Error::WorkspaceDeleted`], [`Error::TooManyTokens`] if
+    /// the workspace has `cap` working ones.
+    fn create_token(&self, act: Act<'_>, new: &NewToken, cap: u32) -> Result<TokenRecord, Error>;
+
+    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`].
+    fn rotate_token(&self, act: Act<'_>, id: &str, by: &Replacement) -> Result<TokenRecord, Error>;
+
+    /// Revokes a token and its predecessors that still work; [`Error::TokenUnknown`]. Revoking again changes
+    /// nothing, writes no entry, and answers as the first time.
+    fn revoke_token(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error>;
+
+    /// Imports a batch in one transaction; answers in its order.
+    fn import(&self, act: Act<'_>, batch: &[ImportedToken]) -> Result<Vec<Imported>, Error>;
+
+    /// One token.
+    fn token(&self, id: &str) -> Result<Option<TokenRecord>, Error>;
+
+    /// The token that one of these digests stands for.
+    fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<TokenRecord>, Error>;
+
+    /// Up to `count` tokens, of one workspace or of all, whose ids come after `after`, by id.
+    fn tokens(&self, workspace: Option<&str>, after: &str, count: u32) -> Result<Vec<TokenRecord>, Error>;
+
+    /// Hands every row to `load`, workspaces first, and answers with the log entry up to which they are.
+    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error>;
+
+    /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.
+    fn changes(&self, after: u64, count: u32) -> Result<Changes, Error>;
+
+    /// Up to `count` entries of the log after `after`, ascending.
+    fn log(&self, after: u64, count: u32) -> Result<Vec<LogEntry>, Error>;
+
+    /// The newest entry's number and hash as the store keeps them apart from the log.
+    fn head(&self) -> Result<(u64, [u8; 32]), Error>;
+
+    /// Writes last-used times in seconds since 1970 by token id; an earlier time never replaces a later one.
+    fn record_uses(&self, uses: &[(&str, u64)]) -> Result<(), Error>;
+
+    /// The fingerprints of the peppers that the store's digests were made with.
+    fn fingerprints(&self) -> Result<Vec<Digest>, Error>;
+
+    /// Adds the fingerprints that are new.
+    fn add_fingerprints(&self, act: Act<'_>, fingerprints: &[Digest]) -> Result<(), Error>;
+}

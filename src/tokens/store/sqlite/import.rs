@@ -1,0 +1,45 @@
+//! One token of an import inside a writing transaction.
+
+use super::Failure;
+use super::rows;
+use super::write::{Origin, Writing};
+use crate::domain::WorkspaceState;
+use crate::tokens::store::{ChangeKind, Imported, ImportedToken, NewWorkspace};
+
+impl Writing<'_> {
+    /// Adds a token unless it is known under any of its digests.
+    pub(super) fn import(&mut self, item: &ImportedToken) -> Result<Imported, Failure> {
+        for digest in &item.known_as {
+            if let Some(known) = rows::token_by_digest(self.on, digest)? {
+                let same = known.record.workspace == item.token.workspace;
+                return Ok(if same {
+                    Imported::Known
+                } else {
+                    Imported::ElsewhereIn(known.record.workspace)
+                });
+            }
+        }
+        let named = item.region.as_ref();
+        match (rows::workspace_by_id(self.on, &item.token.workspace)?, named) {
+            (None, _) => {
+                let Some(region) = named.or(item.default_region.as_ref()) else {
+                    return Ok(Imported::NoWorkspace);
+                };
+                self.create_workspace(&NewWorkspace {
+                    id: item.token.workspace.clone(),
+                    region: region.clone(),
+                    plan: item.plan,
+                    features: Vec::new(),
+                    contacts: Vec::new(),
+                })?;
+            }
+            (Some(there), Some(region)) if there.region != *region => {
+                return Ok(Imported::OtherRegion(there.region));
+            }
+            (Some(there), _) if there.state == WorkspaceState::Deleted => return Ok(Imported::Deleted),
+            (Some(_), _) => {}
+        }
+        self.put_token(&item.token, &Origin { kind: ChangeKind::TokenImported, family: None })?;
+        Ok(Imported::Added)
+    }
+}

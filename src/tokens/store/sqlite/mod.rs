@@ -1,0 +1,279 @@
+//! The store of a single node: one SQLite file.
+//!
+//! # Decision
+//!
+//! No request reads the store, so its speed is no argument; its durability, its one fixed file format and
+//! the tools around it are. WAL lets readers and one writer work side by side, also from several processes;
+//! `synchronous=FULL` makes an acknowledged change survive a power cut. Every writing transaction takes the
+//! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
+
+mod import;
+mod rows;
+mod schema;
+mod write;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::{
+    Act, Changes, Imported, ImportedToken, LogEntry, NewToken, NewWorkspace, Replacement, Row, Store,
+    WorkspaceChange,
+};
+use crate::tokens::{Digest, Error, TokenRecord, WorkspaceRecord};
+use rows::{pepper_number, signed, unsigned};
+use write::Writing;
+
+/// Workspaces, tokens and log in one SQLite file. Several stores, also of several processes, may have the
+/// same file open.
+#[derive(Debug)]
+pub struct SqliteStore {
+    place: String,
+    reader: Mutex<Connection>,
+    writer: Mutex<Connection>,
+}
+
+/// What ends a transaction: a refusal of ours, or SQLite's failure, which still lacks its place.
+#[derive(Debug)]
+enum Failure {
+    Refused(Error),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Failure {
+    fn at(self, place: &str) -> Error {
+        match self {
+            Self::Refused(error) => error,
+            Self::Sqlite(source) => Error::Store { place: place.to_owned(), source: source.into() },
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file and makes it if it is not there; its folder must exist. [`Error::StoreNewer`],
+    /// [`Error::StoreForeign`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let place = path.display().to_string();
+        let open = || schema::open(path).map_err(|failure| failure.at(&place));
+        let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
+        Ok(Self { place, reader, writer })
+    }
+
+    fn write<T>(
+        &self,
+        act: Act<'_>,
+        work: impl FnOnce(&mut Writing<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut writing = Writing::begin(&transaction, act)?;
+            let value = work(&mut writing)?;
+            writing.end()?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, Error> {
+        let mut connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = || {
+            let transaction = connection.transaction()?;
+            work(&transaction)
+        };
+        done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error> {
+        self.write(act, |writing| writing.create_workspace(new))
+    }
+
+    fn set_workspace(
+        &self,
+        act: Act<'_>,
+        id: &str,
+        change: &WorkspaceChange,
+    ) -> Result<WorkspaceRecord, Error> {
+        self.write(act, |writing| writing.set_workspace(id, change))
+    }
+
+    fn workspace(&self, id: &str) -> Result<Option<WorkspaceRecord>, Error> {
+        self.read(|on| Ok(rows::workspace_by_id(on, id)?))
+    }
+
+    fn workspaces(&self, after: &str, count: u32) -> Result<Vec<WorkspaceRecord>, Error> {
+        let sql = format!("{} WHERE id > ?1 ORDER BY id LIMIT ?2", rows::WORKSPACE);
+        self.read(|on| {
+            Ok(on
+                .prepare_cached(&sql)?
+                .query_map(params![after, count], rows::workspace)?
+                .collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn create_token(&self, act: Act<'_>, new: &NewToken, cap: u32) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.create_token(new, cap))
+    }
+
+    fn rotate_token(&self, act: Act<'_>, id: &str, by: &Replacement) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.rotate_token(id, by))
+    }
+
+    fn revoke_token(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.revoke_token(id, reason))
+    }
+
+    fn import(&self, act: Act<'_>, batch: &[ImportedToken]) -> Result<Vec<Imported>, Error> {
+        self.write(act, |writing| batch.iter().map(|item| writing.import(item)).collect())
+    }
+
+    fn token(&self, id: &str) -> Result<Option<TokenRecord>, Error> {
+        self.read(|on| Ok(rows::token_by_id(on, id)?.map(|stored| stored.record)))
+    }
+
+    fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<TokenRecord>, Error> {
+        self.read(|on| {
+            for digest in digests {
+                if let Some(stored) = rows::token_by_digest(on, digest)? {
+                    return Ok(Some(stored.record));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn tokens(&self, workspace: Option<&str>, after: &str, count: u32) -> Result<Vec<TokenRecord>, Error> {
+        let condition = match workspace {
+            Some(_) => "t.workspace = ?3 AND t.id > ?1",
+            None => "t.id > ?1 AND ?3 IS NULL",
+        };
+        let sql = format!("{} WHERE {condition} ORDER BY t.id LIMIT ?2", rows::TOKEN);
+        self.read(|on| {
+            let mut statement = on.prepare_cached(&sql)?;
+            let found = statement.query_map(params![after, count, workspace], rows::token)?;
+            Ok(found.map(|stored| stored.map(|stored| stored.record)).collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error> {
+        self.read(|on| {
+            let head = head(on)?.0;
+            for workspace in on.prepare(rows::WORKSPACE)?.query_map([], rows::workspace)? {
+                load(Row::Workspace(workspace?));
+            }
+            for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
+                load(Row::Token(token?));
+            }
+            Ok(head)
+        })
+    }
+
+    fn changes(&self, after: u64, count: u32) -> Result<Changes, Error> {
+        self.read(|on| {
+            let head = head(on)?.0;
+            if head == after {
+                return Ok(Changes { head, seqs: Vec::new(), rows: Vec::new() });
+            }
+            changed_rows(on, head, after, count)
+        })
+    }
+
+    fn log(&self, after: u64, count: u32) -> Result<Vec<LogEntry>, Error> {
+        let sql = format!("{} WHERE seq > ?1 ORDER BY seq LIMIT ?2", rows::LOG);
+        self.read(|on| {
+            let mut statement = on.prepare_cached(&sql)?;
+            Ok(statement
+                .query_map(params![signed(after), count], rows::log_entry)?
+                .collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn head(&self) -> Result<(u64, [u8; 32]), Error> {
+        self.read(|on| Ok(head(on)?))
+    }
+
+    fn record_uses(&self, uses: &[(&str, u64)]) -> Result<(), Error> {
+        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut statement = transaction.prepare_cached(
+                    "INSERT INTO token_use (token, at) SELECT id, ?2 FROM token WHERE id = ?1 \
+                     ON CONFLICT (token) DO UPDATE SET at = max(at, excluded.at)",
+                )?;
+                for (id, at) in uses {
+                    statement.execute(params![id, signed(*at)])?;
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+
+    fn fingerprints(&self) -> Result<Vec<Digest>, Error> {
+        self.read(|on| {
+            let mut statement = on.prepare_cached("SELECT version, fingerprint FROM pepper")?;
+            let all = statement.query_map([], |row| Ok(rows::digest(row.get(0)?, row.get(1)?)))?;
+            Ok(all.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn add_fingerprints(&self, act: Act<'_>, fingerprints: &[Digest]) -> Result<(), Error> {
+        self.write(act, |writing| {
+            fingerprints.iter().try_for_each(|fingerprint| {
+                writing.add_fingerprint(pepper_number(fingerprint.scheme), &fingerprint.bytes)
+            })
+        })
+    }
+}
+
+fn head(on: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
+    on.prepare_cached("SELECT seq, hash FROM head")?.query_row([], |row| Ok((unsigned(row, 0)?, row.get(1)?)))
+}
+
+fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Changes, Failure> {
+    let mut statement =
+        on.prepare_cached("SELECT seq, kind, subject FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut entries = statement.query(params![signed(after), count])?;
+    let (mut seqs, mut workspaces, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(row) = entries.next()? {
+        seqs.push(unsigned(row, 0)?);
+        let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
+        if kind.starts_with("workspace.") {
+            workspaces.push(subject);
+        } else if kind.starts_with("token.") {
+            tokens.push(subject);
+        }
+    }
+    let mut changed = Vec::new();
+    for ids in [&mut workspaces, &mut tokens] {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    for id in &workspaces {
+        changed.extend(rows::workspace_by_id(on, id)?.map(Row::Workspace));
+    }
+    for id in &tokens {
+        changed.extend(rows::token_by_id(on, id)?.map(Row::Token));
+    }
+    Ok(Changes { head, seqs, rows: changed })
+}
+
+#[cfg(test)]
+mod tests;

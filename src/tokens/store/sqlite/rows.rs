@@ -1,0 +1,145 @@
+//! Rows of SQLite to records and back.
+
+use std::num::NonZeroU32;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::domain::{Plan, Quota, Role, WorkspaceState};
+use crate::tokens::store::{LogEntry, StoredToken};
+use crate::tokens::{Digest, Scheme, TokenRecord, WorkspaceRecord};
+
+pub(super) const WORKSPACE: &str =
+    "SELECT id, number, region, plan, features, state, contacts, created_at FROM workspace";
+
+pub(super) const TOKEN: &str = "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, \
+     t.own_limit, t.created_at, t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, \
+     u.at, t.pepper, t.digest, t.is_foreign FROM token t LEFT JOIN token_use u ON u.token = t.id";
+
+pub(super) const LOG: &str =
+    "SELECT seq, previous, hash, at_unix_millis, actor, kind, subject, body FROM log";
+
+pub(super) fn workspace(row: &Row<'_>) -> rusqlite::Result<WorkspaceRecord> {
+    Ok(WorkspaceRecord {
+        id: row.get(0)?,
+        number: unsigned(row, 1)?,
+        region: row.get(2)?,
+        plan: word(row, 3, Plan::by_name)?,
+        features: words(row, 4)?,
+        state: word(row, 5, WorkspaceState::by_name)?,
+        contacts: words(row, 6)?,
+        created_at_unix_seconds: unsigned(row, 7)?,
+    })
+}
+
+pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
+    let own_limit: Option<String> = row.get(7)?;
+    let own_limit = own_limit.map(|text| quota(&text).ok_or_else(|| unreadable(7))).transpose()?;
+    let record = TokenRecord {
+        id: row.get(0)?,
+        family: row.get(1)?,
+        number: unsigned(row, 2)?,
+        workspace: row.get(3)?,
+        name: row.get(4)?,
+        scopes: words(row, 5)?,
+        role: word(row, 6, Role::by_name)?,
+        own_limit,
+        created_at_unix_seconds: unsigned(row, 8)?,
+        expires_at_unix_seconds: time(row, 9)?,
+        revoked_at_unix_seconds: time(row, 10)?,
+        revoked_reason: row.get(11)?,
+        overlap_until_unix_seconds: time(row, 12)?,
+        replaced_by: row.get(13)?,
+        last_used_unix_seconds: time(row, 14)?,
+    };
+    Ok(StoredToken { record, digest: digest(row.get(15)?, row.get(16)?), foreign: row.get(17)? })
+}
+
+pub(super) fn log_entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
+    Ok(LogEntry {
+        seq: unsigned(row, 0)?,
+        previous: row.get(1)?,
+        hash: row.get(2)?,
+        at_unix_millis: unsigned(row, 3)?,
+        actor: row.get(4)?,
+        kind: row.get(5)?,
+        subject: row.get(6)?,
+        body: row.get(7)?,
+    })
+}
+
+pub(super) fn workspace_by_id(on: &Connection, id: &str) -> rusqlite::Result<Option<WorkspaceRecord>> {
+    on.prepare_cached(&format!("{WORKSPACE} WHERE id = ?1"))?.query_row([id], workspace).optional()
+}
+
+pub(super) fn token_by_id(on: &Connection, id: &str) -> rusqlite::Result<Option<StoredToken>> {
+    on.prepare_cached(&format!("{TOKEN} WHERE t.id = ?1"))?.query_row([id], token).optional()
+}
+
+pub(super) fn token_by_digest(on: &Connection, wanted: &Digest) -> rusqlite::Result<Option<StoredToken>> {
+    on.prepare_cached(&format!("{TOKEN} WHERE t.digest = ?1 AND t.pepper = ?2"))?
+        .query_row(params![wanted.bytes, pepper_number(wanted.scheme)], token)
+        .optional()
+}
+
+/// How a scheme is stored: the pepper's version, 0 for plain SHA-256.
+pub(super) const fn pepper_number(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Sha256 => 0,
+        Scheme::Hmac(version) => version,
+    }
+}
+
+pub(super) const fn digest(pepper: u16, bytes: [u8; 32]) -> Digest {
+    let scheme = if pepper == 0 { Scheme::Sha256 } else { Scheme::Hmac(pepper) };
+    Digest { scheme, bytes }
+}
+
+/// A time or number for SQLite, whose integers are signed.
+pub(super) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| unreadable(column))
+}
+
+pub(super) fn quota_text(quota: Quota) -> String {
+    format!("{}/{}/{}", quota.requests, quota.period_seconds, quota.burst)
+}
+
+pub(super) fn json(words: &[String]) -> String {
+    serde_json::Value::from(words).to_string()
+}
+
+fn quota(text: &str) -> Option<Quota> {
+    let mut numbers = text.split('/').map(|part| part.parse::<u32>().ok());
+    let requests = NonZeroU32::new(numbers.next()??)?;
+    let period_seconds = numbers.next()??;
+    let burst = NonZeroU32::new(numbers.next()??)?;
+    Some(Quota::new(requests, period_seconds).with_burst(burst))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    let value: Option<i64> = row.get(column)?;
+    value.map(|value| u64::try_from(value).map_err(|_| unreadable(column))).transpose()
+}
+
+fn word<T>(row: &Row<'_>, column: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    read(&text).ok_or_else(|| unreadable(column))
+}
+
+fn words(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|_| unreadable(column))
+}
+
+fn unreadable(column: usize) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(
+        column,
+        Type::Text,
+        "the value was not written by tollgate".into(),
+    )
+}

@@ -1,0 +1,123 @@
+//! The tables, and how a connection to them is opened.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::Failure;
+use crate::tokens::Error;
+
+/// Marks the file as ours (`tgte`).
+const APPLICATION_ID: i64 = 0x7467_7465;
+const SCHEMA: i64 = 1;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+CREATE TABLE head (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+INSERT INTO head VALUES (1, 0, zeroblob(32));
+CREATE TABLE log (
+    seq INTEGER PRIMARY KEY,
+    previous BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    at_unix_millis INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX log_by_subject ON log (subject, seq);
+CREATE TRIGGER log_is_not_updated BEFORE UPDATE ON log
+    BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER log_is_not_deleted BEFORE DELETE ON log
+    BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TABLE workspace (
+    id TEXT PRIMARY KEY,
+    number INTEGER NOT NULL UNIQUE,
+    region TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    features TEXT NOT NULL,
+    state TEXT NOT NULL,
+    contacts TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    family TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    workspace TEXT NOT NULL REFERENCES workspace (id),
+    name TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    role TEXT NOT NULL,
+    own_limit TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER,
+    revoked_reason TEXT,
+    overlap_until INTEGER,
+    replaced_by TEXT,
+    pepper INTEGER NOT NULL,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    is_foreign INTEGER NOT NULL,
+    UNIQUE (digest, pepper)
+) STRICT;
+CREATE INDEX token_by_workspace ON token (workspace, id);
+CREATE INDEX token_by_successor ON token (replaced_by) WHERE replaced_by IS NOT NULL;
+CREATE TABLE token_use (
+    token TEXT PRIMARY KEY REFERENCES token (id),
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pepper (
+    version INTEGER PRIMARY KEY,
+    fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32)
+) STRICT;
+";
+
+/// Opens the file, makes it (readable by its owner alone) and its tables if they are not there.
+pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| Error::file(path, "make", source))?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    refuse_other_files(&connection, path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if pragma(&transaction, "user_version")? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
+fn refuse_other_files(connection: &Connection, path: &Path) -> Result<(), Failure> {
+    let place = || path.display().to_string();
+    let (application, found) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (application != 0 || tables != 0) {
+        return Err(Error::StoreForeign { place: place() }.into());
+    }
+    if found > SCHEMA {
+        return Err(Error::StoreNewer { place: place(), found, known: SCHEMA }.into());
+    }
+    Ok(())
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}

@@ -1,0 +1,142 @@
+//! An answer's body as it arrives.
+
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+
+use super::exchange::Exchange;
+use crate::message::{BodyFault, BodyStream, ChunkDecoder, Decoded, Framing, Part};
+
+enum Left {
+    Length(u64),
+    Chunks(ChunkDecoder),
+    UntilClose,
+    Nothing,
+}
+
+/// The stream over an answer's body. It goes on with the request's upload while it is polled, and hands the
+/// connection back at a clean end.
+pub(super) struct ResponseStream<'c> {
+    exchange: Option<Exchange<'c>>,
+    left: Left,
+    reusable: bool,
+}
+
+impl<'c> ResponseStream<'c> {
+    pub(super) fn new(exchange: Exchange<'c>, framing: Framing, reusable: bool) -> Self {
+        let left = match framing {
+            Framing::None => Left::Nothing,
+            Framing::Length(length) => Left::Length(length),
+            Framing::Chunked => Left::Chunks(ChunkDecoder::new()),
+            Framing::UntilClose => Left::UntilClose,
+        };
+        let mut stream = Self { exchange: Some(exchange), left, reusable };
+        stream.extend_deadline();
+        stream
+    }
+
+    fn extend_deadline(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.connection.deadline.set_within(exchange.pool.settings.idle, exchange.latest);
+        }
+    }
+
+    /// The next part from what was read; the outer [`None`] if more must be read.
+    #[expect(
+        clippy::option_option,
+        reason = "`None` inside is the end of the body, outside it is no answer yet"
+    )]
+    fn decode(&mut self) -> Option<Option<Result<Part, BodyFault>>> {
+        let Some(exchange) = &mut self.exchange else { return Some(None) };
+        let input: &mut BytesMut = &mut exchange.connection.input;
+        match &mut self.left {
+            Left::Nothing => Some(None),
+            Left::Length(_) | Left::UntilClose if input.is_empty() => None,
+            Left::Length(left) => {
+                let take = (*left).min(input.len() as u64);
+                let rest = *left - take;
+                let part = Part::Data(input.split_to(take as usize).freeze());
+                self.left = if rest == 0 { Left::Nothing } else { Left::Length(rest) };
+                Some(Some(Ok(part)))
+            }
+            Left::UntilClose => Some(Some(Ok(Part::Data(input.split().freeze())))),
+            Left::Chunks(decoder) => match decoder.decode(input) {
+                Err(fault) => Some(Some(Err(fault))),
+                Ok(Decoded::NeedMore { consumed }) => {
+                    input.advance(consumed);
+                    None
+                }
+                Ok(Decoded::Data(range)) => {
+                    input.advance(range.start);
+                    Some(Some(Ok(Part::Data(input.split_to(range.len()).freeze()))))
+                }
+                Ok(Decoded::End { consumed, trailers }) => {
+                    input.advance(consumed);
+                    self.left = Left::Nothing;
+                    let mut lines = Vec::new();
+                    exchange.pool.rules.trailer_lines(&trailers, &mut lines);
+                    Some((!lines.is_empty()).then_some(Ok(Part::Trailers(lines))))
+                }
+            },
+        }
+    }
+
+    /// The body has ended cleanly: the connection can serve another request.
+    fn finish(&mut self) {
+        if let Some(exchange) = self.exchange.take()
+            && self.reusable
+            && exchange.is_sent()
+            && exchange.connection.input.is_empty()
+        {
+            exchange.pool.put_back(exchange.connection);
+        }
+    }
+}
+
+impl BodyStream for ResponseStream<'_> {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
+        loop {
+            if let Some(exchange) = &mut self.exchange {
+                exchange.poll_upload(cx);
+                if let Some(fault) = exchange.client_fault() {
+                    self.exchange = None;
+                    return Poll::Ready(Some(Err(fault)));
+                }
+            }
+            if let Some(part) = self.decode() {
+                match &part {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) => self.exchange = None,
+                    None => self.finish(),
+                }
+                return Poll::Ready(part);
+            }
+            let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+            match exchange.connection.poll_read_more(cx) {
+                Poll::Ready(Ok(0)) if matches!(self.left, Left::UntilClose) => {
+                    self.exchange = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.exchange = None;
+                    return Poll::Ready(Some(Err(BodyFault::Gone)));
+                }
+                Poll::Ready(Ok(_)) => self.extend_deadline(),
+                Poll::Pending => {
+                    let limit_seconds = exchange.pool.settings.idle.as_secs();
+                    if exchange.connection.deadline.poll_expired(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.exchange = None;
+                    return Poll::Ready(Some(Err(BodyFault::Timeout { limit_seconds })));
+                }
+            }
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.poll_upload(cx);
+        }
+    }
+}

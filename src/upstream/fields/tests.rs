@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::{Plan, RegionId, Subject, Workspace, WorkspaceState};
+use crate::message::Version;
+
+fn caller() -> Caller {
+    let workspace = Workspace {
+        id: "ws_1".into(),
+        subject: Subject(1),
+        region: RegionId(0),
+        plan: Plan::Team,
+        features: Arc::from(Vec::new()),
+        state: WorkspaceState::Active,
+    };
+    Caller::for_test(1, workspace)
+}
+
+fn sent(fields: &[(&str, &str)], settings: &Settings) -> String {
+    let caller = caller();
+    let mut all = vec![(&b"Host"[..], &b"api.example"[..])];
+    all.extend(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let head = Head::from_parts(Version::Http11, b"GET", b"/a%2f?b=[1]", all);
+    let client = Client {
+        address: "192.0.2.7:4711".parse().unwrap(),
+        is_tls: true,
+        request_id: "req-1",
+        caller: Some(&caller),
+        region: "us",
+    };
+    let mut out = Vec::new();
+    FieldRules::new(settings).request_head(&head, &client, Announced::Nothing, "up:1", &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn identity_cannot_be_spoofed_in_any_spelling() {
+    let spoofed = [
+        ("x-tollgate-workspace", "evil"),
+        ("X_Tollgate_Workspace", "evil"),
+        ("X-TOLLGATE_REGION", "evil"),
+        ("X-Forwarded-For", "evil"),
+        ("x_forwarded_for", "evil"),
+        ("Forwarded", "for=evil"),
+        ("X-Real-IP", "evil"),
+        ("X-Request-Id", "evil id"),
+        ("x_request_id", "evil"),
+        ("traceparent", "evil"),
+    ];
+    let out = sent(&spoofed, &Settings::default());
+    assert!(!out.contains("evil"), "{out}");
+    assert_eq!(out.matches("X-Tollgate-Workspace: ws_1\r\n").count(), 1);
+    assert!(out.contains("x-forwarded-for: 192.0.2.7\r\nx-forwarded-proto: https\r\n"));
+}
+
+#[test]
+fn connection_cannot_name_our_fields_away_but_its_own() {
+    let fields = [
+        ("Connection", "x-tollgate-workspace, X-Secret"),
+        ("Connection", "close , x-more"),
+        ("X-Secret", "1"),
+        ("x-more", "2"),
+        ("X-Kept", "3"),
+    ];
+    let out = sent(&fields, &Settings::default());
+    assert!(out.contains("X-Tollgate-Workspace: ws_1"));
+    assert!(!out.contains("X-Secret") && !out.contains("x-more") && out.contains("X-Kept: 3"), "{out}");
+}
+
+#[test]
+fn hop_by_hop_fields_and_the_credential_end_here() {
+    let hop = [
+        ("Keep-Alive", "1"),
+        ("Proxy-Connection", "1"),
+        ("TE", "trailers"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "x"),
+        ("Proxy-Authorization", "x"),
+        ("Expect", "100-continue"),
+        ("Authorization", "Bearer x"),
+        ("Trailer", "X-Sum"),
+    ];
+    let out = sent(&hop, &Settings::default());
+    for (name, _) in &hop[..8] {
+        assert!(
+            !out.to_ascii_lowercase().contains(&format!("\n{}:", name.to_ascii_lowercase())),
+            "{name}: {out}"
+        );
+    }
+    assert!(out.contains("Trailer: X-Sum"));
+    let forwarding = Settings { forward_credential: true, ..Settings::default() };
+    assert!(sent(&hop, &forwarding).contains("Authorization: Bearer x"));
+}
+
+#[test]
+fn target_host_and_order_stay_as_sent() {
+    let out = sent(&[("B", "1"), ("a", "2"), ("B", "3")], &Settings::default());
+    assert!(
+        out.starts_with("GET /a%2f?b=[1] HTTP/1.1\r\nhost: api.example\r\nB: 1\r\na: 2\r\nB: 3\r\n"),
+        "{out}"
+    );
+    let own = Settings { host: HostSetting::Upstream, ..Settings::default() };
+    assert!(sent(&[], &own).contains("host: up:1\r\n"));
+}
+
+#[test]
+fn a_valid_traceparent_passes_once() {
+    let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    assert!(sent(&[("traceparent", good)], &Settings::default()).contains(good));
+    for bad in [
+        "00-0-0-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+    ] {
+        assert!(!sent(&[("traceparent", bad)], &Settings::default()).contains("traceparent"), "{bad}");
+    }
+}
+
+#[test]
+fn forwarded_is_written_as_rfc_7239_says() {
+    let settings = Settings { forwarded_fields: ForwardedFields::Forwarded, ..Settings::default() };
+    assert!(sent(&[], &settings).contains("forwarded: for=192.0.2.7;proto=https;host=\"api.example\"\r\n"));
+}
+
+#[test]
+fn no_cors_field_leaves_and_hop_by_hop_ends_on_the_way_back() {
+    let fields = [
+        (&b"Access-Control-Allow-Origin"[..], &b"*"[..]),
+        (b"access-control-expose-headers", b"x"),
+        (b"Connection", b"x-hop"),
+        (b"X-Hop", b"1"),
+        (b"Keep-Alive", b"1"),
+        (b"Content-Length", b"3"),
+        (b"X-Request-Id", b"theirs"),
+        (b"X-RateLimit-Remaining", b"9"),
+        (b"Set-Cookie", b"a"),
+        (b"Set-Cookie", b"b"),
+    ];
+    let head = Head::from_parts(Version::Http11, b"", b"", fields);
+    let mut out = Vec::new();
+    response_lines(&head, false, &mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), "Set-Cookie: a\r\nSet-Cookie: b\r\n");
+}
+
+#[test]
+fn trailers_bring_in_nothing_late() {
+    let mut out = Vec::new();
+    let lines = b"X-Sum: 1\r\nAuthorization: x\r\nx_tollgate_workspace: x\r\nContent-Length: 1\r\nhost: x\r\nX_Forwarded_For: x\r\n";
+    FieldRules::new(&Settings::default()).trailer_lines(lines, &mut out);
+    assert_eq!(out, b"X-Sum: 1\r\n");
+}

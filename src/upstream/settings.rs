@@ -1,0 +1,104 @@
+//! `[upstream]`: how requests are sent on.
+
+use serde::Deserialize;
+
+/// Deadlines, pools and fields towards every upstream.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Time to connect, TLS handshake included, in milliseconds.
+    pub connect_timeout_milliseconds: u64,
+    /// Time from the request's last byte to the answer's head, in seconds.
+    pub first_byte_timeout_seconds: u64,
+    /// Longest pause inside an answer's body, in seconds.
+    pub idle_timeout_seconds: u64,
+    /// Time for the whole exchange, in seconds.
+    pub total_timeout_seconds: u64,
+    /// How long an unused connection is kept, in seconds; less than the upstream keeps it.
+    pub pool_idle_timeout_seconds: u64,
+    /// Most connections of one worker to one upstream, used and unused.
+    pub max_connections: usize,
+    /// Whose name `Host` carries: `preserve` the client's, or the `upstream`'s.
+    pub host: HostSetting,
+    /// Whether `Authorization` is sent on.
+    pub forward_credential: bool,
+    /// Which fields tell the upstream about the client: `x_forwarded`, `forwarded` (RFC 7239), `both` or `none`.
+    pub forwarded_fields: ForwardedFields,
+    /// A PEM file with the roots that `https` upstreams are checked against; the system's if empty.
+    pub ca_file: String,
+    /// Names of the fields that carry the caller's identity; an empty name leaves the field out.
+    pub identity: IdentityFields,
+}
+
+/// Whose name `Host` carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostSetting {
+    /// The client's.
+    Preserve,
+    /// The upstream's.
+    Upstream,
+}
+
+/// Which fields tell the upstream about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardedFields {
+    /// `X-Forwarded-For`, `-Proto`, `-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Both kinds.
+    Both,
+    /// Neither.
+    None,
+}
+
+/// Names of the identity fields.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityFields {
+    /// The workspace's id.
+    pub workspace: String,
+    /// The home region's name.
+    pub region: String,
+    /// The token's public id.
+    pub token_id: String,
+    /// The workspace's plan.
+    pub plan: String,
+    /// The caller's role.
+    pub role: String,
+    /// The caller's scopes, separated by spaces.
+    pub scopes: String,
+}
+
+impl Default for IdentityFields {
+    fn default() -> Self {
+        Self {
+            workspace: "X-Tollgate-Workspace".to_owned(),
+            region: "X-Tollgate-Region".to_owned(),
+            token_id: "X-Tollgate-Token-Id".to_owned(),
+            plan: "X-Tollgate-Plan".to_owned(),
+            role: "X-Tollgate-Role".to_owned(),
+            scopes: "X-Tollgate-Scopes".to_owned(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout_milliseconds: 1_000,
+            first_byte_timeout_seconds: 30,
+            idle_timeout_seconds: 30,
+            total_timeout_seconds: 600,
+            pool_idle_timeout_seconds: 50,
+            max_connections: 1_024,
+            host: HostSetting::Preserve,
+            forward_credential: false,
+            forwarded_fields: ForwardedFields::XForwarded,
+            ca_file: String::new(),
+            identity: IdentityFields::default(),
+        }
+    }
+}
