@@ -33,8 +33,8 @@ impl Readiness {
 /// What `/status.json` says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// The gateway's clock.
-    pub now_unix_seconds: u64,
+    /// The gateway's clock, in milliseconds since 1970.
+    pub now_unix_millis: u64,
     /// When the process started.
     pub started_unix_seconds: u64,
     /// Whether it wants traffic.

@@ -43,7 +43,7 @@ impl Operator for Fake {
 
     fn status(&self) -> Status {
         Status {
-            now_unix_seconds: self.clock.now().unix_seconds(),
+            now_unix_millis: self.clock.now().unix_millis,
             started_unix_seconds: 1_699_990_000,
             readiness: self.ready(),
             build: BuildStatus { version: "0.1.0", commit: "0123456789abcdef", cores: 1 },

@@ -188,8 +188,53 @@ pub enum Refusal {
 
 impl Refusal {
     /// The outcome that this refusal is: its word in body, log and metrics.
-    pub fn outcome(&self) -> Outcome {
-        self.row().outcome
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::BadRequest { .. } => Outcome::BadRequest,
+            Self::AmbiguousPath { .. } => Outcome::AmbiguousPath,
+            Self::SeveralCredentials => Outcome::SeveralCredentials,
+            Self::CredentialMissing => Outcome::CredentialMissing,
+            Self::CredentialInQuery => Outcome::CredentialInQuery,
+            Self::CredentialMalformed => Outcome::CredentialMalformed,
+            Self::TokenUnknown => Outcome::TokenUnknown,
+            Self::TokenRevoked => Outcome::TokenRevoked,
+            Self::TokenExpired => Outcome::TokenExpired,
+            Self::JwtInvalid => Outcome::JwtInvalid,
+            Self::JwtExpired => Outcome::JwtExpired,
+            Self::JwtRevoked => Outcome::JwtRevoked,
+            Self::BrowserPreflight => Outcome::BrowserPreflight,
+            Self::ScopeMissing { .. } => Outcome::ScopeMissing,
+            Self::PlanRequired { .. } => Outcome::PlanRequired,
+            Self::FeatureRequired { .. } => Outcome::FeatureRequired,
+            Self::RoleRequired { .. } => Outcome::RoleRequired,
+            Self::WorkspaceSuspended { .. } => Outcome::WorkspaceSuspended,
+            Self::WorkspaceUnknown => Outcome::WorkspaceUnknown,
+            Self::NotFound => Outcome::NotFound,
+            Self::MethodNotAllowed { .. } => Outcome::MethodNotAllowed,
+            Self::VersionUnsupported { .. } => Outcome::VersionUnsupported,
+            Self::MediaTypeUnsupported { .. } => Outcome::MediaTypeUnsupported,
+            Self::RequestTimeout { .. } => Outcome::RequestTimeout,
+            Self::BodyTooLarge { .. } => Outcome::BodyTooLarge,
+            Self::UriTooLong { .. } => Outcome::UriTooLong,
+            Self::ExpectationFailed => Outcome::ExpectationFailed,
+            Self::HeadersTooLarge { .. } => Outcome::HeadersTooLarge,
+            Self::WrongRegion { .. } => Outcome::WrongRegion,
+            Self::InputInvalid { .. } => Outcome::InputInvalid,
+            Self::RateLimited(_) => Outcome::RateLimited,
+            Self::QuotaExceeded(_) => Outcome::QuotaExceeded,
+            Self::TooManyInFlight { .. } => Outcome::TooManyInFlight,
+            Self::Internal => Outcome::Internal,
+            Self::NotImplemented { .. } => Outcome::NotImplemented,
+            Self::UpstreamUnreachable => Outcome::UpstreamUnreachable,
+            Self::UpstreamBroken => Outcome::UpstreamBroken,
+            Self::UpstreamOpen { .. } => Outcome::UpstreamOpen,
+            Self::UpstreamTimeout => Outcome::UpstreamTimeout,
+            Self::IssuerUnavailable => Outcome::IssuerUnavailable,
+            Self::RegistryUnavailable => Outcome::RegistryUnavailable,
+            Self::LimitsUnavailable => Outcome::LimitsUnavailable,
+            Self::Overloaded => Outcome::Overloaded,
+            Self::Draining => Outcome::Draining,
+        }
     }
 
     /// The status code of its answer.

@@ -1,7 +1,7 @@
 //! One request as one line, JSON or text.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::labels::Labels;
@@ -20,6 +20,7 @@ pub(super) fn write(
     match format {
         Format::Json => {
             let start = out.len();
+            out.reserve(LIKELY_BYTES);
             pairs(facts, outcome, sample, labels, &mut Json(out));
             out[start] = b'{';
             out.extend_from_slice(b"}\n");
@@ -33,51 +34,69 @@ pub(super) fn write(
     }
 }
 
+/// What a line takes, so that its buffer seldom grows while it is written.
+const LIKELY_BYTES: usize = 1_024;
+
+/// A pair's name with all that stands around it, put together when the program is compiled.
+#[derive(Clone, Copy)]
+struct Key {
+    /// `,"name":"`; a number leaves the last quotation mark out.
+    json: &'static str,
+    /// ` name=`
+    text: &'static str,
+}
+
+macro_rules! key {
+    ($name:literal) => {
+        Key { json: concat!(",\"", $name, "\":\""), text: concat!(" ", $name, "=") }
+    };
+}
+
 /// Says everything that is known, in one order.
 fn pairs(facts: &Facts, outcome: Outcome, sample: u32, labels: &Labels, line: &mut impl Pairs) {
-    line.word("time", Timestamp::new(facts.arrived.unix_millis).as_str());
-    line.word("outcome", outcome.reason());
-    line.number("status", u64::from(facts.status));
-    line.word("method", facts.method_name());
-    line.text("path", facts.path());
-    labels.with_operation(facts.operation, |name| line.text("operation", name.as_bytes()));
+    line.word(key!("time"), Timestamp::new(facts.arrived.unix_millis).as_str());
+    line.word(key!("outcome"), outcome.reason());
+    line.number(key!("status"), u64::from(facts.status));
+    line.word(key!("method"), facts.method_name());
+    line.text(key!("path"), facts.path());
+    labels.with_operation(facts.operation, |name| line.text(key!("operation"), name.as_bytes()));
     if let Some(version) = facts.api_version {
-        line.text("api_version", version.to_string().as_bytes());
+        line.text(key!("api_version"), version.to_string().as_bytes());
     }
     if let Some(id) = &facts.workspace_id {
-        line.text("workspace_id", id.as_bytes());
+        line.text(key!("workspace_id"), id.as_bytes());
     }
     if let Some(id) = &facts.token_id {
-        line.text("token_id", id.as_bytes());
+        line.text(key!("token_id"), id.as_bytes());
     }
-    labels.with_region(facts.region, |name| line.text("region", name.as_bytes()));
+    labels.with_region(facts.region, |name| line.text(key!("region"), name.as_bytes()));
     if let Some(upstream) = &facts.upstream {
-        line.text("upstream", upstream.as_bytes());
+        line.text(key!("upstream"), upstream.as_bytes());
     }
     if let Some(policy) = facts.policy {
-        labels.with_policy(policy, |name| line.text("policy", name.as_bytes()));
+        labels.with_policy(policy, |name| line.text(key!("policy"), name.as_bytes()));
     }
-    line.word("forwarded", facts.forwarded.name());
+    line.word(key!("forwarded"), facts.forwarded.name());
     if facts.retries > 0 {
-        line.number("retries", u64::from(facts.retries));
+        line.number(key!("retries"), u64::from(facts.retries));
     }
-    line.number("bytes_in", facts.bytes_in);
-    line.number("bytes_out", facts.bytes_out);
-    line.number("total_micros", micros(facts.total));
-    line.number("overhead_micros", micros(facts.overhead.unwrap_or(facts.total)));
+    line.number(key!("bytes_in"), facts.bytes_in);
+    line.number(key!("bytes_out"), facts.bytes_out);
+    line.number(key!("total_micros"), micros(facts.total));
+    line.number(key!("overhead_micros"), micros(facts.overhead.unwrap_or(facts.total)));
     if let Some(time) = facts.upstream_time {
-        line.number("upstream_micros", micros(time));
+        line.number(key!("upstream_micros"), micros(time));
     }
     if let Some(peer) = facts.peer {
-        line.address("peer", peer.ip(), peer.port());
+        line.word(key!("peer"), Address::new(peer).as_str());
     }
     if !facts.user_agent().is_empty() {
-        line.text("user_agent", facts.user_agent());
+        line.text(key!("user_agent"), facts.user_agent());
     }
-    line.word("protocol", facts.protocol);
-    line.word("request_id", facts.request_id.as_str());
+    line.word(key!("protocol"), facts.protocol);
+    line.word(key!("request_id"), facts.request_id.as_str());
     if sample > 1 {
-        line.number("sample", u64::from(sample));
+        line.number(key!("sample"), u64::from(sample));
     }
 }
 
@@ -88,75 +107,46 @@ fn micros(time: Duration) -> u64 {
 /// A line being written, each pair with its separator in front.
 trait Pairs {
     /// A value of our own that needs no escape.
-    fn word(&mut self, name: &'static str, value: &str);
+    fn word(&mut self, key: Key, value: &str);
     /// A value from anywhere.
-    fn text(&mut self, name: &'static str, value: &[u8]);
-    fn number(&mut self, name: &'static str, value: u64);
-
-    fn address(&mut self, name: &'static str, ip: IpAddr, port: u16) {
-        let mut bytes = [0_u8; 64];
-        let mut rest = &mut bytes[..];
-        let written = match ip {
-            IpAddr::V4(ip) => write!(rest, "{ip}:{port}"),
-            IpAddr::V6(ip) => write!(rest, "[{ip}]:{port}"),
-        };
-        let left = rest.len();
-        let text = std::str::from_utf8(&bytes[..bytes.len() - left]).unwrap_or_default();
-        if written.is_ok() {
-            self.word(name, text);
-        }
-    }
+    fn text(&mut self, key: Key, value: &[u8]);
+    fn number(&mut self, key: Key, value: u64);
 }
 
 struct Json<'o>(&'o mut Vec<u8>);
 
-impl Json<'_> {
-    fn name(&mut self, name: &str) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-}
-
 impl Pairs for Json<'_> {
-    fn word(&mut self, name: &'static str, value: &str) {
-        self.name(name);
-        self.0.push(b'"');
+    #[inline]
+    fn word(&mut self, key: Key, value: &str) {
+        self.0.extend_from_slice(key.json.as_bytes());
         self.0.extend_from_slice(value.as_bytes());
         self.0.push(b'"');
     }
 
-    fn text(&mut self, name: &'static str, value: &[u8]) {
-        self.name(name);
-        self.0.push(b'"');
+    #[inline]
+    fn text(&mut self, key: Key, value: &[u8]) {
+        self.0.extend_from_slice(key.json.as_bytes());
         push_escaped(self.0, value, b"\\\\x");
         self.0.push(b'"');
     }
 
-    fn number(&mut self, name: &'static str, value: u64) {
-        self.name(name);
+    #[inline]
+    fn number(&mut self, key: Key, value: u64) {
+        self.0.extend_from_slice(&key.json.as_bytes()[..key.json.len() - 1]);
         self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 
 struct Text<'o>(&'o mut Vec<u8>);
 
-impl Text<'_> {
-    fn name(&mut self, name: &str) {
-        self.0.push(b' ');
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.push(b'=');
-    }
-}
-
 impl Pairs for Text<'_> {
-    fn word(&mut self, name: &'static str, value: &str) {
-        self.name(name);
+    fn word(&mut self, key: Key, value: &str) {
+        self.0.extend_from_slice(key.text.as_bytes());
         self.0.extend_from_slice(value.as_bytes());
     }
 
-    fn text(&mut self, name: &'static str, value: &[u8]) {
-        self.name(name);
+    fn text(&mut self, key: Key, value: &[u8]) {
+        self.0.extend_from_slice(key.text.as_bytes());
         let quoted = value.is_empty() || value.iter().any(|byte| matches!(byte, b' ' | b'='));
         if quoted {
             self.0.push(b'"');
@@ -167,9 +157,50 @@ impl Pairs for Text<'_> {
         }
     }
 
-    fn number(&mut self, name: &'static str, value: u64) {
-        self.name(name);
+    fn number(&mut self, key: Key, value: u64) {
+        self.0.extend_from_slice(key.text.as_bytes());
         self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+}
+
+/// An address and port as text, in place: what `Display` writes, at a tenth of its price for IPv4.
+pub(super) struct Address {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Address {
+    pub(super) fn new(peer: SocketAddr) -> Self {
+        let mut address = Self { bytes: [0; 64], length: 0 };
+        match peer {
+            SocketAddr::V4(peer) => {
+                for (at, octet) in peer.ip().octets().into_iter().enumerate() {
+                    address.push(if at == 0 { b"" } else { b"." });
+                    address.push(itoa::Buffer::new().format(octet).as_bytes());
+                }
+            }
+            SocketAddr::V6(peer) => {
+                let mut rest = &mut address.bytes[..];
+                let written = write!(rest, "[{}]", peer.ip());
+                let left = rest.len();
+                address.length = if written.is_ok() { address.bytes.len() - left } else { 0 };
+            }
+        }
+        address.push(b":");
+        address.push(itoa::Buffer::new().format(peer.port()).as_bytes());
+        address
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        let end = self.length + part.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(part);
+            self.length = end;
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 

@@ -39,11 +39,11 @@ fn open_file(path: &PathBuf) -> io::Result<File> {
 }
 
 /// A buffer is handed to the writer at once when it holds this much.
-const WAKE_BYTES: usize = 64 * 1_024;
+const WAKE_BYTES: usize = 256 * 1_024;
 /// A buffer never holds more than this.
 const MOST_BYTES: usize = 1_024 * 1_024;
 /// Buffers that grew beyond this in a burst are given back.
-const KEEP_BYTES: usize = 128 * 1_024;
+const KEEP_BYTES: usize = 512 * 1_024;
 /// Lines wait this long at most while the destination takes them.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Core, Facts};
+use crate::clock::Now;
 use crate::domain::Outcome;
 
 /// The record of one request, counted and written exactly once: by [`Record::finish`], or when it is dropped
@@ -31,15 +32,21 @@ impl Record {
     }
 
     /// Closes the record: the answer is complete, or was broken off by us or the upstream.
-    pub fn finish(mut self, outcome: Outcome, status: u16) {
-        self.facts.status = status;
-        self.close(outcome);
+    pub fn finish(self, outcome: Outcome, status: u16) {
+        let now = self.core.now();
+        self.finish_at(outcome, status, now);
     }
 
-    fn close(&mut self, outcome: Outcome) {
+    /// As [`Record::finish`], for those who have just read the clock.
+    pub fn finish_at(mut self, outcome: Outcome, status: u16, now: Now) {
+        self.facts.status = status;
+        self.close(outcome, now);
+    }
+
+    fn close(&mut self, outcome: Outcome, now: Now) {
         self.closed = true;
         self.facts.outcome = Some(outcome);
-        self.facts.total = self.core.now().since(self.facts.arrived);
+        self.facts.total = now.since(self.facts.arrived);
         self.core.close(&self.facts, outcome);
     }
 }
@@ -48,7 +55,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.closed {
             let outcome = if std::thread::panicking() { Outcome::Internal } else { Outcome::ClientGone };
-            self.close(outcome);
+            let now = self.core.now();
+            self.close(outcome, now);
         }
     }
 }

@@ -494,6 +494,16 @@ proptest! {
     }
 
     #[test]
+    fn addresses_are_written_as_the_standard_library_does(peer in any::<std::net::SocketAddr>()) {
+        let mut expected = peer;
+        if let std::net::SocketAddr::V6(v6) = &mut expected {
+            v6.set_scope_id(0);
+        }
+        let written = access_line::Address::new(peer);
+        prop_assert_eq!(written.as_str(), expected.to_string());
+    }
+
+    #[test]
     fn times_are_those_of_the_calendar(unix_millis in 0_u64..253_402_300_800_000) {
         let expected = jiff::Timestamp::from_millisecond(unix_millis.cast_signed()).unwrap();
         let text = access_line::Timestamp::new(unix_millis);
