@@ -146,7 +146,7 @@ impl Operator for NodeStatus {
         let now = self.clock.now();
         let registry = self.registry.status();
         Status {
-            now_unix_seconds: now.unix_seconds(),
+            now_unix_millis: now.unix_millis,
             started_unix_seconds: self.started.unix_seconds(),
             readiness: self.ready(),
             build: BuildStatus {
