@@ -27,9 +27,9 @@ impl Limits {
     /// Counts a permitted request against every policy that it meets, and as in flight. All admit it, or nothing
     /// is counted.
     ///
-    /// Where several policies are met all are looked at before any is charged. If another thread takes the last
-    /// of one in between, what was charged is given back; in that moment a third request may be refused that
-    /// could have been admitted, never the reverse.
+    /// Where several policies are met, all but one are looked at before any is charged, and that one is charged
+    /// first. If another thread takes the last of a policy in between, what was charged is given back; in that
+    /// moment a third request may be refused that could have been admitted, never the reverse.
     pub fn admit<'r>(
         &'r self,
         permit: Permit<'r>,
@@ -38,15 +38,15 @@ impl Limits {
     ) -> Result<Admission<'r>, Exceeded> {
         let mut claims = self.claims(&permit, charge);
         let now = now.monotonic_nanos;
-        let enforced = claims.iter().filter(|claim| !claim.shadow).count();
-        let counts_in_flight = !self.rules.in_flight.is_none();
-        if enforced > 1 || counts_in_flight {
-            self.look(&claims, now)?;
-        }
-        let in_flight =
-            if counts_in_flight { self.enter(&permit, &claims, now)? } else { InFlightGuard::default() };
-        let headrooms = self.take(&mut claims, now)?;
-        Ok(Admission { permit, limits: self, headrooms, in_flight })
+        let in_flight = if self.rules.in_flight.is_none() {
+            InFlightGuard::default()
+        } else {
+            self.enter(&permit, &claims, now)?
+        };
+        let mut admission =
+            Admission { permit, limits: self, headrooms: Inline::new(Headroom::BLANK), in_flight };
+        self.take(&mut claims, &mut admission.headrooms, now)?;
+        Ok(admission)
     }
 
     /// Charges a failed authentication to an address. Refused, the address is past its budget; a valid
@@ -65,44 +65,36 @@ impl Limits {
         }
     }
 
-    fn look(&self, claims: &Inline<Claim>, now: u64) -> Result<(), Exceeded> {
-        for (place, claim) in claims.iter().enumerate().filter(|(_, claim)| !claim.shadow) {
-            let verdict = self.counters.cells.peek(claim.key, &claim.debit, now);
+    fn take(&self, claims: &mut [Claim], headrooms: &mut Inline<Headroom>, now: u64) -> Result<(), Exceeded> {
+        let cells = &self.counters.cells;
+        let enforced = claims.iter().take_while(|claim| !claim.shadow).count();
+        for place in 1..enforced {
+            let claim = &claims[place];
+            let verdict = cells.peek(claim.key, &claim.debit, now);
             if verdict.wait_nanos.is_some() {
                 return Err(self.refuse(claims, place, &verdict, now));
             }
         }
-        Ok(())
-    }
-
-    fn take(&self, claims: &mut Inline<Claim>, now: u64) -> Result<Inline<Headroom>, Exceeded> {
-        let mut headrooms = Inline::new(Headroom::BLANK);
-        let mut lost = None;
-        for (place, claim) in claims.iter_mut().enumerate() {
-            let Taken { key, verdict } = self.counters.cells.take(claim.key, &claim.debit, now);
+        for place in 0..claims.len() {
+            let claim = &mut claims[place];
+            let Taken { key, verdict } = cells.take(claim.key, &claim.debit, now);
             claim.key = key;
             let decision = match verdict.wait_nanos {
                 None => Decision::Admitted,
                 Some(_) if claim.shadow => Decision::WouldRefuse,
                 Some(_) => {
-                    lost = Some((place, verdict));
-                    break;
+                    self.give_back(&claims[..place], headrooms, now);
+                    return Err(self.refuse(claims, place, &verdict, now));
                 }
             };
             headrooms.push(Headroom::of(claim, &verdict, now, decision));
         }
-        match lost {
-            None => Ok(headrooms),
-            Some((place, verdict)) => {
-                self.give_back(claims, &headrooms, now);
-                Err(self.refuse(claims, place, &verdict, now))
-            }
-        }
+        Ok(())
     }
 
-    /// Returns what was taken. Enforcing claims come first, so all that were taken from had admitted.
+    /// Returns what was taken.
     #[cold]
-    fn give_back(&self, claims: &Inline<Claim>, taken: &Inline<Headroom>, now: u64) {
+    fn give_back(&self, claims: &[Claim], taken: &[Headroom], now: u64) {
         for (claim, headroom) in claims.iter().zip(taken.iter()) {
             let scale = Scale { interval_nanos: headroom.interval_nanos, burst: headroom.quota.burst };
             let verdict = Verdict { tat: now + headroom.debt_nanos, wait_nanos: None, scale };
@@ -110,12 +102,7 @@ impl Limits {
         }
     }
 
-    fn enter(
-        &self,
-        permit: &Permit<'_>,
-        claims: &Inline<Claim>,
-        now: u64,
-    ) -> Result<InFlightGuard, Exceeded> {
+    fn enter(&self, permit: &Permit<'_>, claims: &[Claim], now: u64) -> Result<InFlightGuard, Exceeded> {
         let caller = permit.caller().map(|caller| (caller.subject(), caller.workspace().subject));
         let entered = self.counters.in_flight.enter(caller, self.rules.in_flight, self.rules.max_cells);
         entered.map_err(|(reached, cap)| {
@@ -143,7 +130,7 @@ impl Limits {
 
     /// Composes the refusal: of all that refuse, the one with the longest wait.
     #[cold]
-    fn refuse(&self, claims: &Inline<Claim>, place: usize, verdict: &Verdict, now: u64) -> Exceeded {
+    fn refuse(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Exceeded {
         let mut longest = (place, verdict.wait_nanos.unwrap_or(0), *verdict);
         let mut headrooms: Vec<(usize, Headroom)> = Vec::with_capacity(claims.len());
         for (other, (verdict, headroom)) in self.looked_at(claims, Some((place, *verdict)), now).enumerate() {
@@ -157,14 +144,14 @@ impl Limits {
         let (speaks, wait, verdict) = longest;
         let others =
             headrooms.into_iter().filter(|(other, _)| *other != speaks).map(|(_, headroom)| headroom);
-        let claim = claims.iter().nth(speaks).copied().unwrap_or_else(|| self.blank());
-        self.exceeded(&claim, &verdict, wait, others.collect(), now)
+        let claim = &claims[speaks];
+        self.exceeded(claim, &verdict, wait, others.collect(), now)
     }
 
     /// What the enforcing claims have left, counting nothing; `known` is a verdict that stands.
     fn looked_at<'c>(
         &'c self,
-        claims: &'c Inline<Claim>,
+        claims: &'c [Claim],
         known: Option<(usize, Verdict)>,
         now: u64,
     ) -> impl Iterator<Item = (Verdict, Headroom)> + 'c {

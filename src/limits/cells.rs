@@ -59,7 +59,6 @@ pub struct Swept {
 }
 
 /// All buckets of the process. Outlives every configuration.
-#[derive(Debug)]
 pub(super) struct Cells {
     segments: Box<[DashMap<Key, Cell, Spread>]>,
     spread: Spread,

@@ -142,11 +142,13 @@ impl Limits {
             plan: asked.caller.map(|caller| caller.workspace().plan).filter(|_| has(PLAN)),
             anonymous: asked.caller.is_none(),
         };
-        if !has(ADDRESS | PATH) {
+        let by_address = has(ADDRESS) || (parts.anonymous && has(TOKEN));
+        let by_path = has(PATH) && !parts.anonymous;
+        if !by_address && !by_path {
             return Some(Key::packed(&parts));
         }
         Some(Key::hashed(&self.counters.secret, &parts, |chosen| {
-            if has(ADDRESS) {
+            if by_address {
                 chosen.address(asked.charge.address);
             }
             for name in policy.path_parameters() {

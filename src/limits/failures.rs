@@ -25,7 +25,6 @@ struct Place {
 }
 
 /// The table. Outlives every configuration.
-#[derive(Debug)]
 pub(super) struct Failures {
     places: Box<[Place]>,
     secret: [u8; 32],

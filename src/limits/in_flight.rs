@@ -58,7 +58,6 @@ impl Caps {
 }
 
 /// The counters of the process. Outlives every configuration.
-#[derive(Debug)]
 pub(super) struct InFlight {
     subjects: DashMap<Subject, Arc<AtomicU32>, Spread>,
     count: AtomicUsize,

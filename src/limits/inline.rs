@@ -1,7 +1,9 @@
 //! A list that lives on the stack while it is short.
 
+use std::ops::{Deref, DerefMut};
+
 /// How many items fit before the list allocates; requests match two or three policies.
-const ROOM: usize = 8;
+const ROOM: usize = 4;
 
 /// A list of up to [`ROOM`] items without an allocation, and of any length with one.
 #[derive(Clone, Debug)]
@@ -18,27 +20,35 @@ impl<T: Copy> Inline<T> {
     }
 
     pub(super) fn push(&mut self, item: T) {
-        match self.near.get_mut(self.len) {
-            Some(place) => *place = item,
-            None => self.far.push(item),
+        if let Some(place) = self.near.get_mut(self.len) {
+            *place = item;
+        } else {
+            if self.far.is_empty() {
+                self.far.extend_from_slice(&self.near);
+            }
+            self.far.push(item);
         }
         self.len += 1;
     }
+}
 
-    pub(super) fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+impl<T> Deref for Inline<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.near.get(..self.len).unwrap_or(&self.far)
+    }
+}
+
+impl<T> DerefMut for Inline<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.near.get_mut(..self.len).unwrap_or(&mut self.far)
+    }
+}
+
+impl<T: Copy> Extend<T> for Inline<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
         items.into_iter().for_each(|item| self.push(item));
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
-        self.near[..self.len.min(ROOM)].iter().chain(&self.far)
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.near[..self.len.min(ROOM)].iter_mut().chain(&mut self.far)
     }
 }
 

@@ -150,7 +150,7 @@ impl Key {
 
 /// Spreads keys over the map: a folded multiplication under a random seed. Keys are numbers of ours or already
 /// hashed under a secret, so no client can choose them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Spread([u64; 2]);
 
 impl Spread {
@@ -171,7 +171,6 @@ impl BuildHasher for Spread {
 }
 
 /// The hasher of [`Spread`].
-#[derive(Debug)]
 pub(super) struct Folded {
     seed: [u64; 2],
     hash: u64,

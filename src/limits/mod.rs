@@ -51,7 +51,6 @@ pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicyS
 pub use standing::{Audience, Standing};
 
 /// The live state of all limits. One for a process; outlives every configuration.
-#[derive(Debug)]
 pub struct Counters {
     cells: cells::Cells,
     in_flight: in_flight::InFlight,
@@ -94,6 +93,12 @@ impl Counters {
     /// Decisions made on a bucket that callers share because there was no room for one of their own.
     pub fn overflowed(&self) -> u64 {
         self.cells.overflowed()
+    }
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counters").field("cells", &self.cells()).finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
 /// Something that a policy counts apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dimension {
-    /// Each token family or JWT client.
+    /// Each token family or JWT client; on public endpoints, requests without a credential by address.
     Token,
     /// Each workspace.
     Workspace,
@@ -139,9 +139,10 @@ impl Policy {
         self.expose && self.mode == Mode::Enforce
     }
 
-    /// Whether it counts something that only a proven caller has.
+    /// Whether it counts something that only a proven caller has. What counts by token does not: whoever has
+    /// none is counted by address instead.
     pub(super) const fn needs_caller(&self) -> bool {
-        self.mask & (TOKEN | WORKSPACE | PLAN | PATH) != 0
+        self.mask & TOKEN == 0 && self.mask & (WORKSPACE | PLAN | PATH) != 0
     }
 
     /// Whether a token's own limit stands in its place: it refuses, and counts by token and nothing else,

@@ -47,7 +47,8 @@ pub struct PolicySettings {
     /// Required. Buckets belong to the name: a policy that keeps its name keeps them through a reload.
     pub name: String,
     /// What is counted apart: any of `token`, `workspace`, `endpoint`, `version`, `plan`, `address` (IPv4 by
-    /// /32, IPv6 by /64) and `path.NAME`, a path parameter (counted within the workspace). Required.
+    /// /32, IPv6 by /64) and `path.NAME`, a path parameter (counted within the workspace). On public endpoints
+    /// a request without a credential is counted by address where others are by token. Required.
     pub per: Vec<String>,
     /// How much, for example `60 per minute`; per second, minute, hour, day (86,400 s) or month (30 days).
     /// Required.

@@ -51,9 +51,7 @@ impl Limits {
         let mut rows = Vec::new();
         let mut own_listed = caller.own_limit().is_none();
         for (index, policy) in (0..).zip(self.rules.policies()) {
-            let plan = Some(caller.workspace().plan);
-            let applies = policy.plans.is_empty() || plan.is_some_and(|plan| policy.plans.contains(&plan));
-            if !applies {
+            if !policy.plans.is_empty() && !policy.plans.contains(&caller.workspace().plan) {
                 continue;
             }
             if let (Some(own), true) = (caller.own_limit(), policy.yields_to_own_limit()) {

@@ -39,7 +39,7 @@ fn of_several_that_refuse_the_longest_wait_speaks() {
     );
     assert_eq!(world.admitted(&ASK), 3);
     let exceeded = world.refused(&ASK);
-    assert_eq!((&*exceeded.name, exceeded.wait), ("hourly", Duration::from_secs(1_200)));
+    assert_eq!((&*exceeded.name, exceeded.wait), ("hourly", Duration::from_mins(20)));
     assert_eq!(exceeded.decisions().count(), 3);
     world.wait(exceeded.wait);
     assert!(world.ask(&ASK).is_ok(), "a client that waits is admitted by all");
@@ -196,6 +196,19 @@ fn a_refused_rate_leaves_nothing_in_flight() {
     for _ in 0..5 {
         assert_eq!(world.refused(&ASK).kind, ExceededKind::RateLimited);
     }
-    world.wait(Duration::from_secs(3_600));
+    world.wait(Duration::from_hours(1));
     assert!(world.ask(&ASK).is_ok());
+}
+
+#[test]
+fn tickets_may_cross_threads_and_tell_no_secret() {
+    fn crosses<T: Send + Sync>(_: &T) {}
+    fn outlives<T: Send + 'static>(_: &T) {}
+    let world = World::new("");
+    let mut admission = world.ask(&ASK).unwrap();
+    crosses(&admission);
+    outlives(&admission.take_in_flight());
+    crosses(&world.limits);
+    let secret = format!("{:?}", [7_u8; 32]);
+    assert!(!format!("{admission:?}").contains(secret.trim_matches(['[', ']'])));
 }

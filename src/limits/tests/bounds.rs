@@ -34,9 +34,9 @@ fn a_cell_of_ones_own_starts_with_the_shared_debt() {
     assert_eq!(world.admitted(&newcomer), 10);
     world.reload(&TINY.replace("16", "32"));
     assert!(world.ask(&newcomer).is_err(), "there is room now, and no fresh bucket with it");
-    world.wait(Duration::from_secs(360));
+    world.wait(Duration::from_mins(6));
     assert_eq!(world.admitted(&newcomer), 1);
-    world.wait(Duration::from_secs(3_600));
+    world.wait(Duration::from_hours(1));
     assert_eq!(world.admitted(&newcomer), 10);
 }
 
@@ -56,13 +56,13 @@ fn a_sweep_drops_what_is_full_and_only_that() {
     let world = World::new(TINY);
     assert_eq!(world.admitted(&Ask::by(1)), 10);
     drop(world.ask(&Ask::by(2)).unwrap());
-    world.wait(Duration::from_secs(360));
+    world.wait(Duration::from_mins(6));
     assert_eq!(world.sweep_all(), 0, "it stays for a moment");
     world.wait(Duration::from_secs(11));
     assert_eq!(world.sweep_all(), 1);
     assert_eq!(world.limits.counters().cells(), 1);
     assert_eq!(world.admitted(&Ask::by(1)), 1);
-    world.wait(Duration::from_secs(7_200));
+    world.wait(Duration::from_hours(2));
     assert_eq!(world.sweep_all(), 1);
     assert_eq!(world.limits.counters().cells(), 0);
 }

@@ -57,7 +57,8 @@ fn by_token_and_endpoint() {
 fn by_version() {
     let beta = Ask { version: Some("v1beta"), ..ASK };
     let stable = Ask { version: Some("v1"), ..ASK };
-    counts(r#"per = ["token", "version"]"#, &[beta.clone()], &[stable, ASK, Ask { token: Some(2), ..beta }]);
+    let others = [stable, ASK, Ask { token: Some(2), ..beta.clone() }];
+    counts(r#"per = ["token", "version"]"#, std::slice::from_ref(&beta), &others);
 }
 
 #[test]
@@ -111,14 +112,18 @@ fn filters_say_whom_a_policy_is_for() {
 }
 
 #[test]
-fn strangers_are_counted_by_address_and_endpoint_only() {
+fn strangers_are_counted_by_address_where_others_are_by_token() {
     let stranger = |address| Ask { token: None, operation: Some("echo"), address, ..ASK };
-    counts(r#"per = ["address"]"#, &[stranger("192.0.2.1")], &[stranger("192.0.2.2")]);
-    for per in [r#"["token"]"#, r#"["workspace"]"#, r#"["plan"]"#, r#"["token", "address"]"#] {
+    for per in [r#"["address"]"#, r#"["token"]"#, r#"["token", "endpoint"]"#, r#"["token", "plan"]"#] {
+        let others = [stranger("192.0.2.2"), Ask { address: "192.0.2.3", ..Ask::by(2) }];
+        counts(&format!("per = {per}"), &[stranger("192.0.2.1")], &others);
+    }
+    for per in [r#"["workspace"]"#, r#"["plan"]"#, r#"["workspace", "address"]"#] {
         let world = world(&format!("per = {per}"));
         assert!((0..10).all(|_| world.ask(&stranger("192.0.2.1")).is_ok()), "{per}");
         assert_eq!(world.limits.counters().cells(), 0);
     }
+    assert_eq!(World::new("").admitted(&stranger("192.0.2.1")), 6_000, "the default policy covers them");
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn a_day_by_workspace() {
     assert_eq!(world.admitted(&ask), 120);
     let exceeded = world.refused(&Ask { token: Some(2), ..ask.clone() });
     assert_eq!((&*exceeded.name, exceeded.kind), ("createDownload:workspace", ExceededKind::QuotaExceeded));
-    assert_eq!(exceeded.wait, Duration::from_secs(720));
+    assert_eq!(exceeded.wait, Duration::from_mins(12));
     assert_eq!(world.admitted(&Ask { workspace: 2_000, ..ask }), 120);
 }
 
@@ -230,11 +235,10 @@ fn failed_authentications_are_charged_to_the_address() {
 
 #[test]
 fn more_policies_than_fit_inline() {
-    let policies: String = (0..20)
-        .map(|number| {
-            format!(r#"{{ name = "p{number}", per = ["token"], quota = "{} per hour" }},"#, 30 - number)
-        })
-        .collect();
+    let policy = |number: u32| {
+        format!(r#"{{ name = "p{number}", per = ["token"], quota = "{} per hour" }}"#, 30 - number)
+    };
+    let policies = (0..20).map(policy).collect::<Vec<_>>().join(",");
     let world = World::new(&format!("policies = [{policies}]"));
     assert_eq!(world.ask(&ASK).unwrap().headrooms().count(), 20);
     assert_eq!(world.admitted(&ASK), 10);

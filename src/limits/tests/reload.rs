@@ -36,7 +36,7 @@ fn a_narrower_quota_locks_nobody_out_for_longer_than_its_own_fill() {
     world.reload(&policy("10 per minute"));
     assert_eq!(world.refused(&ASK).wait, Duration::from_secs(6));
     assert_eq!(world.refused(&half).wait, Duration::from_secs(6), "50 used of 10");
-    world.wait(Duration::from_secs(60));
+    world.wait(Duration::from_mins(1));
     assert_eq!(world.admitted(&ASK), 10);
 }
 
