@@ -66,46 +66,11 @@ impl Places {
         let before = problems.0.len();
         let mut table: Vec<Region> = Vec::new();
         for (name, region) in regions {
-            let key = format!("regions.{name}");
-            if name.is_empty()
-                || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-            {
-                problems.add(
-                    &key,
-                    "region_name_invalid",
-                    format!("`{name}` is not a region name"),
-                    "use letters, digits, `-` and `_`",
-                );
-            }
-            if !region.letter.is_ascii_alphanumeric() {
-                problems.add(
-                    format!("{key}.letter"),
-                    "region_letter_invalid",
-                    format!("`{}` is not one of A-Z a-z 0-9", region.letter),
-                    "choose a letter or digit",
-                );
-            }
-            if let Some(other) = table.iter().find(|other| other.letter == region.letter) {
-                problems.add(
-                    format!("{key}.letter"),
-                    "region_letter_taken",
-                    format!("region `{}` has the letter `{}` too", other.name, region.letter),
-                    "give each region a letter of its own",
-                );
-            }
-            let base_url = region.base_url.trim_end_matches('/');
-            if !base_url.is_empty() && !base_url.starts_with("https://") && !base_url.starts_with("http://") {
-                problems.add(
-                    format!("{key}.base_url"),
-                    "base_url_invalid",
-                    format!("`{base_url}` is not an http or https URL"),
-                    "write for example `https://api.example.com`",
-                );
-            }
+            check_region(name, region, &table, problems);
             table.push(Region {
                 name: name.as_str().into(),
                 letter: region.letter,
-                base_url: base_url.into(),
+                base_url: region.base_url.trim_end_matches('/').into(),
             });
         }
         if regions.len() > 62 {
@@ -155,6 +120,44 @@ impl Places {
         let Some(caller) = admission.permit().caller() else { return Ok(self.own) };
         let home = caller.workspace().region;
         self.serves(home).map(|()| home)
+    }
+}
+
+/// One region on its own, and beside those before it.
+fn check_region(name: &str, region: &RegionSettings, earlier: &[Region], problems: &mut Problems) {
+    let key = format!("regions.{name}");
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        problems.add(
+            &key,
+            "region_name_invalid",
+            format!("`{name}` is not a region name"),
+            "use letters, digits, `-` and `_`",
+        );
+    }
+    if !region.letter.is_ascii_alphanumeric() {
+        problems.add(
+            format!("{key}.letter"),
+            "region_letter_invalid",
+            format!("`{}` is not one of A-Z a-z 0-9", region.letter),
+            "choose a letter or digit",
+        );
+    }
+    if let Some(other) = earlier.iter().find(|other| other.letter == region.letter) {
+        problems.add(
+            format!("{key}.letter"),
+            "region_letter_taken",
+            format!("region `{}` has the letter `{}` too", other.name, region.letter),
+            "give each region a letter of its own",
+        );
+    }
+    let base_url = region.base_url.trim_end_matches('/');
+    if !base_url.is_empty() && !base_url.starts_with("https://") && !base_url.starts_with("http://") {
+        problems.add(
+            format!("{key}.base_url"),
+            "base_url_invalid",
+            format!("`{base_url}` is not an http or https URL"),
+            "write for example `https://api.example.com`",
+        );
     }
 }
 

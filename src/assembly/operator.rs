@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -46,7 +47,7 @@ impl NodeStatus {
         let telemetry = &self.telemetry;
         let registry = Arc::clone(&self.registry);
         telemetry.add_gauge(Gauge::single("tollgate_tokens", "Tokens in memory.", move || {
-            registry.status().tokens as f64
+            count(registry.status().tokens)
         }));
         let (registry, clock) = (Arc::clone(&self.registry), self.clock.clone());
         let help = "How far memory may be behind the token store.";
@@ -57,7 +58,9 @@ impl NodeStatus {
         let help = "Age of an issuer's keys; absent while none were ever loaded.";
         telemetry.add_gauge(Gauge::family("tollgate_jwks_age_seconds", help, &["issuer"], move || {
             let loaded = |issuer: crate::authentication::IssuerStatus| {
-                issuer.age_seconds.map(|age| (vec![issuer.issuer.to_string()], age as f64))
+                issuer
+                    .age_seconds
+                    .map(|age| (vec![issuer.issuer.to_string()], Duration::from_secs(age).as_secs_f64()))
             };
             snapshot.load().authenticator.issuers(clock.now()).filter_map(loaded).collect()
         }));
@@ -87,7 +90,7 @@ impl NodeStatus {
         telemetry.add_gauge(Gauge::single(
             "tollgate_limit_cells",
             "Buckets of limits that are not full.",
-            move || cells.cells() as f64,
+            move || count(cells.cells()),
         ));
     }
 
@@ -176,4 +179,10 @@ impl Operator for NodeStatus {
     fn each_second(&self) {
         self.telemetry.sample(self.clock.now());
     }
+}
+
+/// A count as a metric's value.
+#[expect(clippy::cast_precision_loss, reason = "counts in memory stay far below 2^52")]
+const fn count(count: usize) -> f64 {
+    count as f64
 }

@@ -17,7 +17,7 @@ const WORKSPACE: &str = "my-workspace";
 /// `tollgate init`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct InitArgs {
-    /// Your API, for example http://127.0.0.1:3000.
+    /// Your API, for example `http://127.0.0.1:3000`.
     #[arg(long, value_name = "URL")]
     upstream: String,
     /// Where to put the files.

@@ -81,7 +81,7 @@ mod tests {
             let start = Instant::now();
             std::future::poll_fn(|cx| deadline.poll_expired(cx)).await;
             assert!(start.elapsed() >= Duration::from_millis(19));
-            deadline.set(Duration::from_secs(3600));
+            deadline.set(Duration::from_hours(1));
             assert!(std::future::poll_fn(|cx| Poll::Ready(deadline.poll_expired(cx).is_pending())).await);
             deadline.set(Duration::from_millis(1));
             std::future::poll_fn(|cx| deadline.poll_expired(cx)).await;

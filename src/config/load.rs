@@ -21,7 +21,7 @@ struct TableFile {
 
 /// Reads and checks a configuration file and the tables that it names.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Diagnostic>> {
-    let text = read(path).map_err(|diagnostic| vec![diagnostic])?;
+    let text = read(path).map_err(|diagnostic| vec![*diagnostic])?;
     load_text(path, &text, environment)
 }
 
@@ -67,7 +67,7 @@ pub fn load_registry(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<RegistryConfig, Vec<Diagnostic>> {
-    let text = read(path).map_err(|diagnostic| vec![diagnostic])?;
+    let text = read(path).map_err(|diagnostic| vec![*diagnostic])?;
     let document = Document::parse(&path.display().to_string(), &text, environment)?;
     let mut diagnostics = Vec::new();
     let settings: tokens::Settings = document.section("tokens", &mut diagnostics);
@@ -85,15 +85,17 @@ pub fn load_registry(
     }
 }
 
-fn read(path: &Path) -> Result<String, Diagnostic> {
-    let refuse = |reason: String| Diagnostic {
-        file: path.display().to_string(),
-        line: 1,
-        column: 1,
-        code: "file_unreadable".to_owned(),
-        key: String::new(),
-        reason,
-        fix: "name a configuration file that this user can read; `tollgate init` writes one".to_owned(),
+fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
+    let refuse = |reason: String| {
+        Box::new(Diagnostic {
+            file: path.display().to_string(),
+            line: 1,
+            column: 1,
+            code: "file_unreadable".to_owned(),
+            key: String::new(),
+            reason,
+            fix: "name a configuration file that this user can read; `tollgate init` writes one".to_owned(),
+        })
     };
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > MAX_FILE_BYTES => {

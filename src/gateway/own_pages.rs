@@ -78,10 +78,10 @@ fn limits(
     page: &mut Rendered,
 ) {
     let standing = snapshot.limits.standing(caller, peer.address.ip(), now, Audience::Caller);
-    let per: Vec<String> = standing.iter().map(|row| row.per.join(", ")).collect();
+    let dimensions: Vec<String> = standing.iter().map(|row| row.per.join(", ")).collect();
     let views: Vec<LimitView<'_>> = standing
         .iter()
-        .zip(&per)
+        .zip(&dimensions)
         .map(|(row, per)| {
             let burst = u64::from(row.quota.burst.get());
             let until_full = row.headroom.map_or(Duration::ZERO, |headroom| headroom.until_full());

@@ -55,7 +55,7 @@ impl Exceeded {
     }
 
     /// Appends the header lines of a refusal, each with its line end: what [`Admission::write_headers`] writes,
-    /// about the limit that refused, and `Retry-After`. A hidden limit is not described. `now` is the request's.
+    /// about the limit that refused. `Retry-After` is the reply's. A hidden limit is not described. `now` is the request's.
     pub fn write_headers(&self, out: &mut Vec<u8>, now: Now) {
         match (self.quota, self.exposed) {
             (None, true) => self.write_in_flight(out),
@@ -64,11 +64,6 @@ impl Exceeded {
         }
         if let Some(described) = self.described() {
             write_segment(out, described.consumed(), described.remaining(), described.debt_nanos, now);
-        }
-        if let Some(seconds) = self.retry_after_seconds() {
-            out.extend_from_slice(b"Retry-After: ");
-            number(out, seconds);
-            out.extend_from_slice(b"\r\n");
         }
     }
 

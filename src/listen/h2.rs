@@ -159,28 +159,23 @@ async fn answer<S: Service>(
 ) -> hyper::Response<OutgoingBody> {
     let (parts, incoming) = request.into_parts();
     let head = head_of(&parts);
-    let response = match check(&parts, &head, &incoming, bounds) {
-        Err(fault) => service.refuse(fault, &head, peer),
-        Ok(()) => {
-            let body = if incoming.is_end_stream() {
-                RequestBody::Empty
-            } else {
-                let length = incoming.size_hint().exact();
-                let limit_bytes = bounds.body_bytes;
-                let stream = IncomingStream {
-                    incoming,
-                    deadline: Deadline::new(),
-                    idle: bounds.body_idle,
-                    read_bytes: 0,
-                    limit_bytes,
-                };
-                RequestBody::Stream { stream: Box::new(stream), length }
-            };
-            service.serve(&head, body, peer).await
-        }
+    let response = if let Err(fault) = check(&parts, &head, &incoming, bounds) {
+        service.refuse(fault, &head, peer)
+    } else {
+        service.serve(&head, body_of(incoming, bounds), peer).await
     };
     stream.answered = true;
     outgoing(response, head.method() == b"HEAD", stream)
+}
+
+fn body_of(incoming: Incoming, bounds: &Bounds) -> RequestBody<'static> {
+    if incoming.is_end_stream() {
+        return RequestBody::Empty;
+    }
+    let length = incoming.size_hint().exact();
+    let (idle, limit_bytes) = (bounds.body_idle, bounds.body_bytes);
+    let stream = IncomingStream { incoming, deadline: Deadline::new(), idle, read_bytes: 0, limit_bytes };
+    RequestBody::Stream { stream: Box::new(stream), length }
 }
 
 /// The request as a head: pseudo-fields become method, target and `host`, cookie crumbs one field

@@ -130,13 +130,16 @@ impl FieldRules {
         let has_nominated = head.first(FieldName::Connection).is_some();
         for field in head.fields() {
             let ends_here = match field.known {
-                FieldName::Host | FieldName::Expect | FieldName::ContentLength => true,
-                FieldName::RequestId | FieldName::Traceparent => true,
+                FieldName::Host
+                | FieldName::Expect
+                | FieldName::ContentLength
+                | FieldName::RequestId
+                | FieldName::Traceparent => true,
                 FieldName::Authorization => !self.forward_credential,
                 FieldName::Other => self.is_ours(field.name),
                 known => known.is_hop_by_hop(),
             };
-            if !ends_here && !(has_nominated && is_nominated(head, field.name)) {
+            if !(ends_here || has_nominated && is_nominated(head, field.name)) {
                 push_line(out, field.name, field.value);
             }
         }
@@ -264,7 +267,7 @@ pub fn response_lines(head: &Head, keeps_limits: bool, out: &mut Vec<u8>) {
             FieldName::Other => is_cors(field.name) || !keeps_limits && is_limit(field.name),
             known => known.is_hop_by_hop(),
         };
-        if !ends_here && !(has_nominated && is_nominated(head, field.name)) {
+        if !(ends_here || has_nominated && is_nominated(head, field.name)) {
             push_line(out, field.name, field.value);
         }
     }

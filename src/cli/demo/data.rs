@@ -64,14 +64,13 @@ pub(super) struct DataFolder {
 impl DataFolder {
     /// Makes or reuses the folder.
     pub(super) fn open(named: Option<&Path>) -> Result<Self, Error> {
-        let (path, is_temporary) = match named {
-            Some(path) => (path.to_owned(), false),
-            None => {
-                let mut random = [0; 8];
-                SystemRandom.fill(&mut random)?;
-                let name = format!("tollgate-demo-{:016x}", u64::from_le_bytes(random));
-                (std::env::temp_dir().join(name), true)
-            }
+        let (path, is_temporary) = if let Some(path) = named {
+            (path.to_owned(), false)
+        } else {
+            let mut random = [0; 8];
+            SystemRandom.fill(&mut random)?;
+            let name = format!("tollgate-demo-{:016x}", u64::from_le_bytes(random));
+            (std::env::temp_dir().join(name), true)
         };
         fs::create_dir_all(&path)
             .map_err(|error| Error::Demo(format!("cannot make the folder {}: {error}", path.display())))?;
@@ -89,7 +88,7 @@ impl DataFolder {
     }
 
     /// Writes certificate, endpoint table and configuration.
-    pub(super) fn write_configuration(&self, ports: &Ports, servers: &Servers) -> Result<PathBuf, Error> {
+    pub(super) fn write_configuration(&self, ports: Ports, servers: &Servers) -> Result<PathBuf, Error> {
         self.write_certificate()?;
         fs::write(self.path.join("endpoints.toml"), SEGMENT_TABLE)?;
         let file = self.path.join("tollgate.toml");
@@ -124,40 +123,6 @@ impl DataFolder {
         Ok(())
     }
 
-    /// Makes the workspaces that are missing and new tokens for all of them; plain texts are not kept.
-    pub(super) fn tokens(&self, config: &Config, clock: &Clock) -> Result<Tokens, Error> {
-        let now = clock.now();
-        let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
-        let act = Act { actor: "cli:demo", now };
-        workspaces(&mint, act)?;
-        let five = "5 per minute".parse::<Quota>().ok();
-        let past = Now { unix_millis: now.unix_millis.saturating_sub(2 * 86_400_000), ..now };
-        let mut public = Vec::new();
-        for (name, workspace, region, limit) in [
-            ("us", WORKSPACES.us, "us", None),
-            ("eu", WORKSPACES.eu, "eu", None),
-            ("revoked", WORKSPACES.us, "us", None),
-            ("expired", WORKSPACES.us, "us", None),
-            ("free_plan", WORKSPACES.free, "us", None),
-            ("suspended", WORKSPACES.suspended, "us", None),
-            ("tiny_limit", WORKSPACES.us, "us", five),
-        ] {
-            let act = if name == "expired" { Act { now: past, ..act } } else { act };
-            let lifetime = (name == "expired").then_some(86_400);
-            let (id, token) = create(&mint, act, workspace, name, limit, lifetime)?;
-            if name == "revoked" {
-                mint.revoke_token(act, &id, "revoked for the demo")?;
-            }
-            public.push(DemoToken { name, id, token, workspace, region });
-        }
-        let traffic = [WORKSPACES.us, WORKSPACES.eu]
-            .into_iter()
-            .map(|workspace| create(&mint, act, workspace, "traffic", None, None).map(|(_, token)| token))
-            .chain([create(&mint, act, WORKSPACES.us, "tiny traffic", five, None).map(|(_, token)| token)])
-            .collect::<Result<_, _>>()?;
-        Ok(Tokens { public, traffic })
-    }
-
     /// Writes a file to source; its name.
     pub(super) fn write_environment(&self, ready: &Ready) -> Result<PathBuf, Error> {
         let file = self.path.join("demo.env");
@@ -173,6 +138,40 @@ impl DataFolder {
             tracing::warn!(%error, folder = %self.path.display(), "the demo's folder could not be removed");
         }
     }
+}
+
+/// Makes the workspaces that are missing and new tokens for all of them; plain texts are not kept.
+pub(super) fn tokens(config: &Config, clock: &Clock) -> Result<Tokens, Error> {
+    let now = clock.now();
+    let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
+    let act = Act { actor: "cli:demo", now };
+    workspaces(&mint, act)?;
+    let five = "5 per minute".parse::<Quota>().ok();
+    let past = Now { unix_millis: now.unix_millis.saturating_sub(2 * 86_400_000), ..now };
+    let mut public = Vec::new();
+    for (name, workspace, region, limit) in [
+        ("us", WORKSPACES.us, "us", None),
+        ("eu", WORKSPACES.eu, "eu", None),
+        ("revoked", WORKSPACES.us, "us", None),
+        ("expired", WORKSPACES.us, "us", None),
+        ("free_plan", WORKSPACES.free, "us", None),
+        ("suspended", WORKSPACES.suspended, "us", None),
+        ("tiny_limit", WORKSPACES.us, "us", five),
+    ] {
+        let act = if name == "expired" { Act { now: past, ..act } } else { act };
+        let lifetime = (name == "expired").then_some(86_400);
+        let (id, token) = create(&mint, act, workspace, name, limit, lifetime)?;
+        if name == "revoked" {
+            mint.revoke_token(act, &id, "revoked for the demo")?;
+        }
+        public.push(DemoToken { name, id, token, workspace, region });
+    }
+    let traffic = [WORKSPACES.us, WORKSPACES.eu]
+        .into_iter()
+        .map(|workspace| create(&mint, act, workspace, "traffic", None, None).map(|(_, token)| token))
+        .chain([create(&mint, act, WORKSPACES.us, "tiny traffic", five, None).map(|(_, token)| token)])
+        .collect::<Result<_, _>>()?;
+    Ok(Tokens { public, traffic })
 }
 
 fn workspaces(mint: &Mint, act: Act<'_>) -> Result<(), Error> {
@@ -212,7 +211,7 @@ fn create(
         lifetime_seconds,
     };
     let minted = mint.create_token(act, &request)?;
-    Ok((minted.record.id.to_string(), minted.token))
+    Ok((minted.record.id.clone(), minted.token))
 }
 
 /// Writes a file that only this user can read.

@@ -13,7 +13,7 @@ use super::servers::Servers;
 use crate::cli::Error;
 
 /// The configuration of the demo's gateway; `serve` and every other command work with it.
-pub(super) fn configuration(ports: &Ports, servers: &Servers) -> String {
+pub(super) fn configuration(ports: Ports, servers: &Servers) -> String {
     let Ports { plain, tls, admin } = ports;
     let [(_, us), (_, eu)] = &servers.upstreams;
     let Servers { issuer, jwks_uri, audience, .. } = servers;

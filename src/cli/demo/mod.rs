@@ -70,9 +70,9 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
     let ports = ports::choose(args, &mut notes)?;
     let folder = DataFolder::open(args.data.as_deref())?;
     let servers = servers::Servers::start(args, &folder, clock)?;
-    let config_file = folder.write_configuration(&ports, &servers)?;
+    let config_file = folder.write_configuration(ports, &servers)?;
     let config = load(&config_file, &environment).map_err(|found| Error::Config(listed(&found)))?;
-    let tokens = folder.tokens(&config, clock)?;
+    let tokens = data::tokens(&config, clock)?;
     let log = ProgramLog::install(&config.logs)?;
     let running = start(config, clock)?;
     let address =

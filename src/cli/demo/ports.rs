@@ -21,14 +21,11 @@ pub(super) fn choose(args: &DemoArgs, notes: &mut Vec<String>) -> Result<Ports, 
             Some(port) => bind(port).map_err(|error| {
                 Error::Demo(format!("port {port} for {name} is not to be had: {error}; choose another one"))
             })?,
-            None => match bind(default) {
-                Ok(bound) => bound,
-                Err(_) => {
-                    let bound = bind(0).map_err(|error| Error::Demo(format!("no port is free: {error}")))?;
-                    notes.push(format!("port {default} is busy, so {name} is on {}", bound.0));
-                    bound
-                }
-            },
+            None => bind(default).or_else(|_| {
+                let bound = bind(0).map_err(|error| Error::Demo(format!("no port is free: {error}")))?;
+                notes.push(format!("port {default} is busy, so {name} is on {}", bound.0));
+                Ok::<_, Error>(bound)
+            })?,
         };
         held.push(listener);
         Ok::<u16, Error>(port)

@@ -49,15 +49,14 @@ impl Servers {
         let mut upstreams = [("us".to_owned(), String::new()), ("eu".to_owned(), String::new())];
         for (region, url) in &mut upstreams {
             let replaced = args.upstream.iter().rev().find(|(named, _)| named == region);
-            *url = match replaced {
-                Some((_, url)) => url.clone(),
-                None => {
-                    let listener = listen(&runtime)?;
-                    let address = listener.local_addr()?;
-                    let (region, stopped) = (region.clone(), stopped.clone());
-                    runtime.spawn(async move { SampleApi::serve(listener, &region, until(stopped)).await });
-                    format!("http://{address}")
-                }
+            *url = if let Some((_, url)) = replaced {
+                url.clone()
+            } else {
+                let listener = listen(&runtime)?;
+                let address = listener.local_addr()?;
+                let (region, stopped) = (region.clone(), stopped.clone());
+                runtime.spawn(async move { SampleApi::serve(listener, &region, until(stopped)).await });
+                format!("http://{address}")
             };
         }
         let listener = listen(&runtime)?;

@@ -58,7 +58,14 @@ impl World {
         let mut lines = Vec::new();
         match self.ask(ask) {
             Ok(admission) => admission.write_headers(&mut lines, self.now(), Strictest::Ours),
-            Err(exceeded) => exceeded.write_headers(&mut lines, self.now()),
+            Err(exceeded) => {
+                exceeded.write_headers(&mut lines, self.now());
+                let mut told = fields(&lines);
+                told.extend(
+                    exceeded.retry_after_seconds().map(|wait| ("Retry-After".to_owned(), wait.to_string())),
+                );
+                return told;
+            }
         }
         fields(&lines)
     }

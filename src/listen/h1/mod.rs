@@ -83,11 +83,10 @@ pub(super) async fn serve<IO, S>(
         drop(head);
         match ending {
             Ending::Gone => return,
-            Ending::Close => return connection.close_lingering(&mut deadline).await,
             Ending::KeepAlive if connection.skip_rest_of_body(&mut deadline).await => {
                 deadline.set(bounds.keep_alive);
             }
-            Ending::KeepAlive => return connection.close_lingering(&mut deadline).await,
+            Ending::KeepAlive | Ending::Close => return connection.close_lingering(&mut deadline).await,
         }
     }
 }

@@ -160,7 +160,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         while !body.continue_left.is_empty() && !self.response_started.get() {
             match Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, body.continue_left) {
                 Poll::Ready(Ok(written)) if written > 0 => {
-                    body.continue_left = &body.continue_left[written..]
+                    body.continue_left = &body.continue_left[written..];
                 }
                 Poll::Ready(_) => body.continue_left = b"",
                 Poll::Pending => return Poll::Pending,

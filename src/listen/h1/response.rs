@@ -193,13 +193,14 @@ fn write_status_line(status: u16, out: &mut Vec<u8>) {
 
 fn write_framing(status: u16, payload: &Payload<'_>, shape: ResponseHead, out: &mut Vec<u8>) -> Delimiter {
     let length = match payload {
-        Payload::None { described_length: Some(length) } => *length,
+        Payload::None { described_length: Some(length) } | Payload::Stream { length: Some(length), .. } => {
+            *length
+        }
         Payload::None { described_length: None } if shape.to_head || status == 204 || status == 304 => {
             return Delimiter::Length(0);
         }
         Payload::None { described_length: None } => 0,
         Payload::Full(body) => body.len() as u64,
-        Payload::Stream { length: Some(length), .. } => *length,
         Payload::Stream { length: None, .. } if shape.is_http_10 => return Delimiter::Close,
         Payload::Stream { length: None, .. } => {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");

@@ -1,7 +1,10 @@
 use super::*;
 
-/// Decodes a whole body that arrives in pieces of `step` bytes: content, trailers, bytes left over.
-fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, Vec<u8>, usize)>, BodyFault> {
+/// Content, trailers, and how many bytes were left over.
+type Whole = (Vec<u8>, Vec<u8>, usize);
+
+/// Decodes a whole body that arrives in pieces of `step` bytes.
+fn decode(input: &[u8], step: usize) -> Result<Option<Whole>, BodyFault> {
     let mut decoder = ChunkDecoder::new();
     let (mut content, mut start, mut end) = (Vec::new(), 0, 0);
     loop {

@@ -89,6 +89,10 @@ fn every_kind_of_mistake_is_refused() {
             "limit_scope_invalid",
         );
     }
+}
+
+#[test]
+fn every_kind_of_condition_is_checked() {
     one("feature = ''", "feature", "feature_invalid");
     one("scope = 'a b'", "scope", "scope_invalid");
     one("plans = []", "plans", "plans_empty");
