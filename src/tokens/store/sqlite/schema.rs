@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::Failure;
 use crate::tokens::Error;
@@ -14,6 +14,7 @@ use crate::tokens::Error;
 const APPLICATION_ID: i64 = 0x7467_7465;
 const SCHEMA: i64 = 1;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 const TABLES: &str = "
 CREATE TABLE head (
@@ -92,7 +93,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     refuse_other_files(&connection, path)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    use_write_ahead_log(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -105,8 +106,25 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
+/// Changing the journal mode needs the file alone and does not wait for it, unlike everything else.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    let mut tries_left = BUSY_TIMEOUT.as_millis() / BUSY_PAUSE.as_millis();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && tries_left > 0 => {
+                tries_left -= 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Everything is read in one transaction, because another process may be making the tables at this moment.
 fn refuse_other_files(connection: &Connection, path: &Path) -> Result<(), Failure> {
     let place = || path.display().to_string();
+    let connection = connection.unchecked_transaction()?;
+    let connection: &Connection = &connection;
     let (application, found) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application != APPLICATION_ID && (application != 0 || tables != 0) {
