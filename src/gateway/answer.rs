@@ -54,7 +54,7 @@ pub(super) fn forwarded<'c>(
     deprecation: Option<&Deprecation>,
     record: Record,
 ) -> Response<'c> {
-    let UpstreamResponse { status, head, payload } = answer;
+    let UpstreamResponse { status, head, payload, upstream: _, retries: _ } = answer;
     let mut fields = Vec::with_capacity(768);
     crate::upstream::response_lines(&head, common.keeps_limits, &mut fields);
     if head.first(FieldName::Date).is_none() {

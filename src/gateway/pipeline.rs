@@ -244,6 +244,8 @@ impl Gateway {
         match result {
             Ok(answer) => {
                 facts.forwarded = Forwarded::Yes;
+                facts.upstream = Some(Arc::clone(&answer.upstream));
+                facts.retries = answer.retries;
                 admission.write_headers(
                     &mut progress.limit_lines,
                     now,
@@ -266,6 +268,7 @@ impl Service for Gateway {
         let now = self.parts.clock.now();
         let snapshot = self.parts.snapshot.load_full();
         let mut progress = Progress::new(self.open_record(head, peer, now));
+        progress.record.facts.bytes_in = head.len() as u64 + body.announced_length();
         let decided = {
             let path = self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now);
             caught(path).await

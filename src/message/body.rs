@@ -40,6 +40,17 @@ pub enum RequestBody<'c> {
     },
 }
 
+impl RequestBody<'_> {
+    /// Its length in bytes as far as it is known before the end; 0 otherwise.
+    pub fn announced_length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Full(body) => body.len() as u64,
+            Self::Stream { length, .. } => length.unwrap_or(0),
+        }
+    }
+}
+
 /// A response's body.
 pub enum Payload<'c> {
     /// There is none; the length that `HEAD` and 304 describe, if they do.

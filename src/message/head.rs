@@ -124,6 +124,12 @@ impl Head {
         self.fields.push(FieldSpan { name, value, known });
     }
 
+    /// Bytes of method, target, names and values.
+    #[expect(clippy::len_without_is_empty, reason = "a head that was started is never empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The method token.
     pub fn method(&self) -> &[u8] {
         &self.bytes[self.method.range()]

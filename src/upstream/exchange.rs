@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
@@ -29,6 +30,10 @@ pub struct UpstreamResponse<'c> {
     pub head: Head,
     /// Its body.
     pub payload: Payload<'c>,
+    /// The upstream that answered, as configured.
+    pub upstream: Arc<str>,
+    /// How often the request was sent again.
+    pub retries: u8,
 }
 
 /// What is still to be sent of the request's body.

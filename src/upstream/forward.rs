@@ -1,6 +1,7 @@
 //! The attempts of one request: a reused connection, a fresh one, the next upstream.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::connection::Connection;
 use super::exchange::{Exchange, Upload, UpstreamResponse};
@@ -104,11 +105,13 @@ async fn attempt<'c>(
     let mut exchange = Exchange::new(connection, Rc::clone(pool), out, upload);
     let mut result = exchange.receive_head(to_head_request, &mut head).await;
     let mut repeated = Forwarded::No;
+    let mut retries = 0;
     if was_reused && is_whole && result == Err(Fault::ClosedUnanswered) && (is_idempotent || !exchange.wrote)
     {
         if exchange.wrote {
             repeated = Forwarded::Maybe;
         }
+        retries = 1;
         let out = exchange.into_request();
         let connection = pool.connect().await.map_err(|fault| ForwardFault { fault, forwarded: repeated })?;
         exchange = Exchange::new(connection, Rc::clone(pool), out, Upload::Done);
@@ -116,7 +119,9 @@ async fn attempt<'c>(
     }
     match result {
         Ok(found) => {
-            Ok(UpstreamResponse { status: found.status, head, payload: exchange.into_payload(found) })
+            let upstream = Arc::clone(&pool.upstream().url);
+            let payload = exchange.into_payload(found);
+            Ok(UpstreamResponse { status: found.status, head, payload, upstream, retries })
         }
         Err(fault) => {
             let forwarded = match (exchange.answered, exchange.wrote) {

@@ -169,7 +169,6 @@ pub(super) fn tokens(config: &Config, clock: &Clock) -> Result<Tokens, Error> {
     let traffic = [WORKSPACES.us, WORKSPACES.eu]
         .into_iter()
         .map(|workspace| create(&mint, act, workspace, "traffic", None, None).map(|(_, token)| token))
-        .chain([create(&mint, act, WORKSPACES.us, "tiny traffic", five, None).map(|(_, token)| token)])
         .collect::<Result<_, _>>()?;
     Ok(Tokens { public, traffic })
 }
