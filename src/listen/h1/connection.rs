@@ -183,6 +183,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         .await
     }
 
+    /// Ends a connection on which nothing is under way; over TLS the client is told so.
+    pub(super) async fn shut_down(&self, deadline: &mut Deadline) {
+        deadline.set(LINGER);
+        poll_fn(|cx| match Pin::new(&mut *self.io.borrow_mut()).poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => deadline.poll_expired(cx),
+        })
+        .await;
+    }
+
     /// Ends the connection so that the client still reads its last answer: no more is written, and for a
     /// short while what arrives is read and dropped (RFC 9112, section 9.6).
     pub(super) async fn close_lingering(&self, deadline: &mut Deadline) {

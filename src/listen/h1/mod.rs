@@ -69,7 +69,7 @@ pub(super) async fn serve<IO, S>(
         let mut head = None;
         let next = connection.next_head(&mut head, &mut deadline, &drain).await;
         let ending = match next {
-            Next::Closed => return,
+            Next::Closed => return connection.shut_down(&mut deadline).await,
             Next::Fault(fault) => {
                 let head = head.get_or_insert_with(PooledHead::take);
                 answer_fault(&connection, service, fault, &head.0, &peer, &mut deadline).await;
