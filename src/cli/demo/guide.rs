@@ -109,7 +109,9 @@ pub(super) fn environment(ready: &Ready) -> String {
     set("TOLLGATE_ADMIN", &ready.admin);
     set("TOLLGATE_CONFIG", &ready.config_file.display().to_string());
     for token in &ready.tokens {
-        set(&format!("TOKEN_{}", token.name.to_ascii_uppercase()), token.token.expose());
+        let name = format!("TOKEN_{}", token.name.to_ascii_uppercase());
+        set(&name, token.token.expose());
+        set(&format!("{name}_ID"), &token.id);
     }
     text
 }

@@ -1,0 +1,89 @@
+//! The README's commands do what it says.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");
+
+/// A running demo; ended when dropped.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// Every `sh` block with the `text` block behind it.
+fn blocks() -> Vec<(String, String)> {
+    let text = fs::read_to_string("README.md").unwrap();
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let mut fence = None;
+    let mut last_was_sh = false;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), fence) {
+            (Some(kind), None) => {
+                if kind == "sh" {
+                    blocks.push(Default::default());
+                }
+                fence = Some(kind);
+            }
+            (Some(_), Some(kind)) => {
+                last_was_sh = kind == "sh";
+                fence = None;
+            }
+            (None, Some("sh")) => push(&mut blocks.last_mut().unwrap().0, line),
+            (None, Some("text")) if last_was_sh => push(&mut blocks.last_mut().unwrap().1, line),
+            (None, Some(_)) => {}
+            (None, None) => last_was_sh = false,
+        }
+    }
+    blocks
+}
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+#[test]
+fn the_first_two_commands_are_the_demo_and_the_tests() {
+    let blocks = blocks();
+    assert_eq!(blocks[0].0, "cargo run --release -- demo\n");
+    assert_eq!(blocks[1].0, "tests/run\n");
+}
+
+#[test]
+fn every_other_command_prints_what_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut child = Command::new(BINARY)
+        .args(["demo", "--port", "0", "--tls-port", "0", "--admin-port", "0", "--data"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let demo = Demo(child);
+    assert_eq!(lines.next().unwrap().unwrap(), "tollgate demo is ready");
+    let environment = lines.map(Result::unwrap).find(|line| line.contains("source ")).unwrap();
+    for (commands, shown) in &blocks()[2..] {
+        let script = format!("{environment}\n{}", commands.replace("target/release/tollgate", BINARY));
+        let output = Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{commands}\n{printed}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for line in shown.lines() {
+            assert!(printed.contains(line), "{commands}\nprinted\n{printed}\nand not\n{line}");
+        }
+    }
+    drop(demo);
+}
