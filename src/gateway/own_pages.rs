@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Snapshot, refuse};
+use super::Snapshot;
 use crate::authentication::Caller;
 use crate::clock::Now;
 use crate::limits::Audience;
@@ -47,7 +47,6 @@ impl OwnPage {
         }
         let regions = snapshot.places.regions();
         let home = caller.workspace().region;
-        snapshot.places.serves(home).map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
         let mut page = Rendered::default();
         if matches!(self, Self::Limits) {
             limits(snapshot, &caller, peer, request_id, now, &mut page);

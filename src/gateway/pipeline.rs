@@ -140,6 +140,10 @@ impl Gateway {
                 if head.first(FieldName::Origin).is_some() {
                     self.core.token_exposed(caller.token_id(), now);
                 }
+                // Told before anything is counted: a refused request consumes nothing.
+                let regions = snapshot.places.regions();
+                let home = caller.workspace().region;
+                snapshot.places.serves(home).map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
                 return Ok(Some(caller));
             }
             Err(Refused::CredentialMissing) if is_public(matched) => return Ok(None),
