@@ -98,7 +98,7 @@ pub(super) fn refusal(
     common: Common<'_>,
     mut record: Record,
 ) -> Response<'static> {
-    let mut rendered = Rendered::default();
+    let mut rendered = Rendered::with_room();
     replies.render(refusal, replies.dialect(head), record.request_id(), forwarded, &mut rendered);
     record.facts.forwarded = forwarded;
     own(rendered, refusal.outcome(), common, record)

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -274,7 +274,8 @@ impl Service for Gateway {
         let mut progress = Progress::new(self.open_record(head, peer, now));
         progress.record.facts.bytes_in = head.len() as u64 + body.announced_length();
         let decided = {
-            let path = self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now);
+            // Pinned where it is made: this future is large, and moving it would cost more than most of its steps.
+            let path = pin!(self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now));
             caught(path).await
         };
         let Progress { record, limit_lines, forwarded, in_flight, keeps_limits } = progress;
@@ -327,8 +328,7 @@ fn whose_limits(admission: &Admission<'_>, head: &Head) -> Strictest {
 }
 
 /// Runs the path and catches a panic in it, which costs one request its answer and no other: [`None`].
-async fn caught<T>(path: impl Future<Output = T>) -> Option<T> {
-    let mut path = pin!(path);
+async fn caught<T>(mut path: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| path.as_mut().poll(cx))) {
         Ok(Poll::Ready(answer)) => Poll::Ready(Some(answer)),
         Ok(Poll::Pending) => Poll::Pending,

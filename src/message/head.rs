@@ -86,6 +86,11 @@ impl Head {
         Self::default()
     }
 
+    /// An empty head with room for most messages.
+    pub fn with_room() -> Self {
+        Self { bytes: Vec::with_capacity(768), fields: Vec::with_capacity(24), ..Self::default() }
+    }
+
     /// Builds a head from its parts, as HTTP/2 and tests do.
     pub fn from_parts<'f>(
         version: Version,

@@ -1,5 +1,7 @@
 //! Request heads from bytes (RFC 9112, sections 2 to 6), stricter than httparse where a peer could be laxer.
 
+use std::sync::LazyLock;
+
 use memchr::{memchr, memchr_iter, memmem};
 
 use super::fault::HeadFault;
@@ -13,6 +15,10 @@ pub const MAX_FIELDS: usize = 128;
 /// An incomplete head is looked at for syntax only up to this length, so that a head that comes byte by byte
 /// is not parsed once per byte.
 const EARLY_BYTES: usize = 512;
+
+/// Finds the empty line that ends a head; built once.
+pub(super) static HEAD_END: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
 
 /// What a head may cost.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +48,7 @@ pub struct Parsed {
 ///
 /// Whatever can be seen to be wrong in an incomplete head is told at once.
 pub fn request_head(input: &[u8], limits: &HeadLimits, head: &mut Head) -> Result<Option<Parsed>, HeadFault> {
-    let Some(end) = memmem::find(input, b"\r\n\r\n") else {
+    let Some(end) = HEAD_END.find(input) else {
         return incomplete(input, limits).map(|()| None);
     };
     let length = end + 4;

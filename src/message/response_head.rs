@@ -1,10 +1,8 @@
 //! Response heads from an upstream, which is trusted no more than a client.
 
-use memchr::memmem;
-
 use super::fault::HeadFault;
 use super::framing::{Framing, FramingFields};
-use super::parse::{MAX_FIELDS, trim};
+use super::parse::{HEAD_END, MAX_FIELDS, trim};
 use super::{FieldName, Head, Version};
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -31,7 +29,7 @@ pub fn response_head(
     to_head_request: bool,
     head: &mut Head,
 ) -> Result<Option<ResponseHead>, HeadFault> {
-    let Some(end) = memmem::find(input, b"\r\n\r\n") else {
+    let Some(end) = HEAD_END.find(input) else {
         return incomplete(input).map(|()| None);
     };
     let length = end + 4;

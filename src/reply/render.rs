@@ -25,6 +25,11 @@ pub struct Rendered {
 }
 
 impl Rendered {
+    /// An empty one with room for most answers.
+    pub fn with_room() -> Self {
+        Self { fields: Vec::with_capacity(640), body: Vec::with_capacity(640), ..Self::default() }
+    }
+
     /// The field lines as names and values, for a protocol that does not send them as text.
     pub fn each_field(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.split(|&byte| byte == b'\n').filter_map(|line| {

@@ -101,7 +101,7 @@ async fn attempt<'c>(
     let is_whole = !matches!(request.body, RequestBody::Stream { .. });
     let (out, upload) = prepare(pool, request);
     let was_reused = connection.is_reused;
-    let mut head = Head::new();
+    let mut head = Head::with_room();
     let mut exchange = Exchange::new(connection, Rc::clone(pool), out, upload);
     let mut result = exchange.receive_head(to_head_request, &mut head).await;
     let mut repeated = Forwarded::No;

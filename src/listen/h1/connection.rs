@@ -98,13 +98,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         poll_fn(|cx| {
             loop {
                 if self.buffered() > 0 {
-                    if !std::mem::replace(&mut started, true) {
-                        deadline.set(self.bounds.head_timeout);
-                    }
                     match self.try_head(head) {
                         Ok(Some(parsed)) => return Poll::Ready(Next::Request(parsed)),
                         Ok(None) => {}
                         Err(fault) => return Poll::Ready(Next::Fault(fault)),
+                    }
+                    if !std::mem::replace(&mut started, true) {
+                        deadline.set(self.bounds.head_timeout);
                     }
                 }
                 match self.poll_read_more(cx) {

@@ -6,7 +6,7 @@ mod response;
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::BytesMut;
@@ -33,7 +33,7 @@ struct PooledHead(Head);
 
 impl PooledHead {
     fn take() -> Self {
-        Self(HEADS.with(|heads| heads.borrow_mut().pop()).unwrap_or_default())
+        Self(HEADS.with(|heads| heads.borrow_mut().pop()).unwrap_or_else(Head::with_room))
     }
 }
 
@@ -128,7 +128,8 @@ where
         None => connection.stream_body(&parsed),
     };
     deadline.clear();
-    let Some(response) = unless_gone(connection, service.serve(head, body, peer)).await else {
+    let answer = pin!(service.serve(head, body, peer));
+    let Some(response) = unless_gone(connection, answer).await else {
         return Ending::Gone;
     };
     let shape = ResponseHead {
@@ -142,12 +143,11 @@ where
 /// Runs `answer` to its end unless the client closes the connection first.
 async fn unless_gone<'c, IO>(
     connection: &Connection<IO>,
-    answer: impl Future<Output = Response<'c>>,
+    mut answer: Pin<&mut impl Future<Output = Response<'c>>>,
 ) -> Option<Response<'c>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut answer = pin!(answer);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(response) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(response));

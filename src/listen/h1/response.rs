@@ -50,7 +50,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let answers_early = !matches!(payload, Payload::Stream { .. });
         let body_is_skipped = self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES);
         let mut keep_alive = shape.keep_alive && !close && (body_is_skipped || !answers_early);
-        let mut out = Vec::with_capacity(fields.len() + 256);
+        let full_length = if let Payload::Full(body) = &payload { body.len() } else { 0 };
+        let mut out = Vec::with_capacity(fields.len() + full_length + 160);
         write_status_line(status, &mut out);
         out.extend_from_slice(&fields);
         let delimiter = write_framing(status, &payload, shape, &mut out);
