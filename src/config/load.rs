@@ -62,6 +62,14 @@ pub fn load_text(
     }
 }
 
+/// Reads a text's sections as written, defaults filled in, without checking what they say.
+pub fn parse(text: &str) -> Result<File, Vec<Diagnostic>> {
+    let document = Document::parse("text", text, &|_| None)?;
+    let mut diagnostics = Vec::new();
+    let file = sections(&document, &mut diagnostics);
+    if diagnostics.is_empty() { Ok(file) } else { Err(diagnostics) }
+}
+
 /// Reads only what commands on the registry need, so that a mistake elsewhere does not stop a revocation.
 pub fn load_registry(
     path: &Path,

@@ -11,4 +11,4 @@ mod load;
 
 pub use document::Diagnostic;
 pub use file::{Config, File, RegistryConfig};
-pub use load::{load, load_registry, load_text};
+pub use load::{load, load_registry, load_text, parse};
