@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::Parts;
 use crate::limits::Counters;
-use crate::listen::{Bound, ConnectionCount, Edge};
+use crate::listen::{self, Bound, ConnectionCount, Edge};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, Mint, Random as _, Registry, SystemRandom};
 
@@ -99,7 +99,8 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let counters = Counters::new(secret()?);
     let sockets = open_sockets(&config)?;
     let admin_settings = config.admin.clone();
-    let edge = worker::EdgeSettings::new(&config, ConnectionCount::new(config.listen.max_connections));
+    let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
+    let edge = worker::EdgeSettings::new(&config, ConnectionCount::new(connections));
     let poll = (config.tokens.poll, config.tokens.last_used);
     let upstream = config.upstream.clone();
     let files = config.files.iter().map(|file| file.display().to_string()).collect();

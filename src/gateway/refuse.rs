@@ -27,6 +27,7 @@ pub(super) const fn head(fault: HeadFault) -> Refusal {
         HeadFault::UnknownMethod => Refusal::NotImplemented { what: "the method" },
         HeadFault::UnknownExpectation => Refusal::ExpectationFailed,
         HeadFault::BodyTooLarge { limit_bytes } => Refusal::BodyTooLarge { limit_bytes },
+        HeadFault::TooManyConnections => Refusal::Overloaded,
         HeadFault::Timeout { limit_seconds } => {
             Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) }
         }

@@ -1,6 +1,6 @@
 //! One core: its sockets, its connections, its drain.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
@@ -18,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use super::{Bounds, ConnectionCount, Drain, Peer, Service, h1, h2};
 
 const BACKLOG: i32 = 4096;
+/// Most connections over the bound that one core tells so at a time; more are just closed.
+const MOST_TURNED_AWAY: usize = 64;
 /// Pause after an accept that failed, for example for want of descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -81,6 +83,7 @@ pub async fn run_worker<S: Service>(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let drain = Drain::new();
+    let turned_away = Rc::new(Cell::new(0));
     let mut accepting = Vec::new();
     for bound in edge.sockets {
         let listener = TcpListener::from_std(bound.socket)?;
@@ -89,6 +92,7 @@ pub async fn run_worker<S: Service>(
             bounds: edge.bounds,
             drain: drain.clone(),
             count: edge.count.clone(),
+            turned_away: Rc::clone(&turned_away),
         };
         let stop = stop.clone();
         accepting.push(tokio::task::spawn_local(accept(listener, bound.tls, core, stop, edge.drain_delay)));
@@ -112,6 +116,7 @@ struct Core<S> {
     bounds: Bounds,
     drain: Drain,
     count: ConnectionCount,
+    turned_away: Rc<Cell<usize>>,
 }
 
 async fn accept<S: Service>(
@@ -127,19 +132,39 @@ async fn accept<S: Service>(
         tokio::time::sleep(drain_delay).await;
     };
     tokio::pin!(stopping);
+    let mut is_failing = false;
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => welcome(stream, address, tls.clone(), &core),
-                Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
-            },
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut stopping => break,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                is_failing = false;
+                welcome(stream, address, tls.clone(), &core);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(%error, "connections cannot be accepted; raise the limit of open files or lower listen.max_connections");
+                }
+                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+            }
         }
     }
     // Connections that the kernel accepted already would be reset with the socket.
     while let Some(Ok((stream, address))) = accept_now(&listener).await {
         welcome(stream, address, tls.clone(), &core);
     }
+}
+
+/// Whether an accept failed because of the connection that was to be accepted, so that the next may succeed.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NetworkDown, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | NetworkDown | NetworkUnreachable
+    )
 }
 
 /// A connection that waits in the socket's queue, if there is one.
@@ -152,8 +177,13 @@ async fn accept_now(listener: &TcpListener) -> Option<io::Result<(TcpStream, Soc
 }
 
 fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, core: &Rc<Core<S>>) {
-    let Some(slot) = core.count.open() else { return };
     let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
+    let Some(slot) = core.count.open() else {
+        if tls.is_none() {
+            turn_away(stream, Peer { address, local, is_tls: false }, core);
+        }
+        return;
+    };
     let core = Rc::clone(core);
     let counted = core.service.opened();
     tokio::task::spawn_local(async move {
@@ -163,6 +193,19 @@ fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, tls: Option<TlsAc
             Some(acceptor) => serve_tls(stream, &acceptor, peer, &core).await,
         }
         drop((slot, counted));
+    });
+}
+
+/// Says in plain text that there is no place; a TLS client would have to be given a handshake first.
+fn turn_away<S: Service>(stream: TcpStream, peer: Peer, core: &Rc<Core<S>>) {
+    if core.turned_away.get() >= MOST_TURNED_AWAY {
+        return;
+    }
+    core.turned_away.set(core.turned_away.get() + 1);
+    let core = Rc::clone(core);
+    tokio::task::spawn_local(async move {
+        h1::turn_away(stream, &*core.service, peer, core.bounds).await;
+        core.turned_away.set(core.turned_away.get() - 1);
     });
 }
 

@@ -12,6 +12,7 @@
 mod accept;
 mod bounds;
 mod check;
+mod descriptors;
 mod drain;
 mod h1;
 mod h2;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 pub use accept::{Bound, Edge, run_worker};
 pub use bounds::{Bounds, ConnectionCount};
 pub use check::{Checked, from_settings};
+pub use descriptors::affordable_connections;
 pub use drain::Drain;
 pub use settings::{CertificateFiles, Settings, TlsListener};
 pub use tls::{TlsError, acceptor};

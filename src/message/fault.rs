@@ -39,6 +39,9 @@ pub enum HeadFault {
         /// The most that is accepted.
         limit_bytes: u64,
     },
+    /// No request was read, because every connection is taken; 503.
+    #[error("every connection of the gateway is in use")]
+    TooManyConnections,
     /// The head was not complete in time; 408.
     #[error("the request was not complete within {limit_seconds} seconds")]
     Timeout {

@@ -1,6 +1,7 @@
 //! Where a body ends (RFC 9112, section 6). Whatever two implementations could read differently is refused.
 
 use super::fault::HeadFault;
+use super::{FieldName, Head};
 
 /// How a message's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,15 @@ pub enum Framing {
     Chunked,
     /// Until the connection closes; responses only.
     UntilClose,
+}
+
+/// The length that a head of any version announces: one number, however often it is repeated.
+pub fn announced_length(head: &Head) -> Result<Option<u64>, HeadFault> {
+    let mut framing = FramingFields::default();
+    for value in head.all(FieldName::ContentLength) {
+        framing.content_length(value)?;
+    }
+    Ok(framing.length)
 }
 
 /// Collects the framing fields of one head.
@@ -68,11 +78,12 @@ impl FramingFields {
     }
 
     /// The framing of a response that may have a body.
-    pub(super) fn of_response(&self) -> Result<Framing, HeadFault> {
+    pub(super) fn of_response(&self, is_http_10: bool) -> Result<Framing, HeadFault> {
         match (self.chunked, self.length) {
             (true, Some(_)) => {
                 Err(HeadFault::Malformed("Content-Length and Transfer-Encoding are both given"))
             }
+            (true, None) if is_http_10 => Err(HeadFault::Malformed("Transfer-Encoding is given in HTTP/1.0")),
             (true, None) => Ok(Framing::Chunked),
             (false, Some(0)) => Ok(Framing::None),
             (false, Some(length)) => Ok(Framing::Length(length)),

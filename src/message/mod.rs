@@ -19,7 +19,7 @@ pub use body::{BodyStream, Completion, Delivery, Part, Payload, RequestBody, Res
 pub use chunked::{ChunkDecoder, Decoded, encode_chunk_size};
 pub use fault::{BodyFault, HeadFault};
 pub use field_name::FieldName;
-pub use framing::Framing;
+pub use framing::{Framing, announced_length};
 pub use head::{Field, Head, Version, push_line};
 pub use parse::{HeadLimits, MAX_FIELDS, Parsed, request_head};
 pub use response_head::{ResponseHead, response_head};

@@ -20,6 +20,9 @@ const EARLY_BYTES: usize = 512;
 pub(super) static HEAD_END: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
 
+/// Longest method that is waited for; all that are known are shorter.
+const METHOD_BYTES: usize = 32;
+
 /// What a head may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -121,6 +124,9 @@ fn incomplete(input: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
     if input.len() >= limits.head_bytes {
         return Err(too_large(input, limits));
     }
+    if input.len() > METHOD_BYTES && input[..=METHOD_BYTES].iter().all(|byte| is_token_byte(*byte)) {
+        return Err(HeadFault::UnknownMethod);
+    }
     if memchr(b'\n', input).is_none() && input.len() > limits.target_bytes + 64 {
         return Err(HeadFault::TargetTooLong { limit_bytes: limits.target_bytes });
     }
@@ -133,6 +139,28 @@ fn incomplete(input: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
         Ok(_) => Ok(()),
         Err(error) => Err(syntax_fault(error, limits)),
     }
+}
+
+/// A byte of a token (RFC 9110, section 5.6.2).
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 fn too_large(input: &[u8], limits: &HeadLimits) -> HeadFault {

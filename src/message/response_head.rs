@@ -6,6 +6,7 @@ use super::parse::{HEAD_END, MAX_FIELDS, trim};
 use super::{FieldName, Head, Version};
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+const TOO_LONG: HeadFault = HeadFault::Malformed("the response head is longer than 64 KiB");
 
 /// What a complete response head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub fn response_head(
         return incomplete(input).map(|()| None);
     };
     let length = end + 4;
+    if length > MAX_HEAD_BYTES {
+        return Err(TOO_LONG);
+    }
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -66,7 +70,7 @@ pub fn response_head(
         }
     }
     let has_body = !to_head_request && status >= 200 && status != 204 && status != 304;
-    let of_body = framing.of_response()?;
+    let of_body = framing.of_response(minor == 0)?;
     Ok(Some(ResponseHead {
         length,
         status,
@@ -78,7 +82,7 @@ pub fn response_head(
 
 fn incomplete(input: &[u8]) -> Result<(), HeadFault> {
     if input.len() > MAX_HEAD_BYTES {
-        return Err(HeadFault::Malformed("the response head is longer than 64 KiB"));
+        return Err(TOO_LONG);
     }
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);

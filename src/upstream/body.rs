@@ -31,13 +31,15 @@ impl<'c> ResponseStream<'c> {
             Framing::UntilClose => Left::UntilClose,
         };
         let mut stream = Self { exchange: Some(exchange), left, reusable };
-        stream.extend_deadline();
+        stream.stop_waiting();
         stream
     }
 
-    fn extend_deadline(&mut self) {
+    /// Only the time in which we wait for the upstream counts, not the time in which the client takes what we
+    /// have.
+    fn stop_waiting(&mut self) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.connection.deadline.set_within(exchange.pool.settings.idle, exchange.latest);
+            exchange.connection.deadline.clear();
         }
     }
 
@@ -105,7 +107,7 @@ impl BodyStream for ResponseStream<'_> {
             }
             if let Some(part) = self.decode() {
                 match &part {
-                    Some(Ok(_)) => {}
+                    Some(Ok(_)) => self.stop_waiting(),
                     Some(Err(_)) => self.exchange = None,
                     None => self.finish(),
                 }
@@ -121,9 +123,13 @@ impl BodyStream for ResponseStream<'_> {
                     self.exchange = None;
                     return Poll::Ready(Some(Err(BodyFault::Gone)));
                 }
-                Poll::Ready(Ok(_)) => self.extend_deadline(),
+                Poll::Ready(Ok(_)) => self.stop_waiting(),
                 Poll::Pending => {
-                    let limit_seconds = exchange.pool.settings.idle.as_secs();
+                    let idle = exchange.pool.settings.idle;
+                    let limit_seconds = idle.as_secs();
+                    if exchange.waits_for_client() || !exchange.connection.deadline.is_set() {
+                        exchange.connection.deadline.set_within(idle, exchange.latest);
+                    }
                     if exchange.connection.deadline.poll_expired(cx).is_pending() {
                         return Poll::Pending;
                     }

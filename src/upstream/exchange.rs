@@ -86,6 +86,12 @@ impl<'c> Exchange<'c> {
         matches!(self.upload, Upload::Done) && self.out_at == self.out.len() && !self.upload_broken
     }
 
+    /// Whether the upstream has everything that there is and the client owes the rest: a pause that the
+    /// client's own deadline measures, not the upstream's.
+    pub(super) const fn waits_for_client(&self) -> bool {
+        matches!(self.upload, Upload::Stream { .. }) && self.out_at == self.out.len() && !self.upload_broken
+    }
+
     /// The bytes to send, for another try; meaningful while the upload is [`Upload::Done`].
     pub(super) fn into_request(self) -> Vec<u8> {
         self.out
@@ -128,6 +134,9 @@ impl<'c> Exchange<'c> {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::ClosedUnanswered)),
                     Poll::Ready(Ok(_)) => self.answered = true,
                     Poll::Pending => {
+                        if self.waits_for_client() {
+                            self.connection.deadline.set_within(self.pool.settings.first_byte, self.latest);
+                        }
                         return self.connection.deadline.poll_expired(cx).map(|()| Err(Fault::Timeout));
                     }
                 }

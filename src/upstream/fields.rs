@@ -9,8 +9,9 @@ use super::settings::{ForwardedFields, HostSetting, IdentityFields, Settings};
 use crate::authentication::Caller;
 use crate::message::{FieldName, Head, push_line};
 
-/// Inbound names that are never passed on, beside the identity fields; `-` and `_` count as the same.
-const OURS: [&str; 9] = [
+/// Inbound names that are never passed on, beside the identity fields; `-` and `_` count as the same. Framing
+/// stands here for its spellings with `_`, which some servers behind us read as the real ones.
+const OURS: [&str; 12] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-proto",
@@ -20,6 +21,9 @@ const OURS: [&str; 9] = [
     "x-real-ip",
     "x-request-id",
     "traceparent",
+    "content-length",
+    "transfer-encoding",
+    "proxy-authorization",
 ];
 /// Names that framing, routing and credentials depend on and that a trailer must not bring in late.
 const NOT_IN_TRAILERS: [&str; 12] = [

@@ -74,7 +74,8 @@ pub async fn forward<'c>(
     for offset in 0..pools.len() {
         let pool = &pools[(first + offset) % pools.len()];
         let Some(pending) = request.take() else { break };
-        let connection = match pool.reuse(!pending.is_idempotent) {
+        let is_repeatable = pending.is_idempotent && !matches!(pending.body, RequestBody::Stream { .. });
+        let connection = match pool.reuse(!is_repeatable) {
             Some(connection) => connection,
             None => match pool.connect().await {
                 Ok(connection) => connection,

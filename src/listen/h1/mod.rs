@@ -91,6 +91,19 @@ pub(super) async fn serve<IO, S>(
     }
 }
 
+/// Answers a connection for which there is no place, whatever it may ask, and closes it.
+pub(super) async fn turn_away<IO, S>(io: IO, service: &S, peer: Peer, bounds: Bounds)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service,
+{
+    let connection = Connection::new(io, BytesMut::new(), bounds);
+    let mut deadline = Deadline::new();
+    let head = PooledHead::take();
+    answer_fault(&connection, service, HeadFault::TooManyConnections, &head.0, &peer, &mut deadline).await;
+    connection.close_lingering(&mut deadline).await;
+}
+
 async fn answer_fault<IO, S>(
     connection: &Connection<IO>,
     service: &S,

@@ -46,6 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         deadline: &mut Deadline,
     ) -> Ending {
         self.response_started.set(true);
+        deadline.clear();
         let Response { status, fields, payload, close, completion } = response;
         let answers_early = !matches!(payload, Payload::Stream { .. });
         let body_is_skipped = self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES);
