@@ -38,7 +38,14 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 struct ConfigArg {
     /// The configuration file.
-    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", default_value = "tollgate.toml")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "TOLLGATE_CONFIG",
+        default_value = "tollgate.toml"
+    )]
     config: PathBuf,
 }
 
