@@ -14,10 +14,13 @@ use crate::limits::Admission;
 pub struct RegionSettings {
     /// The letter that the region's tokens carry after their prefix; unique, one of `A-Z a-z 0-9`.
     pub letter: char,
-    /// What its callers use as base URL; told to callers who ask the wrong region.
+    /// What its callers use as base URL; told to callers who ask the wrong region. Default: none; required of the
+    /// other regions where this gateway is a fence.
     #[serde(default)]
     pub base_url: String,
-    /// Its upstream servers, for example `http://10.0.0.1:8080`.
+    /// Its upstream servers, for example `http://10.0.0.1:8080`. Default: none; required of every region that this
+    /// gateway serves.
+    #[serde(default)]
     pub upstreams: Vec<String>,
 }
 
@@ -26,9 +29,10 @@ pub struct RegionSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// `route` serves every region and sends each request home; `fence` serves `region` and answers 421 to
-    /// callers of others.
+    /// callers of others. Default: `route`.
     pub mode: ModeSetting,
-    /// The region that `fence` serves; the home of requests without a caller in `route`.
+    /// The region that `fence` serves; the home of requests without a caller in `route`. Default: the first region
+    /// in `route`; required in `fence`.
     pub region: String,
 }
 
@@ -65,8 +69,25 @@ impl Places {
     ) -> Option<Self> {
         let before = problems.0.len();
         let mut table: Vec<Region> = Vec::new();
+        let fence = settings.mode == ModeSetting::Fence;
+        if regions.is_empty() {
+            problems.add(
+                "regions",
+                "regions_empty",
+                "there is no region",
+                "add `[regions.NAME]` with its letter and upstreams, or remove `[regions]`",
+            );
+        }
         for (name, region) in regions {
             check_region(name, region, &table, problems);
+            if fence && region.base_url.is_empty() && *name != settings.region {
+                problems.add(
+                    format!("regions.{}.base_url", key_part(name)),
+                    "base_url_missing",
+                    format!("callers of `{name}` would be turned away without being told where to go"),
+                    "write the base URL of that region's gateway, for example `https://eu.api.example.com`",
+                );
+            }
             table.push(Region {
                 name: name.as_str().into(),
                 letter: region.letter,
@@ -83,7 +104,6 @@ impl Places {
         }
         let regions = Regions::new(table);
         let own = regions.by_name(&settings.region);
-        let fence = settings.mode == ModeSetting::Fence;
         if own.is_none() && (fence || !settings.region.is_empty()) {
             let names: Vec<&str> = regions.iter().map(|(_, region)| &*region.name).collect();
             problems.add(
@@ -123,10 +143,28 @@ impl Places {
     }
 }
 
+/// A region's name as a part of a dotted key, in quotes where it needs them.
+pub fn key_part(name: &str) -> String {
+    if is_name(name) { name.to_owned() } else { format!("{name:?}") }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// Whether a text is an http or https URL that paths can be added to.
+fn is_base_url(text: &str) -> bool {
+    text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("https" | "http"))
+            && uri.query().is_none()
+            && uri.host().is_some_and(|host| !host.is_empty())
+    })
+}
+
 /// One region on its own, and beside those before it.
 fn check_region(name: &str, region: &RegionSettings, earlier: &[Region], problems: &mut Problems) {
-    let key = format!("regions.{name}");
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+    let key = format!("regions.{}", key_part(name));
+    if !is_name(name) {
         problems.add(
             &key,
             "region_name_invalid",
@@ -151,11 +189,11 @@ fn check_region(name: &str, region: &RegionSettings, earlier: &[Region], problem
         );
     }
     let base_url = region.base_url.trim_end_matches('/');
-    if !base_url.is_empty() && !base_url.starts_with("https://") && !base_url.starts_with("http://") {
+    if !base_url.is_empty() && !is_base_url(base_url) {
         problems.add(
             format!("{key}.base_url"),
             "base_url_invalid",
-            format!("`{base_url}` is not an http or https URL"),
+            format!("`{base_url}` is not an http or https URL, or has a query"),
             "write for example `https://api.example.com`",
         );
     }
@@ -195,6 +233,15 @@ mod tests {
             ["region_name_invalid", "region_letter_invalid"]
         );
         assert_eq!(check(&[("us", region('u'))], ModeSetting::Fence, "").unwrap_err(), ["region_unknown"]);
+        assert_eq!(check(&[], ModeSetting::Route, "").unwrap_err(), ["regions_empty"]);
+        for base_url in ["api.example.com", "https://", "ftp://a", "https://a b", "https://a/?b"] {
+            let wrong = RegionSettings { base_url: base_url.into(), ..region('u') };
+            assert_eq!(check(&[("us", wrong)], ModeSetting::Route, "").unwrap_err(), ["base_url_invalid"]);
+        }
+        let nowhere = RegionSettings { base_url: String::new(), ..region('u') };
+        let two = [("us", nowhere), ("eu", region('e'))];
+        assert_eq!(check(&two, ModeSetting::Fence, "eu").unwrap_err(), ["base_url_missing"]);
+        assert!(check(&two, ModeSetting::Fence, "us").is_ok(), "a caller is never sent to the own region");
         assert_eq!(check(&[("us", region('u'))], ModeSetting::Route, "eu").unwrap_err(), ["region_unknown"]);
     }
 

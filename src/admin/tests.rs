@@ -23,7 +23,8 @@ struct Fake {
 impl Fake {
     fn new() -> Arc<Self> {
         let settings = telemetry::Settings { access: telemetry::Access::Off, ..Default::default() };
-        let checked = telemetry::from_settings(&settings, &mut Problems::new()).unwrap();
+        let checked =
+            telemetry::from_settings(&settings, std::path::Path::new(""), &mut Problems::new()).unwrap();
         let clock = Clock::manual(1_700_000_000);
         let build = Build { version: "0.1.0", commit: "0123456789abcdef" };
         let telemetry = Telemetry::new(&checked, 1, &clock, 1, build).unwrap();

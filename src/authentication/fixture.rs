@@ -253,7 +253,7 @@ pub(super) fn checked(
     change(&mut issuer);
     let settings = Settings { issuers: vec![issuer], ..Settings::default() };
     let mut problems = Problems::new();
-    let checked = from_settings(&settings, &regions(), home, &mut problems);
+    let checked = from_settings(&settings, &regions(), home, std::path::Path::new(""), &mut problems);
     let mut checked = checked.unwrap_or_else(|| panic!("{problems:?}"));
     checked.issuers[0].source = Source::Fake(source.clone());
     checked

@@ -1,43 +1,19 @@
 //! One TOML text with the place of every key, so that each mistake is told with its line.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::diagnostic::{Diagnostic, of_type, suggestion};
+use super::environment::{Unset, interpolate};
 use crate::domain::Problem;
 
-/// A mistake in a file, ready to be shown.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Diagnostic {
-    /// The file's name as it was given.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// A stable word for this kind of mistake.
-    pub code: String,
-    /// The key.
-    pub key: String,
-    /// What is wrong.
-    pub reason: String,
-    /// What to do.
-    pub fix: String,
-}
-
-impl std::fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, line, column, code, key, reason, fix } = self;
-        write!(f, "{file}:{line}:{column}: {code}: ")?;
-        if !key.is_empty() {
-            write!(f, "{key}: ")?;
-        }
-        write!(f, "{reason}\n    fix: {fix}")
-    }
-}
+/// The most mistakes of types and names that one section is searched for.
+const MAX_TYPE_MISTAKES: usize = 50;
 
 /// A parsed text.
 pub(super) struct Document<'i> {
@@ -45,6 +21,7 @@ pub(super) struct Document<'i> {
     text: &'i str,
     table: DeTable<'i>,
     span: Range<usize>,
+    unset: Vec<(String, Unset)>,
 }
 
 impl<'i> Document<'i> {
@@ -56,28 +33,17 @@ impl<'i> Document<'i> {
     ) -> Result<Self, Vec<Diagnostic>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let span = table.span();
-        let mut document = Self { file: file.to_owned(), text, table: table.into_inner(), span };
+        let table = table.into_inner();
+        let mut document = Self { file: file.to_owned(), text, table, span, unset: Vec::new() };
         if !errors.is_empty() {
             return Err(errors.iter().map(|error| document.syntax(error)).collect());
         }
-        let mut missing = Vec::new();
-        for (_, value) in &mut document.table {
-            interpolate(value, environment, &mut missing);
+        for (name, value) in &mut document.table {
+            let mut unset = Vec::new();
+            interpolate(value, environment, &mut unset);
+            document.unset.extend(unset.into_iter().map(|unset| (name.get_ref().to_string(), unset)));
         }
-        let diagnostics: Vec<Diagnostic> = missing
-            .into_iter()
-            .map(|(name, span)| {
-                let reason = format!("the environment has no variable `{name}`");
-                document.at(
-                    span,
-                    "",
-                    "environment_missing",
-                    reason,
-                    format!("set {name}, or write the value itself"),
-                )
-            })
-            .collect();
-        if diagnostics.is_empty() { Ok(document) } else { Err(diagnostics) }
+        Ok(document)
     }
 
     /// The file's name as it was given.
@@ -87,7 +53,7 @@ impl<'i> Document<'i> {
 
     /// A section's tables in the order in which they were written.
     pub(super) fn in_written_order<T>(&self, section: &str, tables: BTreeMap<String, T>) -> Vec<(String, T)> {
-        let place = |name: &str| self.find(&format!("{section}.{name}")).map_or(0, |span| span.start);
+        let place = |name: &str| self.find(&format!("{section}.{name:?}")).map_or(0, |span| span.start);
         let mut tables: Vec<(String, T)> = tables.into_iter().collect();
         tables.sort_by_key(|(name, _)| place(name));
         tables
@@ -98,56 +64,98 @@ impl<'i> Document<'i> {
         self.table.keys().map(|key| &**key.get_ref())
     }
 
-    /// Reads one section; its default if it is missing.
+    /// Reads one section; its default if it is missing or has mistakes. After a mistake the key is left out
+    /// and the section read again, so that several are told at once.
     pub(super) fn section<T: DeserializeOwned + Default>(
         &self,
         name: &str,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> T {
         let Some(value) = self.table.get(name) else { return T::default() };
-        match T::deserialize(ValueDeserializer::from(value.clone())) {
-            Ok(section) => section,
-            Err(error) => {
-                diagnostics.push(self.typed(name, &error));
-                T::default()
+        let mut value = value.clone();
+        let before = diagnostics.len();
+        for _ in 0..MAX_TYPE_MISTAKES {
+            match T::deserialize(ValueDeserializer::from(value.clone())) {
+                Ok(section) if diagnostics.len() == before => return section,
+                Ok(_) => break,
+                Err(error) => {
+                    let found = self.typed(name, &error);
+                    let follows =
+                        diagnostics[before..].iter().any(|earlier| lacks_what_was_wrong(&found, earlier));
+                    if !follows {
+                        diagnostics.push(found);
+                    }
+                    if !error.span().is_some_and(|span| without(&mut value, &span)) {
+                        break;
+                    }
+                }
             }
         }
+        T::default()
+    }
+
+    /// Every `${…}` without a value, of the sections that matter.
+    pub(super) fn unset(&self, matters: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
+        let diagnostic = |Unset { span, name }: &Unset| match name {
+            Some(name) => self.at(
+                span.clone(),
+                self.key_at(span),
+                "environment_missing",
+                format!("the environment has no variable `{name}`"),
+                format!("set {name}, or write the value itself"),
+            ),
+            None => self.at(
+                span.clone(),
+                self.key_at(span),
+                "environment_unclosed",
+                "`${` has no `}`".to_owned(),
+                "write ${NAME}".to_owned(),
+            ),
+        };
+        self.unset
+            .iter()
+            .filter(|(section, _)| matters(section))
+            .map(|(_, unset)| diagnostic(unset))
+            .collect()
     }
 
     /// A section that is not known.
     pub(super) fn unknown_section(&self, name: &str, known: &[&str]) -> Diagnostic {
         let span = self.table.get_key_value(name).map_or(0..0, |(key, _)| key.span());
         let fix = suggestion(name, known.iter().copied());
-        self.at(span, name, "key_unknown", format!("there is no section `{name}`"), fix)
+        self.at(span, name.to_owned(), "key_unknown", format!("there is no section `{name}`"), fix)
     }
 
-    /// A problem that a room found, at its key's line.
+    /// A problem that a room found, at its key's line; at the nearest part of the key that is there, or at the
+    /// beginning, if the key itself is missing.
     pub(super) fn locate(&self, problem: &Problem) -> Diagnostic {
         let span = self.find(&problem.key).unwrap_or(0..0);
-        self.at(span, &problem.key, problem.code, problem.reason.clone(), problem.fix.clone())
+        self.at(span, problem.key.clone(), problem.code, problem.reason.clone(), problem.fix.clone())
     }
 
-    /// Whether a key's first part stands in this text.
-    pub(super) fn has(&self, key: &str) -> bool {
-        key.split(['.', '[']).next().is_some_and(|first| self.table.contains_key(first))
+    /// Whether a section stands in this text.
+    pub(super) fn has(&self, section: &str) -> bool {
+        self.table.contains_key(section)
     }
 
     /// Where a dotted path is, or the nearest part of it that is there.
     fn find(&self, key: &str) -> Option<Range<usize>> {
-        let mut parts =
-            key.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty());
-        let first = parts.next()?;
-        let (name, mut value) = self.table.get_key_value(first)?;
+        let mut parts = parts(key).into_iter();
+        let (name, mut value) = self.table.get_key_value(&*parts.next()?)?;
         let mut span = name.span();
         for part in parts {
             let next = match value.get_ref() {
-                DeValue::Table(table) => table.get_key_value(part).map(|(key, value)| (key.span(), value)),
+                DeValue::Table(table) => table.get_key_value(&*part).map(|(key, value)| (key.span(), value)),
                 DeValue::Array(array) => part
                     .parse::<usize>()
                     .ok()
                     .and_then(|index| array.get(index))
                     .map(|value| (value.span(), value)),
-                _ => None,
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_) => None,
             };
             let Some((found, inner)) = next else { break };
             span = found;
@@ -156,36 +164,50 @@ impl<'i> Document<'i> {
         Some(span)
     }
 
+    /// The dotted path of what stands at a place: the reverse of `find`.
+    fn key_at(&self, span: &Range<usize>) -> String {
+        let mut key = String::new();
+        let mut value = entry_at(&self.table, span, &mut key);
+        while let Some(found) = value {
+            value = match found {
+                DeValue::Table(table) => entry_at(table, span, &mut key),
+                DeValue::Array(array) => {
+                    array.iter().enumerate().find(|(_, value)| within(value, span)).map(|(index, value)| {
+                        // Writing to memory cannot fail.
+                        let _ = write!(key, "[{index}]");
+                        value.get_ref()
+                    })
+                }
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_) => None,
+            };
+        }
+        key
+    }
+
     fn syntax(&self, error: &toml::de::Error) -> Diagnostic {
         let span = error.span().unwrap_or(self.span.clone());
         let reason = error.message().replace('\n', ", ");
-        self.at(span, "", "syntax", reason, "write it as TOML 1.0 says, see toml.io".to_owned())
+        let fix = if reason == "duplicate key" {
+            "keep one of the two; a list of tables is written as [[name]] for each"
+        } else {
+            "write it as TOML says, see toml.io"
+        };
+        self.at(span, String::new(), "syntax", reason, fix.to_owned())
     }
 
     /// A value of the wrong kind or a key that nobody knows.
     fn typed(&self, section: &str, error: &toml::de::Error) -> Diagnostic {
         let span = error.span().or_else(|| self.find(section)).unwrap_or(self.span.clone());
-        let message = error.message().trim().to_owned();
-        let (reason, expected) = message.split_once(", expected ").unwrap_or((&message, ""));
-        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        let quoted = reason.split('`').nth(1).unwrap_or_default();
-        if reason.starts_with("unknown field") {
-            let fix = suggestion(quoted, names.into_iter());
-            return self.at(span, section, "key_unknown", format!("there is no key `{quoted}` here"), fix);
-        }
-        if reason.starts_with("unknown variant") {
-            let fix = suggestion(quoted, names.into_iter());
-            return self.at(span, section, "value_unknown", format!("`{quoted}` is not a choice here"), fix);
-        }
-        let fix = match (expected, reason) {
-            ("", reason) if reason.starts_with("missing field") => format!("add the key `{quoted}`"),
-            ("", _) => "see config/README.md for what this key takes".to_owned(),
-            (expected, _) => format!("write {expected}"),
-        };
-        self.at(span, section, "value_invalid", reason.to_owned(), fix)
+        let (code, reason, fix) = of_type(error);
+        let key = Some(self.key_at(&span)).filter(|key| !key.is_empty());
+        self.at(span, key.unwrap_or_else(|| section.to_owned()), code, reason, fix)
     }
 
-    fn at(&self, span: Range<usize>, key: &str, code: &str, reason: String, fix: String) -> Diagnostic {
+    fn at(&self, span: Range<usize>, key: String, code: &str, reason: String, fix: String) -> Diagnostic {
         let before = &self.text[..span.start.min(self.text.len())];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Diagnostic {
@@ -193,74 +215,84 @@ impl<'i> Document<'i> {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
             code: code.to_owned(),
-            key: key.to_owned(),
+            key,
             reason,
             fix,
         }
     }
 }
 
-/// "did you mean", or the whole choice.
-pub(super) fn suggestion<'a>(wrong: &str, choices: impl Iterator<Item = &'a str>) -> String {
-    let choices: Vec<&str> = choices.collect();
-    let nearest = choices
-        .iter()
-        .map(|choice| (strsim::damerau_levenshtein(wrong, choice), choice))
-        .filter(|(distance, choice)| *distance <= choice.len().max(3) / 3)
-        .min();
-    match nearest {
-        Some((_, choice)) => format!("did you mean `{choice}`?"),
-        None if choices.is_empty() => "remove it".to_owned(),
-        None => format!("use one of {}", choices.join(", ")),
-    }
+/// Whether a key is only missing from a table because an entry with a mistake was left out of it.
+fn lacks_what_was_wrong(found: &Diagnostic, earlier: &Diagnostic) -> bool {
+    found.code == "key_missing"
+        && earlier.key.strip_prefix(&*found.key).is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
-type Missing = Vec<(String, Range<usize>)>;
+/// The parts of a dotted path such as `a.b[2]."c.d"`.
+fn parts(key: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for letter in key.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            '.' | '[' if !quoted => parts.push(String::new()),
+            ']' if !quoted => {}
+            letter => parts.iter_mut().last().into_iter().for_each(|part| part.push(letter)),
+        }
+    }
+    parts
+}
 
-/// Puts the environment's values in place of `${NAME}`, in strings only.
-fn interpolate(
-    value: &mut Spanned<DeValue<'_>>,
-    environment: &dyn Fn(&str) -> Option<String>,
-    missing: &mut Missing,
-) {
-    let span = value.span();
+/// A table's entry in which something stands; its name is added to `key`.
+fn entry_at<'t, 'i>(
+    table: &'t DeTable<'i>,
+    span: &Range<usize>,
+    key: &mut String,
+) -> Option<&'t DeValue<'i>> {
+    let (name, value) = table.iter().find(|(name, value)| name.span() == *span || within(value, span))?;
+    if !key.is_empty() {
+        key.push('.');
+    }
+    key.push_str(name.get_ref());
+    Some(value.get_ref())
+}
+
+/// Whether something stands in a value. A table's own span is only its header, so its entries are asked too.
+fn within(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    let own = value.span();
+    (own.start <= span.start && span.end <= own.end)
+        || match value.get_ref() {
+            DeValue::Table(table) => {
+                table.iter().any(|(name, value)| name.span() == *span || within(value, span))
+            }
+            DeValue::Array(array) => array.iter().any(|value| within(value, span)),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => false,
+        }
+}
+
+/// Removes the entry whose key or value stands exactly at a place; whether it was there.
+fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
     match value.get_mut() {
-        DeValue::String(text) => {
-            if text.contains("${") {
-                *text =
-                    replaced(text, environment, |name| missing.push((name.to_owned(), span.clone()))).into();
-            }
-        }
-        DeValue::Array(array) => array.iter_mut().for_each(|value| interpolate(value, environment, missing)),
         DeValue::Table(table) => {
-            for (_, value) in table.iter_mut() {
-                interpolate(value, environment, missing);
-            }
+            let here = table.iter().find(|(name, value)| name.span() == *span || value.span() == *span);
+            let here = here.map(|(name, _)| name.get_ref().to_string());
+            here.is_some_and(|name| table.remove(&*name).is_some())
+                || table.iter_mut().any(|(_, value)| without(value, span))
         }
-        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
-    }
-}
-
-fn replaced(
-    text: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-    mut missing: impl FnMut(&str),
-) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
-        let Some((name, after)) = after.split_once('}') else {
-            out.push_str("${");
-            rest = after;
-            continue;
-        };
-        match environment(name) {
-            Some(value) => out.push_str(&value),
-            None => missing(name),
+        DeValue::Array(array) => {
+            let before = array.len();
+            let all = std::mem::replace(array, std::iter::empty().collect());
+            *array = all.into_iter().filter(|value| value.span() != *span).collect();
+            array.len() < before || array.iter_mut().any(|value| without(value, span))
         }
-        rest = after;
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => false,
     }
-    out.push_str(rest);
-    out
 }

@@ -15,6 +15,8 @@ pub struct File {
     pub admin: admin::Settings,
     /// `[regions.NAME]`, in written order of their names.
     pub regions: Vec<(String, RegionSettings)>,
+    /// Whether there is a `[regions]`; without it, `regions` holds the one that there is then.
+    pub regions_written: bool,
     /// `[place]`
     pub place: place::Settings,
     /// `[upstream]`

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::document::{Diagnostic, Document};
+use serde::de::DeserializeOwned;
+
+use super::check::{OF_ENDPOINTS, check};
+use super::diagnostic::Diagnostic;
+use super::document::Document;
 use super::file::{Config, File, RegistryConfig};
 use crate::domain::{Problem, Problems};
-use crate::place::{ModeSetting, Places, RegionSettings};
-use crate::routing::{EndpointRow, Table};
-use crate::{admin, authentication, limits, listen, reply, telemetry, tokens, upstream};
+use crate::place::{Places, RegionSettings};
+use crate::routing::EndpointRow;
+use crate::tokens;
 
 /// The longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -34,31 +38,32 @@ pub fn load_text(
     let name = path.display().to_string();
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let document = Document::parse(&name, text, environment)?;
-    let mut diagnostics = Vec::new();
-    let file = sections(&document, &mut diagnostics);
+    let mut found = Found { diagnostics: document.unset(|_| true), ..Found::default() };
+    let file = sections(&document, &mut found);
     let mut problems = Problems::new();
     let tables = table_files(&file, &folder, &mut problems);
     let mut documents = Vec::new();
     for table in &tables {
         match Document::parse(&table.name, &table.text, environment) {
             Ok(document) => documents.push(document),
-            Err(found) => diagnostics.extend(found),
+            Err(diagnostics) => found.diagnostics.extend(diagnostics),
         }
     }
-    let rows = rows(&documents, &mut diagnostics);
-    if !diagnostics.is_empty() {
-        diagnostics.extend(problems.0.iter().map(|problem| locate(problem, &document, &documents)));
-        return Err(diagnostics);
+    let rows = rows(&documents, &mut found);
+    if !problems.is_empty() || documents.len() < tables.len() {
+        found.broken.push("endpoints");
     }
     let config = check(&file, &rows, &folder, &mut problems);
+    let told = problems.0.iter().filter(|problem| !found.explains(problem));
+    let told: Vec<Diagnostic> = told.map(|problem| locate(problem, &document, &documents)).collect();
     match config {
-        Some(mut config) if problems.is_empty() => {
+        Some(mut config) if problems.is_empty() && found.diagnostics.is_empty() => {
             config.files = std::iter::once(path.to_owned())
                 .chain(tables.iter().map(|table| table.name.clone().into()))
                 .collect();
             Ok(config)
         }
-        _ => Err(problems.0.iter().map(|problem| locate(problem, &document, &documents)).collect()),
+        _ => Err(found.in_order(&name, told)),
     }
 }
 
@@ -77,7 +82,7 @@ pub fn load_registry(
 ) -> Result<RegistryConfig, Vec<Diagnostic>> {
     let text = read(path).map_err(|diagnostic| vec![*diagnostic])?;
     let document = Document::parse(&path.display().to_string(), &text, environment)?;
-    let mut diagnostics = Vec::new();
+    let mut diagnostics = document.unset(|section| matches!(section, "tokens" | "regions"));
     let settings: tokens::Settings = document.section("tokens", &mut diagnostics);
     let regions = regions(&document, &mut diagnostics);
     if !diagnostics.is_empty() {
@@ -90,6 +95,67 @@ pub fn load_registry(
     match (tokens, places) {
         (Some(tokens), Some(places)) => Ok(RegistryConfig { tokens, regions: places.regions().clone() }),
         _ => Err(problems.0.iter().map(|problem| document.locate(problem)).collect()),
+    }
+}
+
+/// What reading found, before the rooms check what was read.
+#[derive(Default)]
+struct Found {
+    diagnostics: Vec<Diagnostic>,
+    /// Sections that could not be read, so that their defaults stand in for them.
+    broken: Vec<&'static str>,
+}
+
+impl Found {
+    /// Reads one section.
+    fn section<T: DeserializeOwned + Default>(&mut self, document: &Document<'_>, name: &'static str) -> T {
+        self.watch(name, |diagnostics| document.section(name, diagnostics))
+    }
+
+    /// Reads a part of a section, which is broken if anything is found.
+    fn watch<T>(&mut self, section: &'static str, read: impl FnOnce(&mut Vec<Diagnostic>) -> T) -> T {
+        let before = self.diagnostics.len();
+        let value = read(&mut self.diagnostics);
+        if self.diagnostics.len() > before {
+            self.broken.push(section);
+        }
+        value
+    }
+
+    /// Whether a room's problem only follows from a section that could not be read.
+    fn explains(&self, problem: &Problem) -> bool {
+        let broken = |section: &str| self.broken.contains(&section);
+        let key = &problem.key;
+        let section =
+            if key.contains(SEPARATOR) { "endpoints" } else { key.split(['.', '[']).next().unwrap_or(key) };
+        match section {
+            "endpoints" if problem.code == "table_unreadable" => false,
+            "place" | "authentication" | "upstream" => broken(section) || broken("regions"),
+            "regions" => broken(section) || broken("place"),
+            "limits" => broken(section) || (broken("endpoints") && OF_ENDPOINTS.contains(&problem.code)),
+            section => broken(section),
+        }
+    }
+
+    /// Everything that was found, in the order of the files. Where a variable is missing, what else was said of
+    /// its line is left out.
+    fn in_order(self, main: &str, told: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let mut all = self.diagnostics;
+        let unset: Vec<(String, usize)> = all
+            .iter()
+            .filter(|diagnostic| diagnostic.code.starts_with("environment_"))
+            .map(|diagnostic| (diagnostic.file.clone(), diagnostic.line))
+            .collect();
+        all.extend(told);
+        all.retain(|diagnostic| {
+            diagnostic.code.starts_with("environment_")
+                || !unset.iter().any(|(file, line)| *file == diagnostic.file && *line == diagnostic.line)
+        });
+        all.sort_by(|left, right| {
+            let place = |at: &Diagnostic| (at.file != main, at.file.clone(), at.line, at.column);
+            place(left).cmp(&place(right))
+        });
+        all
     }
 }
 
@@ -115,29 +181,27 @@ fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))
 }
 
-fn sections(document: &Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> File {
+fn sections(document: &Document<'_>, found: &mut Found) -> File {
     for name in document.sections() {
         if !File::SECTIONS.contains(&name) {
-            diagnostics.push(document.unknown_section(name, &File::SECTIONS));
+            found.diagnostics.push(document.unknown_section(name, &File::SECTIONS));
         }
     }
     let mut file = File {
-        listen: document.section("listen", diagnostics),
-        admin: document.section("admin", diagnostics),
-        regions: regions(document, diagnostics),
-        place: document.section("place", diagnostics),
-        upstream: document.section("upstream", diagnostics),
-        endpoints: document.section("endpoints", diagnostics),
-        tokens: document.section("tokens", diagnostics),
-        authentication: document.section("authentication", diagnostics),
-        limits: document.section("limits", diagnostics),
-        logs: document.section("logs", diagnostics),
-        replies: document.section("replies", diagnostics),
+        listen: found.section(document, "listen"),
+        admin: found.section(document, "admin"),
+        regions: found.watch("regions", |diagnostics| regions(document, diagnostics)),
+        regions_written: document.has("regions"),
+        place: found.section(document, "place"),
+        upstream: found.section(document, "upstream"),
+        endpoints: found.section(document, "endpoints"),
+        tokens: found.section(document, "tokens"),
+        authentication: found.section(document, "authentication"),
+        limits: found.section(document, "limits"),
+        logs: found.section(document, "logs"),
+        replies: found.section(document, "replies"),
     };
-    if let [(name, region)] = &mut file.regions[..]
-        && name == MAIN
-        && region.upstreams.is_empty()
-    {
+    if let ([(_, region)], false) = (&mut file.regions[..], file.regions_written) {
         region.upstreams.clone_from(&file.upstream.servers);
     }
     file
@@ -148,7 +212,7 @@ const MAIN: &str = "main";
 /// The configured regions, or the one that there is without any.
 fn regions(document: &Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<(String, RegionSettings)> {
     let written: BTreeMap<String, RegionSettings> = document.section("regions", diagnostics);
-    if !written.is_empty() || document.has("regions") {
+    if document.has("regions") {
         return document.in_written_order("regions", written);
     }
     vec![(MAIN.to_owned(), RegionSettings { letter: 'm', base_url: String::new(), upstreams: Vec::new() })]
@@ -171,15 +235,19 @@ fn table_files(file: &File, folder: &Path, problems: &mut Problems) -> Vec<Table
     tables
 }
 
-fn rows(documents: &[Document<'_>], diagnostics: &mut Vec<Diagnostic>) -> Vec<(String, EndpointRow)> {
+fn rows(documents: &[Document<'_>], found: &mut Found) -> Vec<(String, EndpointRow)> {
     let mut rows = Vec::new();
     for document in documents {
+        found.watch("endpoints", |diagnostics| diagnostics.extend(document.unset(|_| true)));
         for name in document.sections() {
             if name != "endpoint" {
-                diagnostics.push(document.unknown_section(name, &["endpoint"]));
+                found.watch("endpoints", |diagnostics| {
+                    diagnostics.push(document.unknown_section(name, &["endpoint"]));
+                });
             }
         }
-        let written: Vec<EndpointRow> = document.section("endpoint", diagnostics);
+        let written: Vec<EndpointRow> =
+            found.watch("endpoints", |diagnostics| document.section("endpoint", diagnostics));
         let named = |(at, row)| (format!("{}{SEPARATOR}endpoint[{at}]", document.file()), row);
         rows.extend(written.into_iter().enumerate().map(named));
     }
@@ -193,54 +261,4 @@ fn locate(problem: &Problem, main: &Document<'_>, tables: &[Document<'_>]) -> Di
     let Some((file, key)) = problem.key.split_once(SEPARATOR) else { return main.locate(problem) };
     let problem = Problem { key: key.to_owned(), ..problem.clone() };
     tables.iter().find(|table| table.file() == file).unwrap_or(main).locate(&problem)
-}
-
-/// Every room's check, so that all mistakes are found in one run.
-fn check(
-    file: &File,
-    rows: &[(String, EndpointRow)],
-    folder: &Path,
-    problems: &mut Problems,
-) -> Option<Config> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let listen = listen::from_settings(&file.listen, folder, cores, problems);
-    let admin = admin::from_settings(&file.admin, problems);
-    let places = Places::from_settings(&file.regions, &file.place, problems);
-    let servers: Vec<(String, Vec<String>)> = file
-        .regions
-        .iter()
-        .map(|(name, region)| {
-            let is_plain = name == MAIN && !file.upstream.servers.is_empty();
-            let key =
-                if is_plain { "upstream.servers".to_owned() } else { format!("regions.{name}.upstreams") };
-            (key, region.upstreams.clone())
-        })
-        .collect();
-    let upstream = upstream::from_settings(&file.upstream, &servers, folder, problems);
-    let table = Table::from_rows(rows, &file.endpoints, problems);
-    let tokens = tokens::Rules::from_settings(&file.tokens, folder, problems);
-    let authentication = places.as_ref().and_then(|places| {
-        let fence =
-            (file.place.mode == ModeSetting::Fence).then(|| places.regions().by_name(&file.place.region));
-        authentication::from_settings(&file.authentication, places.regions(), fence.flatten(), problems)
-    });
-    let limits = table
-        .as_ref()
-        .and_then(|table| limits::Rules::from_settings(&file.limits, table.endpoints(), problems));
-    let logs = telemetry::from_settings(&file.logs, problems);
-    let replies = reply::from_settings(&file.replies, problems);
-    Some(Config {
-        files: Vec::new(),
-        listen: listen?,
-        admin: admin?,
-        places: places?,
-        upstream: upstream?,
-        table: table?,
-        tokens: tokens?,
-        authentication: authentication?,
-        limits: limits?,
-        retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
-        logs: logs?,
-        replies: replies?,
-    })
 }

@@ -5,10 +5,13 @@
 //! and checks them; this room composes them and knows where they stand in the text. It refuses to know what
 //! the settings do.
 
+mod check;
+mod diagnostic;
 mod document;
+mod environment;
 mod file;
 mod load;
 
-pub use document::Diagnostic;
+pub use diagnostic::Diagnostic;
 pub use file::{Config, File, RegistryConfig};
 pub use load::{load, load_registry, load_text, parse};

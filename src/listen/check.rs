@@ -41,6 +41,7 @@ pub fn from_settings(
     ranges(settings, problems);
     let plain = plain(settings, problems);
     let tls = tls(settings, folder, problems);
+    taken_twice(settings, problems);
     if settings.plain.is_empty() && settings.tls.is_empty() {
         problems.add(
             "listen",
@@ -100,6 +101,22 @@ fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(Sock
         }
     }
     listeners
+}
+
+/// `SO_REUSEPORT` would let two listeners share one address and get each other's connections by chance.
+fn taken_twice(settings: &Settings, problems: &mut Problems) {
+    let plain = settings.plain.iter().enumerate().map(|(at, text)| (format!("listen.plain[{at}]"), text));
+    let tls = settings.tls.iter().enumerate();
+    let tls = tls.map(|(at, listener)| (format!("listen.tls[{at}].address"), &listener.address));
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    for (key, text) in plain.chain(tls) {
+        let Ok(address) = text.parse::<SocketAddr>() else { continue };
+        if address.port() != 0 && taken.contains(&address) {
+            let reason = format!("another listener has {address} already");
+            problems.add(key, "address_taken", reason, "give each listener an address of its own");
+        }
+        taken.push(address);
+    }
 }
 
 fn address(text: &str, key: &str, problems: &mut Problems) -> Option<SocketAddr> {

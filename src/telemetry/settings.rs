@@ -1,6 +1,6 @@
 //! `[logs]`: what is written of requests and of the gateway itself, and where.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing_subscriber::EnvFilter;
 
@@ -44,7 +44,8 @@ pub struct Settings {
     pub access: Access,
     /// Of the requests that were served, one in so many is written; refused ones always are. Default: 1.
     pub access_sample: u32,
-    /// Where the access log goes: `stdout` (the default), `stderr`, or the path of a file, which is appended to.
+    /// Where the access log goes: `stdout` (the default), `stderr`, or the path of a file, which is appended to; a
+    /// relative path starts at the configuration file.
     pub destination: String,
 }
 
@@ -75,10 +76,18 @@ pub struct Checked {
     pub destination: Destination,
 }
 
-/// Checks `[logs]`; every mistake goes to `problems`, and then there is no result.
-pub fn from_settings(settings: &Settings, problems: &mut Problems) -> Option<Checked> {
+/// Checks `[logs]`; every mistake goes to `problems`, and then there is no result. A relative path starts at
+/// `folder`, where the configuration file is.
+pub fn from_settings(settings: &Settings, folder: &Path, problems: &mut Problems) -> Option<Checked> {
     let before = problems.0.len();
-    if let Err(error) = EnvFilter::try_new(&settings.level) {
+    if let Some(word) = not_a_level(&settings.level) {
+        problems.add(
+            "logs.level",
+            "level_invalid",
+            format!("`{word}` is not a level"),
+            "write error, warn, info, debug, trace or off, or directives such as `info,tollgate::limits=debug`",
+        );
+    } else if let Err(error) = EnvFilter::try_new(&settings.level) {
         problems.add(
             "logs.level",
             "level_invalid",
@@ -97,7 +106,8 @@ pub fn from_settings(settings: &Settings, problems: &mut Problems) -> Option<Che
     let destination = match settings.destination.as_str() {
         "stdout" => Destination::Stdout,
         "stderr" => Destination::Stderr,
-        path => Destination::File(PathBuf::from(path)),
+        "" => Destination::File(PathBuf::new()),
+        path => Destination::File(folder.join(path)),
     };
     if let Destination::File(path) = &destination
         && (path.as_os_str().is_empty() || path.is_dir())
@@ -116,4 +126,13 @@ pub fn from_settings(settings: &Settings, problems: &mut Problems) -> Option<Che
         access_sample: settings.access_sample,
         destination,
     })
+}
+
+/// A directive without `=` that is no level. `EnvFilter` takes such a word for a module's name and everything else
+/// would be silent.
+fn not_a_level(directives: &str) -> Option<&str> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let bare = |directive: &&str| !directive.contains(['=', '[']);
+    let known = |directive: &&str| LEVELS.iter().any(|level| directive.eq_ignore_ascii_case(level));
+    directives.split(',').filter(bare).find(|directive| !known(directive))
 }

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -39,7 +40,7 @@ struct Bench {
 
 impl Bench {
     fn new(settings: &Settings) -> Self {
-        let checked = from_settings(settings, &mut Problems::new()).unwrap();
+        let checked = from_settings(settings, Path::new(""), &mut Problems::new()).unwrap();
         let kept = Kept::default();
         let lines = Arc::new(Lines::start(Box::new(kept.clone()), None, 2).unwrap());
         let clock = Clock::manual(1_700_000_000);
@@ -464,12 +465,22 @@ fn old_counts_fade() {
 fn settings_tell_every_mistake_at_once() {
     let wrong = settings("level = \"lo=ud=x\"\naccess_sample = 0\ndestination = \"/\"");
     let mut problems = Problems::new();
-    assert!(from_settings(&wrong, &mut problems).is_none());
+    assert!(from_settings(&wrong, Path::new(""), &mut problems).is_none());
     let keys: Vec<_> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["logs.level", "logs.access_sample", "logs.destination"]);
     assert!(toml::from_str::<Settings>("formt = \"text\"").is_err());
-    let file = from_settings(&settings("destination = \"/tmp/x.log\""), &mut Problems::new()).unwrap();
-    assert_eq!(file.destination, Destination::File("/tmp/x.log".into()));
+    let folder = Path::new("/etc/tollgate");
+    let told = |text: &str| from_settings(&settings(text), folder, &mut Problems::new());
+    for (text, file) in [("/tmp/x.log", "/tmp/x.log"), ("x.log", "/etc/tollgate/x.log")] {
+        let checked = told(&format!("destination = {text:?}")).unwrap();
+        assert_eq!(checked.destination, Destination::File(file.into()));
+    }
+    for word in ["inof", "tollgate", "info,limits"] {
+        assert!(told(&format!("level = {word:?}")).is_none(), "{word} would silence everything else");
+    }
+    for word in ["off", "WARN", "info,tollgate::limits=debug"] {
+        assert!(told(&format!("level = {word:?}")).is_some(), "{word}");
+    }
 }
 
 proptest! {

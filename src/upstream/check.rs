@@ -23,22 +23,33 @@ pub struct Checked {
     pub fields: FieldRules,
 }
 
-/// Checks `[upstream]` and the servers of every region, given as key and URLs; every mistake goes to
-/// `problems`, and then there is no result. File names are relative to `folder`.
+/// One region's servers as they are written.
+#[derive(Clone, Debug)]
+pub struct RegionServers {
+    /// Where they are written, for example `regions.us.upstreams`.
+    pub key: String,
+    /// The servers.
+    pub urls: Vec<String>,
+    /// Whether this gateway serves the region, and so needs one.
+    pub served: bool,
+}
+
+/// Checks `[upstream]` and the servers of every region; every mistake goes to `problems`, and then there is no
+/// result. File names are relative to `folder`.
 pub fn from_settings(
     settings: &Settings,
-    regions: &[(String, Vec<String>)],
+    regions: &[RegionServers],
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<Checked> {
     let before = problems.0.len();
     ranges(settings, problems);
     names(settings, problems);
-    let needs_tls = regions.iter().flat_map(|(_, urls)| urls).any(|url| url.starts_with("https://"));
+    let needs_tls = regions.iter().flat_map(|region| &region.urls).any(|url| url.starts_with("https://"));
     let connector = if needs_tls { connector(settings, folder, problems) } else { None };
     let mut checked = Vec::new();
-    for (key, urls) in regions {
-        if urls.is_empty() {
+    for RegionServers { key, urls, served } in regions {
+        if urls.is_empty() && *served {
             let fix = format!("add `{} = [\"http://10.0.0.1:8080\"]`", key.rsplit('.').next().unwrap_or(key));
             problems.add(key, "upstream_missing", "the region has no upstream server", fix);
         }
@@ -122,9 +133,17 @@ fn connector(settings: &Settings, folder: &Path, problems: &mut Problems) -> Opt
             let _ = roots.add(certificate);
         }
     } else {
-        let read = CertificateDer::pem_file_iter(folder.join(&settings.ca_file)).and_then(Iterator::collect);
-        let certificates: Vec<CertificateDer<'_>> = read.unwrap_or_default();
-        roots.add_parsable_certificates(certificates);
+        let file = folder.join(&settings.ca_file);
+        match CertificateDer::pem_file_iter(&file).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+            Ok(certificates) => {
+                roots.add_parsable_certificates(certificates);
+            }
+            Err(error) => {
+                let reason = format!("{} cannot be read as PEM: {error}", file.display());
+                problems.add("upstream.ca_file", "roots_missing", reason, "name a PEM file with the roots");
+                return None;
+            }
+        }
     }
     if roots.is_empty() {
         problems.add(

@@ -16,7 +16,7 @@ mod pool;
 mod settings;
 mod target;
 
-pub use check::{Checked, from_settings};
+pub use check::{Checked, RegionServers, from_settings};
 pub use exchange::UpstreamResponse;
 pub use fields::{Client, FieldRules, response_lines};
 pub use forward::{Fault, ForwardFault, OutgoingRequest, forward};

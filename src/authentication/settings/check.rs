@@ -1,5 +1,6 @@
 //! Every mistake that `[authentication]` can hold.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ const MAX_VERIFIED_TOKENS: usize = 10_000_000;
 
 /// Checks settings and reports every mistake under `authentication`.
 ///
-/// `fenced_to` is the region of a gateway that serves only one ([`None`] where it serves all).
+/// `fenced_to` is the region of a gateway that serves only one ([`None`] where it serves all). Relative paths start
+/// at `folder`, where the configuration file is.
 pub fn from_settings(
     settings: &Settings,
     regions: &Regions,
     fenced_to: Option<RegionId>,
+    folder: &Path,
     problems: &mut Problems,
 ) -> Option<Checked> {
     let found_before = problems.0.len();
@@ -32,7 +35,7 @@ pub fn from_settings(
     }
     let mut issuers = Vec::new();
     for (place, issuer) in settings.issuers.iter().enumerate() {
-        let mut check = Check { prefix: format!("authentication.issuers[{place}]"), problems };
+        let mut check = Check { prefix: format!("authentication.issuers[{place}]"), folder, problems };
         if !issuer.issuer.is_empty()
             && settings.issuers[..place].iter().any(|earlier| earlier.issuer == issuer.issuer)
         {
@@ -47,6 +50,7 @@ pub fn from_settings(
 
 struct Check<'p> {
     prefix: String,
+    folder: &'p Path,
     problems: &'p mut Problems,
 }
 
@@ -236,7 +240,10 @@ impl Check<'_> {
         }
         match (&settings.jwks_uri, &settings.jwks_file) {
             (Some(uri), None) => match JwksUrl::parse(uri) {
-                Ok(url) => Some(Source::Url { url, ca_file: settings.ca_file.clone() }),
+                Ok(url) => {
+                    let ca_file = settings.ca_file.as_deref().map(|path| self.file("ca_file", path));
+                    Some(Source::Url { url, ca_file })
+                }
                 Err(reason) => {
                     let fix =
                         "write an https URL, for example https://issuer.example.com/.well-known/jwks.json";
@@ -249,7 +256,7 @@ impl Check<'_> {
                     None
                 }
             },
-            (None, Some(path)) => Some(Source::File(path.clone())),
+            (None, Some(path)) => Some(Source::File(self.file("jwks_file", path))),
             (None, None) => {
                 let fix = "write jwks_uri or jwks_file";
                 self.problem("jwks_uri", "jwks_missing", "nothing says where the issuer's keys are", fix);
@@ -261,6 +268,17 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    /// A file that must be there.
+    fn file(&mut self, key: &str, path: &Path) -> PathBuf {
+        let path = self.folder.join(path);
+        if let Err(error) = std::fs::File::open(&path) {
+            let reason = format!("{} cannot be read: {error}", path.display());
+            let fix = "name a file that this user can read; a relative path starts at the configuration file";
+            self.problem(key, "file_unreadable", reason, fix);
+        }
+        path
     }
 
     fn claims(&mut self, claims: &ClaimSettings) {

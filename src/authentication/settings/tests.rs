@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::authentication::fixture::regions;
 use crate::authentication::issuer::Typ;
@@ -15,7 +17,7 @@ regions = ["us"]
 fn check(text: &str) -> Result<Checked, Vec<Problem>> {
     let settings: Settings = toml::from_str(text).unwrap();
     let mut problems = Problems::new();
-    let checked = from_settings(&settings, &regions(), None, &mut problems);
+    let checked = from_settings(&settings, &regions(), None, Path::new(""), &mut problems);
     checked.ok_or(problems.0)
 }
 
@@ -54,7 +56,7 @@ fn the_defaults_are_those_of_the_documentation() {
 fn everything_can_be_said() {
     let all = GOOD.to_owned()
         + r#"
-ca_file = "/etc/ca.pem"
+ca_file = "Cargo.toml"
 algorithms = ["PS512", "EdDSA", "ES384"]
 typ = ["at+jwt"]
 leeway_seconds = 0
@@ -80,7 +82,7 @@ plan = "tier"
     assert_eq!(*rules.plans, [Plan::Business, Plan::Team]);
     assert_eq!(rules.claims.client.as_deref(), Some("app"));
     let file =
-        GOOD.replace(r#"jwks_uri = "https://oauth2.example.com/jwks.json""#, r#"jwks_file = "keys.json""#);
+        GOOD.replace(r#"jwks_uri = "https://oauth2.example.com/jwks.json""#, r#"jwks_file = "Cargo.toml""#);
     assert!(matches!(check(&file).unwrap().issuers[0].source, Source::File(_)));
 }
 
@@ -109,6 +111,8 @@ fn each_mistake_is_named_with_its_key() {
         (regions, &with("leeway_seconds = 601"), "leeway_seconds", "seconds_out_of_range"),
         (regions, &with("max_lifetime_seconds = 0"), "max_lifetime_seconds", "seconds_out_of_range"),
         (regions, &with("refresh_seconds = 0"), "refresh_seconds", "seconds_out_of_range"),
+        (uri, r#"jwks_file = "nowhere.json""#, "jwks_file", "file_unreadable"),
+        (regions, &with(r#"ca_file = "nowhere.pem""#), "ca_file", "file_unreadable"),
         (regions, &with("unknown_key_seconds = 0"), "unknown_key_seconds", "seconds_out_of_range"),
         (regions, &with("max_stale_seconds = 1"), "max_stale_seconds", "seconds_out_of_range"),
         (regions, &with(r#"claimed_features = ["x"]"#), "claimed_features", "claimed_features_unused"),
@@ -117,7 +121,7 @@ fn each_mistake_is_named_with_its_key() {
     ] {
         assert_eq!(problems(from, to), [(key.to_owned(), code)], "{to}");
     }
-    let file = "jwks_file = \"x\"\nca_file = \"y\"";
+    let file = "jwks_file = \"Cargo.toml\"\nca_file = \"y\"";
     assert_eq!(problems(uri, file), [("ca_file".to_owned(), "ca_file_unused")]);
     assert_eq!(check("verified_tokens = 99999999").unwrap_err()[0].code, "verified_tokens_too_many");
     let twice = check(&GOOD.repeat(2)).unwrap_err();
@@ -160,7 +164,9 @@ fn only_addresses_that_can_be_trusted_are_taken() {
 fn one_region_needs_no_binding() {
     let only = Region { name: "main".into(), letter: 'm', base_url: "https://main".into() };
     let settings: Settings = toml::from_str(&GOOD.replace("regions = [\"us\"]", "")).unwrap();
-    let checked = from_settings(&settings, &Regions::new(vec![only]), None, &mut Problems::new()).unwrap();
+    let checked =
+        from_settings(&settings, &Regions::new(vec![only]), None, Path::new(""), &mut Problems::new())
+            .unwrap();
     assert_eq!(checked.issuers[0].rules.regions, [("main".into(), RegionId(0))]);
 }
 
@@ -168,5 +174,8 @@ fn one_region_needs_no_binding() {
 fn problems_of_other_rooms_do_not_make_good_settings_bad() {
     let mut problems = Problems::new();
     problems.add("listen", "x", "x", "x");
-    assert!(from_settings(&toml::from_str(GOOD).unwrap(), &regions(), None, &mut problems).is_some());
+    assert!(
+        from_settings(&toml::from_str(GOOD).unwrap(), &regions(), None, Path::new(""), &mut problems)
+            .is_some()
+    );
 }

@@ -65,6 +65,9 @@ jwks_uri = {jwks_uri:?}
 regions = ["us", "eu"]
 plans = ["business"]
 
+[replies]
+documentation_url = "https://docs.segmentapis.com"
+
 [logs]
 format = "text"
 level = "warn"

@@ -1,0 +1,127 @@
+//! Every room's check of its section, and what only several sections together can get wrong.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::file::{Config, File};
+use crate::domain::{Problems, Region, Regions};
+use crate::place::{ModeSetting, Places, RegionSettings, key_part};
+use crate::routing::{EndpointRow, Table};
+use crate::upstream::RegionServers;
+use crate::{admin, authentication, limits, listen, reply, telemetry, tokens, upstream};
+
+/// Problems of limits that name something of the endpoint table.
+pub(super) const OF_ENDPOINTS: [&str; 2] = ["limit_operation_unknown", "limit_parameter_unknown"];
+
+/// Every room's check, so that all mistakes are found in one run.
+pub(super) fn check(
+    file: &File,
+    rows: &[(String, EndpointRow)],
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Config> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let listen = listen::from_settings(&file.listen, folder, cores, problems);
+    let admin = admin::from_settings(&file.admin, problems);
+    let places = Places::from_settings(&file.regions, &file.place, problems);
+    let upstream = upstream::from_settings(&file.upstream, &servers(file, problems), folder, problems);
+    let table = Table::from_rows(rows, &file.endpoints, problems);
+    let tokens = tokens::Rules::from_settings(&file.tokens, folder, problems);
+    let regions = places.as_ref().map_or_else(|| named(&file.regions), |places| places.regions().clone());
+    let fence =
+        (file.place.mode == ModeSetting::Fence).then(|| regions.by_name(&file.place.region)).flatten();
+    let authentication =
+        authentication::from_settings(&file.authentication, &regions, fence, folder, problems);
+    let before = problems.0.len();
+    let endpoints = table.as_ref().map_or(&[][..], Table::endpoints);
+    let limits = limits::Rules::from_settings(&file.limits, endpoints, problems);
+    for problem in problems.0.iter_mut().skip(before) {
+        problem.key = written_row(&problem.key, rows);
+    }
+    if table.is_none() {
+        problems.0.retain(|problem| !OF_ENDPOINTS.contains(&problem.code));
+    }
+    let logs = telemetry::from_settings(&file.logs, folder, problems);
+    let replies = reply::from_settings(&file.replies, problems);
+    if let (Some(listen), Some(admin)) = (&listen, &admin) {
+        apart(listen, admin, problems);
+    }
+    Some(Config {
+        files: Vec::new(),
+        listen: listen?,
+        admin: admin?,
+        places: places?,
+        upstream: upstream?,
+        table: table?,
+        tokens: tokens?,
+        authentication: authentication?,
+        limits: limits?,
+        retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
+        logs: logs?,
+        replies: replies?,
+    })
+}
+
+/// Each region's upstream servers, and whether this gateway needs them.
+fn servers(file: &File, problems: &mut Problems) -> Vec<RegionServers> {
+    if file.regions_written && !file.upstream.servers.is_empty() {
+        problems.add(
+            "upstream.servers",
+            "servers_unused",
+            "with `[regions]`, each region has upstreams of its own, and these would be used by none",
+            "move them to the `upstreams` of their region",
+        );
+    }
+    let served = |name: &str| file.place.mode == ModeSetting::Route || file.place.region == name;
+    let of_region = |(name, region): &(String, RegionSettings)| RegionServers {
+        key: if file.regions_written {
+            format!("regions.{}.upstreams", key_part(name))
+        } else {
+            "upstream.servers".to_owned()
+        },
+        urls: region.upstreams.clone(),
+        served: served(name),
+    };
+    file.regions.iter().map(of_region).collect()
+}
+
+/// The regions by name alone, for the checks of other sections where the regions have mistakes of their own.
+fn named(regions: &[(String, RegionSettings)]) -> Regions {
+    let region = |(name, region): &(String, RegionSettings)| Region {
+        name: name.as_str().into(),
+        letter: region.letter,
+        base_url: region.base_url.as_str().into(),
+    };
+    Regions::new(regions.iter().map(region).collect())
+}
+
+/// The key of an endpoint as its file has it; `limits` knows only its place in the whole table.
+fn written_row(key: &str, rows: &[(String, EndpointRow)]) -> String {
+    let inner = || {
+        let (place, rest) = key.strip_prefix("endpoints[")?.split_once(']')?;
+        let place: usize = place.parse().ok()?;
+        let row = rows.get(place).map(|(row, _)| row.clone());
+        let row = row.unwrap_or_else(|| format!("endpoints.extra[{}]", place.saturating_sub(rows.len())));
+        Some(format!("{row}{rest}"))
+    };
+    inner().unwrap_or_else(|| key.to_owned())
+}
+
+/// Callers and operators do not share an address.
+fn apart(listen: &listen::Checked, admin: &admin::Checked, problems: &mut Problems) {
+    let public = listen.plain.iter().copied().chain(listen.tls.iter().map(|(address, _)| *address));
+    let meets = |public: SocketAddr| {
+        let admin = admin.address();
+        public.port() != 0
+            && public.port() == admin.port()
+            && (public.ip() == admin.ip() || public.ip().is_unspecified())
+    };
+    if let Some(address) = public.into_iter().find(|address| meets(*address)) {
+        problems.add(
+            "admin.address",
+            "address_taken",
+            format!("`[listen]` has {address} already"),
+            "give operators a port of their own, for example `127.0.0.1:9901`",
+        );
+    }
+}

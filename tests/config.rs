@@ -1,0 +1,254 @@
+//! Configuration files, good and bad, as `tollgate check` and `tollgate serve` meet them.
+//!
+//! Each file of `tests/config/bad/` has one mistake. Its first line says which: `# expect: LINE:CODE: PIECE OF THE
+//! FIX`, with `FILE:` before the line if the mistake is in another file.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A folder with a certificate, another key, and everything else that the files name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let names = vec!["localhost".to_owned(), "api.example.com".to_owned()];
+    let certified = rcgen::generate_simple_self_signed(names).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let table = fs::read_to_string("config/endpoints.toml").unwrap();
+    for (name, text) in [
+        ("cert.pem", certified.cert.pem()),
+        ("ca.pem", certified.cert.pem()),
+        ("key.pem", certified.signing_key.serialize_pem()),
+        ("other-key.pem", other.serialize_pem()),
+        ("garbage.pem", "-----BEGIN CERTIFICATE-----\nnot base64\n".to_owned()),
+        ("jwks.json", r#"{"keys":[]}"#.to_owned()),
+        ("endpoints.toml", table),
+        ("bad-table.toml", fs::read_to_string("tests/config/files/bad-table.toml").unwrap()),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// The TOML files of a folder by name, in order.
+fn files(folder: &str) -> Vec<(String, PathBuf)> {
+    let mut files: Vec<(String, PathBuf)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    files.sort();
+    files
+}
+
+fn tollgate(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.env_remove("TOLLGATE_CONFIG").env_remove("TOLLGATE_TEST_UNSET");
+    command.env("TOLLGATE_TEST_HOST", "127.0.0.1").env("TOLLGATE_TEST_PORT", "9");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    tollgate(folder, arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// What a bad file's first line expects.
+struct Expected {
+    file: String,
+    line: u64,
+    code: String,
+    fix: String,
+}
+
+impl Expected {
+    fn read(name: &str, path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let first = text.lines().next().unwrap_or_default();
+        let parts = first.strip_prefix("# expect: ").unwrap_or_else(|| panic!("{name}: {first}"));
+        let (place, fix) = parts.split_once(": ").unwrap();
+        let mut place: Vec<&str> = place.split(':').collect();
+        let code = place.pop().unwrap().to_owned();
+        let line = place.pop().unwrap().parse().unwrap();
+        Self { file: place.pop().unwrap_or(name).to_owned(), line, code, fix: fix.to_owned() }
+    }
+}
+
+#[test]
+fn each_bad_file_is_told_by_line_reason_and_fix() {
+    let folder = folder();
+    let files = files("tests/config/bad");
+    assert!(files.len() >= 40, "{}", files.len());
+    let mut wrong = Vec::new();
+    for (name, path) in &files {
+        fs::copy(path, folder.path().join(name)).unwrap();
+        let expected = Expected::read(name, path);
+        if let Err(difference) = told_as_expected(folder.path(), name, &expected) {
+            wrong.push(format!("{name}: {difference}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+fn told_as_expected(folder: &Path, name: &str, expected: &Expected) -> Result<(), String> {
+    let found = run(folder, &["check", "--config", name, "--format", "json"]);
+    let list: Vec<Value> =
+        serde_json::from_slice(&found.stdout).map_err(|error| format!("{error}: {found:?}"))?;
+    let [one] = &list[..] else { return Err(format!("not one mistake: {list:#?}")) };
+    let field = |name: &str| one[name].as_str().unwrap_or_default();
+    let Expected { file, line, code, fix } = expected;
+    if found.status.code() != Some(1)
+        || (field("file"), one["line"].as_u64(), field("code")) != (file, Some(*line), code)
+        || !field("fix").contains(fix)
+        || field("reason").len() < 10
+        || one["column"].as_u64().is_none_or(|column| column == 0)
+    {
+        return Err(format!("expected {file}:{line}:{code}: {fix}, found {one:#}"));
+    }
+    let shown = run(folder, &["check", "--config", name]);
+    let key = field("key");
+    let dots = if key.is_empty() { "" } else { ": " };
+    let place = format!("{}:{}:{}", field("file"), one["line"], one["column"]);
+    let lines = format!(
+        "tollgate: the configuration has 1 mistake\n{place}: {}: {key}{dots}{}\n    fix: {}\n",
+        field("code"),
+        field("reason"),
+        field("fix")
+    );
+    if shown.status.code() != Some(1) || text(&shown.stderr) != lines || !shown.stdout.is_empty() {
+        return Err(format!("the text says something else than the JSON: {shown:?}\n{lines}"));
+    }
+    let served = refused_by_serve(folder, name)?;
+    if served == lines { Ok(()) } else { Err(format!("serve tells something else: {served}")) }
+}
+
+/// What `serve` says before it ends with exit code 1; an error if it starts.
+fn refused_by_serve(folder: &Path, name: &str) -> Result<String, String> {
+    let mut command = tollgate(folder, &["serve", "--config", name]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Err("serve started".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    match output.status.code() {
+        Some(1) => Ok(text(&output.stderr).to_owned()),
+        code => Err(format!("serve ended with {code:?}: {}", text(&output.stderr))),
+    }
+}
+
+#[test]
+fn each_good_file_passes() {
+    let folder = folder();
+    for (name, path) in files("tests/config/good") {
+        fs::copy(&path, folder.path().join(&name)).unwrap();
+        let checked = run(folder.path(), &["check", "--config", &name]);
+        assert!(checked.status.success(), "{}", text(&checked.stderr));
+        assert_eq!(text(&checked.stdout), format!("{name}: no mistakes\n"));
+        let json = run(folder.path(), &["check", "--config", &name, "--format", "json"]);
+        assert_eq!((json.status.code(), text(&json.stdout)), (Some(0), "[]\n"), "{name}");
+    }
+}
+
+/// The lines and codes of the mistakes of a text.
+fn told(configuration: &str) -> Vec<(u64, String)> {
+    let folder = folder();
+    fs::write(folder.path().join("x.toml"), configuration).unwrap();
+    let found = run(folder.path(), &["check", "--config", "x.toml", "--format", "json"]);
+    let list: Vec<Value> = serde_json::from_slice(&found.stdout).unwrap();
+    list.iter().map(|one| (one["line"].as_u64().unwrap(), one["code"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn mistakes_of_every_kind_are_told_at_once_and_in_order() {
+    let found = told(
+        r#"[listen]
+plain = ["0.0.0.0:0"]
+workers = "two"
+max_filds = 5
+max_streams = -1
+
+[admin]
+address = "0.0.0.0:9901"
+
+[upstream]
+servers = ["${TOLLGATE_TEST_UNSET}"]
+
+[endpoints]
+tables = ["nowhere.toml"]
+
+[[limits.policies]]
+name = "a"
+per = ["tokn"]
+quota = "1 per day"
+endpoints = ["listSources"]
+
+[[limits.policies]]
+name = "b"
+per = ["token"]
+quota = "often"
+"#,
+    );
+    let codes: Vec<(u64, &str)> = found.iter().map(|(line, code)| (*line, code.as_str())).collect();
+    assert_eq!(
+        codes,
+        [
+            (3, "value_invalid"),
+            (4, "key_unknown"),
+            (5, "value_invalid"),
+            (8, "address_not_loopback"),
+            (11, "environment_missing"),
+            (14, "table_unreadable"),
+            (18, "limit_per_unknown"),
+            (25, "quota_invalid"),
+        ]
+    );
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_as_another_one() {
+    let place = "[place]\nmode = \"fence\"\nregion = \"us\"\n";
+    let regions = "[regions.us]\nletter = 5\nupstreams = [\"http://127.0.0.1:9\"]\n";
+    let found = told(&format!("[listen]\nplain = [\"127.0.0.1:0\"]\n{regions}{place}"));
+    assert_eq!(found, [(4, "value_invalid".to_owned())]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let folder = folder();
+    let found = run(folder.path(), &["check", "--config", "nowhere/tollgate.toml"]);
+    assert_eq!(found.status.code(), Some(1));
+    let said = text(&found.stderr);
+    assert!(
+        said.contains("nowhere/tollgate.toml:1:1: file_unreadable") && said.contains("tollgate init"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_mistake_elsewhere_does_not_stop_a_revocation() {
+    let folder = folder();
+    let text_of = |servers: &str| format!("[upstream]\nservers = [{servers:?}]\nno_such_key = 1\n");
+    fs::write(folder.path().join("x.toml"), text_of("${TOLLGATE_TEST_UNSET}")).unwrap();
+    let made = run(folder.path(), &["workspace", "create", "acme", "--config", "x.toml"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    fs::write(folder.path().join("y.toml"), "[tokens]\nprefix = \"${TOLLGATE_TEST_UNSET}\"\n").unwrap();
+    assert_eq!(run(folder.path(), &["workspace", "list", "--config", "y.toml"]).status.code(), Some(1));
+}
