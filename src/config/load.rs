@@ -70,9 +70,9 @@ pub fn load_text(
 /// Reads a text's sections as written, defaults filled in, without checking what they say.
 pub fn parse(text: &str) -> Result<File, Vec<Diagnostic>> {
     let document = Document::parse("text", text, &|_| None)?;
-    let mut diagnostics = Vec::new();
-    let file = sections(&document, &mut diagnostics);
-    if diagnostics.is_empty() { Ok(file) } else { Err(diagnostics) }
+    let mut found = Found::default();
+    let file = sections(&document, &mut found);
+    if found.diagnostics.is_empty() { Ok(file) } else { Err(found.diagnostics) }
 }
 
 /// Reads only what commands on the registry need, so that a mistake elsewhere does not stop a revocation.
