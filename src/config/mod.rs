@@ -15,3 +15,6 @@ mod load;
 pub use diagnostic::Diagnostic;
 pub use file::{Config, File, RegistryConfig};
 pub use load::{load, load_registry, load_text, parse};
+
+#[cfg(test)]
+mod stated_limits;
