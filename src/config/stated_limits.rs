@@ -213,6 +213,6 @@ fn waits_beyond_the_ceiling_leave_retry_after_out() {
         world.told(&callers.ask(&world, endpoint).unwrap_err())
     };
     // 120 a day: one in 720 s. 700 a month: one in 3,703 s.
-    assert_eq!(waits("createDownload", 0).retry_after, Some(Duration::from_secs(720)));
+    assert_eq!(waits("createDownload", 0).retry_after, Some(Duration::from_mins(12)));
     assert_eq!(waits("createAudiencePreview", 1).retry_after, Some(Duration::from_secs(3_703)));
 }

@@ -76,8 +76,11 @@ impl Gateway {
     }
 
     fn open_record(&self, head: &Head, peer: &Peer, now: Now) -> Record {
+        // A token that came as an id must not be written down as one.
+        let is_token = |id: &&[u8]| self.parts.registry.format().recognise(id).is_some();
+        let inbound = head.first(FieldName::RequestId).filter(|id| !is_token(id));
         self.core.open(Arrival {
-            request_id: self.core.request_id(head.first(FieldName::RequestId)),
+            request_id: self.core.request_id(inbound),
             now,
             method: head.method(),
             path: head.path(),
@@ -100,6 +103,11 @@ impl Gateway {
         let matched = snapshot.table.find(head).map_err(refuse::path)?;
         note_match(snapshot, &matched, &mut progress.record);
         let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
+        // Told before anything is counted: a refused request consumes nothing.
+        if let Some(caller) = &caller {
+            let serves = snapshot.places.serves(caller.workspace().region);
+            serves.map_err(|wrong| refuse::wrong_region(wrong.0, snapshot.places.regions()))?;
+        }
         if let Some(page) = OwnPage::of(head) {
             return page
                 .answer(snapshot, caller, (head, peer), progress.record.request_id(), now)
@@ -140,10 +148,6 @@ impl Gateway {
                 if head.first(FieldName::Origin).is_some() {
                     self.core.token_exposed(caller.token_id(), now);
                 }
-                // Told before anything is counted: a refused request consumes nothing.
-                let regions = snapshot.places.regions();
-                let home = caller.workspace().region;
-                snapshot.places.serves(home).map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
                 return Ok(Some(caller));
             }
             Err(Refused::CredentialMissing) if is_public(matched) => return Ok(None),
@@ -250,11 +254,9 @@ impl Gateway {
                 facts.forwarded = Forwarded::Yes;
                 facts.upstream = Some(Arc::clone(&answer.upstream));
                 facts.retries = answer.retries;
-                admission.write_headers(
-                    &mut progress.limit_lines,
-                    now,
-                    whose_limits(admission, &answer.head),
-                );
+                let whose = whose_limits(admission, &answer.head);
+                progress.keeps_limits = whose == Strictest::Upstream;
+                admission.write_headers(&mut progress.limit_lines, now, whose);
                 Ok(answer)
             }
             Err(fault) => {

@@ -174,12 +174,13 @@ impl<'c> Exchange<'c> {
     /// Takes what is there of the body, up to a batch.
     fn gather(&mut self, cx: &mut Context<'_>) {
         while let Upload::Stream { stream, chunked } = &mut self.upload {
-            if self.out.len() - self.out_at >= GATHER_BYTES {
-                return;
-            }
             if self.out_at == self.out.len() {
                 self.out.clear();
                 self.out_at = 0;
+            }
+            // A batch that is partly written is not added to: its written part would be kept as well.
+            if self.out_at > 0 || self.out.len() >= GATHER_BYTES {
+                return;
             }
             let chunked = *chunked;
             match stream.poll_part(cx) {

@@ -90,6 +90,9 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
         notes,
     };
     if args.json {
+        for note in &ready.notes {
+            tracing::warn!("{note}");
+        }
         writeln!(out, "{}", guide::json(&ready))?;
     } else {
         guide::print(&ready, &folder.write_environment(&ready)?, out)?;

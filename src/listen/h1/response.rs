@@ -121,7 +121,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let mut has_last_chunk = delimiter != Delimiter::Chunks;
         poll_fn(|cx| {
             loop {
-                while !ended && out.len() - at < GATHER_BYTES {
+                if at == out.len() {
+                    out.clear();
+                    at = 0;
+                }
+                // A batch that is partly written is not added to: its written part would be kept as well.
+                while !ended && at == 0 && out.len() < GATHER_BYTES {
                     match stream.poll_part(cx) {
                         Poll::Ready(Some(Ok(part))) => {
                             has_last_chunk |= matches!(part, Part::Trailers(_));
@@ -137,16 +142,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                         Poll::Pending => break,
                     }
                 }
-                if at == out.len() {
-                    out.clear();
-                    at = 0;
-                    if ended {
-                        return Pin::new(&mut *self.io.borrow_mut())
-                            .poll_flush(cx)
-                            .map(|result| flushed(&result));
-                    }
-                    let _ = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
-                    return Poll::Pending;
+                if out.is_empty() {
+                    let flush = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
+                    return if ended { flush.map(|result| flushed(&result)) } else { Poll::Pending };
                 }
                 match self.poll_write(&out[at..], deadline, cx) {
                     Poll::Ready(Some(written)) => at += written,
