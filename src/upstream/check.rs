@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
+use super::fields::{is_reserved, is_same_name};
 use super::{FieldRules, PoolSettings, Settings, Upstream};
 use crate::domain::Problems;
 
@@ -114,7 +115,14 @@ fn names(settings: &Settings, problems: &mut Problems) {
                 format!("`{}` is no field name", name.escape_debug()),
                 "use letters, digits and `-`, at most 64, or an empty text to leave the field out",
             );
-        } else if !name.is_empty() && all[..at].iter().any(|(_, other)| other.eq_ignore_ascii_case(name)) {
+        } else if is_reserved(name) {
+            problems.add(
+                format!("upstream.identity.{key}"),
+                "field_name_reserved",
+                format!("`{name}` has a meaning of its own in HTTP or is set by the gateway already"),
+                "choose a name of your own, for example one that starts with `X-`",
+            );
+        } else if !name.is_empty() && all[..at].iter().any(|(_, other)| is_same_name(other, name)) {
             problems.add(
                 format!("upstream.identity.{key}"),
                 "field_name_taken",

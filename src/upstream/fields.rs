@@ -229,6 +229,18 @@ impl FieldRules {
     }
 }
 
+/// Whether a name may not carry identity: framing, routing and content depend on it, or we set it otherwise.
+pub(super) fn is_reserved(name: &str) -> bool {
+    let folded: Vec<u8> = name.bytes().map(fold).collect();
+    let listed = |list: &[&str]| list.iter().any(|listed| listed.as_bytes() == folded);
+    FieldName::of(&folded) != FieldName::Other || listed(&OURS) || listed(&NOT_IN_TRAILERS)
+}
+
+/// Whether two names are the same to us.
+pub(super) fn is_same_name(one: &str, other: &str) -> bool {
+    one.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
 /// Case and `_` do not tell field names apart for us, because they do not for many servers behind us.
 const fn fold(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }

@@ -149,3 +149,14 @@ fn trailers_bring_in_nothing_late() {
     FieldRules::new(&Settings::default()).trailer_lines(lines, &mut out);
     assert_eq!(out, b"X-Sum: 1\r\n");
 }
+
+#[test]
+fn identity_may_not_take_names_that_mean_something_else() {
+    for name in
+        ["Content-Length", "Host", "Origin", "user_agent", "Cookie", "X-Request-Id", "X_Forwarded_For"]
+    {
+        assert!(is_reserved(name), "{name}");
+    }
+    assert!(!is_reserved("X-Workspace") && !is_reserved(""));
+    assert!(is_same_name("x_a", "X-A") && !is_same_name("x-a", "x-b"));
+}
