@@ -1,0 +1,20 @@
+//! The gateway's promises, end to end: the binary is started as a user starts it, and only what leaves it is
+//! looked at. One file for each promise.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::panic, reason = "a test may panic")]
+
+mod browser;
+mod demo;
+mod drain;
+mod guide;
+mod jwt;
+mod limits;
+mod metrics;
+mod recorded;
+mod regions;
+mod revocation;
+mod streaming;
+mod support;
+mod tokens;
+mod versions;

@@ -1,0 +1,128 @@
+//! `tollgate serve` on a configuration of one's own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Answer, Client, Metrics, Process, request, run_json, tollgate, until};
+
+/// The workspaces that every such gateway has: id and region.
+pub(crate) const WORKSPACES: [(&str, &str); 2] = [("ws-us", "us"), ("ws-eu", "eu")];
+
+/// The key that names Segment's endpoint table.
+pub(crate) fn segment_table() -> String {
+    format!("tables = [{:?}]\n", concat!(env!("CARGO_MANIFEST_DIR"), "/config/endpoints.toml"))
+}
+
+/// A configuration of two regions with these upstreams; `more` is added at the end. Without an `[endpoints]` of
+/// its own it has Segment's.
+pub(crate) fn config(us: &str, eu: &str, more: &str) -> String {
+    let table = if more.contains("[endpoints]") {
+        String::new()
+    } else {
+        format!("[endpoints]\n{}", segment_table())
+    };
+    format!(
+        r#"
+[listen]
+plain = ["127.0.0.1:0"]
+[admin]
+address = "127.0.0.1:0"
+[regions.us]
+letter = "u"
+base_url = "https://us.example"
+upstreams = [{us:?}]
+[regions.eu]
+letter = "e"
+base_url = "https://eu.example"
+upstreams = [{eu:?}]
+[logs]
+destination = "stdout"
+{table}
+{more}
+"#
+    )
+}
+
+/// A folder with a registry: two workspaces, and tokens made by the command line.
+pub(crate) struct Gateway {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) file: PathBuf,
+    folder: TempDir,
+}
+
+impl Gateway {
+    /// Makes the workspaces and starts.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    /// As [`Gateway::start`] in a folder that may hold a registry already.
+    pub(crate) fn start_in(folder: TempDir, config: &str) -> Self {
+        let file = folder.path().join("tollgate.toml");
+        let is_new = !folder.path().join("tollgate.db").exists();
+        std::fs::write(&file, config).unwrap();
+        let name = file.to_str().unwrap().to_owned();
+        if is_new {
+            for (id, region) in WORKSPACES {
+                run_json(&["workspace", "--config", &name, "create", id, "--region", region, "--json"]);
+            }
+        }
+        let mut process = Process::start(tollgate(&["serve", "--config", &name]));
+        let listening = |what: &str, process: &mut Process| {
+            until(what, || {
+                let text = process.stderr.text();
+                assert!(process.ended().is_none(), "the gateway ended: {text}");
+                text.lines().find(|line| line.contains(what)).map(address_in)
+            })
+        };
+        let admin = listening("operators' listener", &mut process);
+        let address = listening("listening (plain text)", &mut process);
+        Self { process, address, admin, file, folder }
+    }
+
+    /// Ends it and keeps the registry.
+    pub(crate) fn into_folder(self) -> TempDir {
+        drop(self.process);
+        self.folder
+    }
+
+    /// A new token: its id and itself.
+    pub(crate) fn token(&self, workspace: &str, more: &[&str]) -> (String, String) {
+        let file = self.file.to_str().unwrap();
+        let base = ["token", "--config", file, "create", "--json", "--workspace", workspace];
+        let made = run_json(&[&base[..], more].concat());
+        let (id, token) = (text(&made, "id"), text(&made, "token"));
+        until("the gateway to know the token", || {
+            (self.ask(&token, "/tollgate/v1/whoami").status == 200).then_some(())
+        });
+        (id, token)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub(crate) fn ask(&self, token: &str, target: &str) -> Answer {
+        self.connect().send(&request("GET", target, token, ""))
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::scrape(self.admin)
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
+}
+
+/// The `address` of a line of the program's log.
+fn address_in(line: &str) -> SocketAddr {
+    let line: Value = serde_json::from_str(line).unwrap();
+    let fields = line.get("fields").unwrap_or(&line);
+    fields["address"].as_str().unwrap().parse().unwrap()
+}

@@ -1,0 +1,64 @@
+//! HTTP/2 with prior knowledge, by hyper.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+use super::{Answer, PATIENCE};
+
+/// One connection and what drives it.
+pub(crate) struct H2 {
+    runtime: Runtime,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl H2 {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let sender = runtime.block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (sender, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            sender
+        });
+        Self { runtime, sender }
+    }
+
+    /// One request with a token.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, token: &str) -> Answer {
+        self.try_ask(method, target, token).unwrap()
+    }
+
+    /// As [`H2::ask`]; an error if no answer came because the connection refused to take the request.
+    pub(crate) fn try_ask(&mut self, method: &str, target: &str, token: &str) -> hyper::Result<Answer> {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("http://api.example{target}"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .unwrap();
+        let sender = &mut self.sender;
+        let answered = async {
+            sender.ready().await?;
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes().to_vec();
+            let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+                (name.as_str().to_owned(), value.to_str().unwrap().to_owned())
+            };
+            Ok(Answer {
+                status: head.status.as_u16(),
+                fields: head.headers.iter().map(field).collect(),
+                body,
+            })
+        };
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, answered).await.unwrap() })
+    }
+}

@@ -1,0 +1,58 @@
+//! JWTs as a script signs them: with the demo's key files.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::Demo;
+
+/// One of the issuer's keys, or of its clients'.
+pub(crate) struct Signer {
+    pub(crate) header: Header,
+    key: EncodingKey,
+}
+
+impl Signer {
+    /// The issuer's key of an algorithm.
+    pub(crate) fn issuer(demo: &Demo, algorithm: &str) -> Self {
+        let keys = demo.json["jwt"]["keys"].as_array().unwrap();
+        Self::of(keys.iter().find(|key| key["alg"] == algorithm).unwrap(), algorithm, "at+jwt")
+    }
+
+    /// The key of a client's assertions.
+    pub(crate) fn client(demo: &Demo, client: &str) -> Self {
+        Self::of(&demo.json["jwt"]["clients"][client], "RS256", "JWT")
+    }
+
+    fn of(described: &Value, algorithm: &str, typ: &str) -> Self {
+        let pem = std::fs::read(described["private_key_file"].as_str().unwrap()).unwrap();
+        let (algorithm, key) = match algorithm {
+            "RS256" => (Algorithm::RS256, EncodingKey::from_rsa_pem(&pem)),
+            "ES256" => (Algorithm::ES256, EncodingKey::from_ec_pem(&pem)),
+            other => panic!("no key of {other}"),
+        };
+        let mut header = Header::new(algorithm);
+        header.typ = Some(typ.to_owned());
+        header.kid = Some(described["kid"].as_str().unwrap().to_owned());
+        Self { header, key: key.unwrap() }
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        jsonwebtoken::encode(&self.header, claims, &self.key).unwrap()
+    }
+}
+
+/// The demo's claims of a kind with `iat`, `exp` and `jti`, good for five minutes.
+pub(crate) fn claims(demo: &Demo, kind: &str) -> Value {
+    let mut claims = demo.json["jwt"]["claims"][kind].clone();
+    let now = now();
+    claims["iat"] = json!(now);
+    claims["exp"] = json!(now + 300);
+    claims["jti"] = json!(format!("test-{kind}-{now}"));
+    claims
+}
+
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
