@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Error, environment, listed};
 use crate::assembly::{Running, start};
@@ -14,6 +15,7 @@ use crate::telemetry::ProgramLog;
 pub(super) fn run(path: &Path, clock: &Clock) -> Result<(), Error> {
     let config = load(path, &environment).map_err(|found| Error::Config(listed(&found)))?;
     let log = ProgramLog::install(&config.logs)?;
+    let ending = Ending::prepare()?;
     let running = start(config, clock)?;
     for address in &running.plain {
         tracing::info!(%address, "listening (plain text)");
@@ -22,26 +24,35 @@ pub(super) fn run(path: &Path, clock: &Clock) -> Result<(), Error> {
         tracing::info!(%address, "listening (TLS)");
     }
     tracing::info!(address = %running.admin, "operators' listener");
-    until_told(running)?;
+    ending.drain(running);
     drop(log);
     Ok(())
 }
 
-/// Waits for SIGTERM or Ctrl-C, then drains.
-pub(super) fn until_told(running: Running) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(told())?;
-    running.drain();
-    Ok(())
+/// SIGTERM and Ctrl-C, noted from when this is made: before anything says that it is ready.
+pub(super) struct Ending {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Resolves when the process is told to end.
-pub(super) async fn told() -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+impl Ending {
+    pub(super) fn prepare() -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt })
     }
-    Ok(())
+
+    /// Waits for one of them, then drains.
+    pub(super) fn drain(mut self, running: Running) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        });
+        running.drain();
+    }
 }

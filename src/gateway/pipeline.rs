@@ -76,11 +76,8 @@ impl Gateway {
     }
 
     fn open_record(&self, head: &Head, peer: &Peer, now: Now) -> Record {
-        // A token that came as an id must not be written down as one.
-        let is_token = |id: &&[u8]| self.parts.registry.format().recognise(id).is_some();
-        let inbound = head.first(FieldName::RequestId).filter(|id| !is_token(id));
         self.core.open(Arrival {
-            request_id: self.core.request_id(inbound),
+            request_id: self.core.request_id(head.first(FieldName::RequestId)),
             now,
             method: head.method(),
             path: head.path(),

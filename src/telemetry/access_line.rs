@@ -1,11 +1,11 @@
 //! One request as one line, JSON or text.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::labels::Labels;
+use super::masking::masked;
 use super::{Facts, Format};
 use crate::domain::Outcome;
 
@@ -99,32 +99,6 @@ fn pairs(facts: &Facts, outcome: Outcome, sample: u32, labels: &Labels, line: &m
     if sample > 1 {
         line.number(key!("sample"), u64::from(sample));
     }
-}
-
-/// The fewest letters and digits in a row that can be a credential; identifiers (a UUID has 36) are shorter.
-const CREDENTIAL_BYTES: usize = 40;
-/// What is left of a row of them, so that two can be told apart.
-const KEPT_BYTES: usize = 6;
-
-/// A text of the client's with `***` for the rest of whatever could be a credential: 40 or more in a row of
-/// `A-Z a-z 0-9 _ -` with a digit among them. Clients put tokens into paths and other places by mistake.
-fn masked(text: &[u8]) -> Cow<'_, [u8]> {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let is_credential = |run: &[u8]| run.len() >= CREDENTIAL_BYTES && run.iter().any(u8::is_ascii_digit);
-    let runs = || text.chunk_by(|left, right| is_part(left) == is_part(right));
-    if text.len() < CREDENTIAL_BYTES || !runs().any(|run| is_part(&run[0]) && is_credential(run)) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    for run in runs() {
-        if is_part(&run[0]) && is_credential(run) {
-            out.extend_from_slice(&run[..KEPT_BYTES]);
-            out.extend_from_slice(b"***");
-        } else {
-            out.extend_from_slice(run);
-        }
-    }
-    Cow::Owned(out)
 }
 
 fn micros(time: Duration) -> u64 {
@@ -289,30 +263,5 @@ fn digits(place: &mut [u8], mut number: u64) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_be_a_credential_is_masked_and_what_is_an_identifier_is_not() {
-        let token = format!("sgp_u{}", "aB3".repeat(21));
-        for (text, expected) in [
-            (format!("/sources/{token}"), "/sources/sgp_ua***"),
-            (format!("/a/{token}/b/{token}.x"), "/a/sgp_ua***/b/sgp_ua***.x"),
-            (format!("/x%2F{}", "ab-_9".repeat(9)), "/x%2Fab-_***"),
-        ] {
-            assert_eq!(str::from_utf8(&masked(text.as_bytes())).unwrap(), expected);
-        }
-        for text in [
-            "/sources/0190b5c8-7a0e-7cc1-9a3f-2d5f0c1b2a3e/destinations/qz1cXr5Uo",
-            "/tracking-plans/a-very-long-name-without-any-number-in-it-at-all",
-            "curl/8.5.0",
-            "",
-        ] {
-            assert_eq!(&*masked(text.as_bytes()), text.as_bytes());
-        }
     }
 }

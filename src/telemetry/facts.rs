@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::masking::cut;
 use super::{OperationLabel, PolicyLabel, RegionLabel, RequestId};
 use crate::clock::Now;
 use crate::domain::{ApiVersion, Forwarded, Method, Outcome};
@@ -83,8 +84,8 @@ const LONGEST_USER_AGENT_BYTES: usize = 256;
 
 impl Facts {
     pub(super) fn at_arrival(arrival: Arrival<'_>, keep_text: bool) -> Self {
-        let path = &arrival.path[..arrival.path.len().min(LONGEST_PATH_BYTES)];
-        let agent = &arrival.user_agent[..arrival.user_agent.len().min(LONGEST_USER_AGENT_BYTES)];
+        let path = cut(arrival.path, LONGEST_PATH_BYTES);
+        let agent = cut(arrival.user_agent, LONGEST_USER_AGENT_BYTES);
         let (text, path_length) =
             if keep_text { ([path, agent].concat().into(), path.len() as u16) } else { (Box::default(), 0) };
         Self {

@@ -17,6 +17,7 @@ mod histogram;
 mod instruments;
 mod labels;
 mod lines;
+mod masking;
 mod per_core;
 mod process;
 mod program_log;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::cells::Cells;
 use super::lines::Lines;
+use super::masking::{cut, has_token, masked};
 use super::{
     Access, Arrival, Decision, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId, RequestIds, TopK,
     access_line,
@@ -47,8 +48,9 @@ pub struct Core {
 }
 
 impl Core {
-    /// The id of a new request: the inbound one if it is well-formed, otherwise a new one.
+    /// The id of a new request: the inbound one if it is well-formed and no credential, otherwise a new one.
     pub fn request_id(&self, inbound: Option<&[u8]>) -> RequestId {
+        let inbound = inbound.filter(|id| !has_token(id));
         inbound.and_then(RequestId::kept).unwrap_or_else(|| self.ids.next())
     }
 
@@ -72,7 +74,7 @@ impl Core {
 
     /// Notes whose page sent a preflight.
     pub fn preflight(&self, origin: &[u8], now: Now) {
-        self.note(|tops| tops.origins.add(&printable(origin), true, now));
+        self.note(|tops| tops.origins.add(&printable(&masked(cut(origin, LONGEST_ORIGIN_BYTES))), true, now));
     }
 
     /// Notes a live token that was seen where it must not be: in a query, or beside a browser's `Origin`.
@@ -152,7 +154,9 @@ impl Drop for Connection {
     }
 }
 
+const LONGEST_ORIGIN_BYTES: usize = 200;
+
 /// Bytes from a client as text that a page can show.
 fn printable(bytes: &[u8]) -> String {
-    bytes.iter().take(200).map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' }).collect()
+    bytes.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' }).collect()
 }
