@@ -32,7 +32,7 @@ impl Default for Settings {
 }
 
 /// `[admin]` without mistakes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     pub(super) address: SocketAddr,
     pub(super) host_names: Vec<String>,

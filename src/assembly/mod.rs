@@ -3,9 +3,13 @@
 //! Decides what lives once per process (registry, counters, telemetry), once per configuration (the snapshot)
 //! and once per core (sockets, pools). The one room that knows all others. Invariants: nothing listens before
 //! everything else is ready; a start that fails leaves nothing running; the end follows the order of a drain:
-//! readiness, listeners, connections, deadline. It refuses to know requests.
+//! readiness, listeners, connections, deadline; a reload replaces what belongs to a configuration, and nothing
+//! else. It refuses to know requests.
 
+mod files;
+mod node;
 mod operator;
+mod reload;
 mod snapshot;
 mod worker;
 
@@ -17,15 +21,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Builder as RuntimeBuilder;
 use tokio::sync::watch;
 
+pub use self::reload::Reloader;
+
+use self::node::{InForce, LiveEdge, Node};
 use self::operator::NodeStatus;
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::gateway::Parts;
+use crate::config::{Config, Diagnostic};
 use crate::limits::Counters;
-use crate::listen::{self, Bound, ConnectionCount, Edge};
+use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, Mint, Random as _, Registry, SystemRandom};
 
@@ -49,6 +56,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The registry cannot be opened.
     #[error("the token registry cannot be opened: {0}")]
     Registry(#[from] tokens::Error),
@@ -74,12 +84,11 @@ pub struct Running {
     pub tls: Vec<SocketAddr>,
     /// Where operators look.
     pub admin: SocketAddr,
+    node: Arc<Node>,
     stop: watch::Sender<bool>,
-    draining: Arc<AtomicBool>,
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     admin_listener: admin::Running,
-    telemetry: Arc<Telemetry>,
     registry_follower: Follower,
 }
 
@@ -93,61 +102,65 @@ struct Sockets {
 /// Starts a gateway. It serves when this returns.
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
+    let config = Arc::new(config);
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
     let registry = Registry::open(&mint, now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let counters = Counters::new(secret()?);
-    let sockets = open_sockets(&config)?;
-    let admin_settings = config.admin.clone();
+    let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
-    let edge = worker::EdgeSettings::new(&config, ConnectionCount::new(connections));
-    let poll = (config.tokens.poll, config.tokens.last_used);
-    let upstream = config.upstream.clone();
-    let files = config.files.iter().map(|file| file.display().to_string()).collect();
-    let (snapshot, refreshers) = snapshot::build(config, &mint, &counters, telemetry.labels());
-    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-    let draining = Arc::new(AtomicBool::new(false));
-    let status = NodeStatus::new(
-        clock.clone(),
-        Arc::clone(&telemetry),
-        Arc::clone(&registry),
-        Arc::clone(&snapshot),
-        upstream.clone(),
-        files,
-        Arc::clone(&draining),
-    );
-    status.add_gauges(&counters);
+    let (snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels());
+    let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let node = Arc::new(Node {
+        clock: clock.clone(),
+        started: now,
+        telemetry,
+        registry,
+        counters,
+        draining: AtomicBool::new(false),
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        edge: LiveEdge {
+            bounds: LiveBounds::new(config.listen.bounds),
+            connections: ConnectionCount::new(connections),
+            certificates: config.listen.tls.clone(),
+        },
+        configuration: InForce::new(Arc::clone(&config), now),
+        background: runtime.handle().clone(),
+    });
+    let status = NodeStatus::new(Arc::clone(&node), config.upstream.clone());
+    status.add_gauges();
     let (stop, stopped) = watch::channel(false);
-    let background = worker::background(refreshers, counters, clock.clone(), stopped.clone())?;
-    let registry_follower = registry.follow(clock.clone(), poll.0, poll.1).map_err(StartError::Thread)?;
-    let admin_listener = admin::start(&admin_settings, Arc::new(status))?;
-    let parts = Parts { snapshot, registry, clock: clock.clone() };
-    let Sockets { by_worker, plain, tls } = sockets;
+    let counters = Arc::clone(&node.counters);
+    let background = worker::background(runtime, refreshers, counters, clock.clone(), stopped.clone())?;
+    let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
+    let registry_follower = follower.map_err(StartError::Thread)?;
+    let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let mut workers = Vec::new();
     for (index, sockets) in by_worker.into_iter().enumerate() {
-        let edge: Edge = edge.with_sockets(sockets);
-        let core = telemetry.core(index);
-        workers.push(worker::start(index, edge, parts.clone(), core, upstream.clone(), stopped.clone())?);
+        let edge = node.edge.with_sockets(sockets);
+        let core = node.telemetry.core(index);
+        workers.push(worker::start(
+            index,
+            edge,
+            node.parts(),
+            core,
+            config.upstream.clone(),
+            stopped.clone(),
+        )?);
     }
     let admin = admin_listener.address();
-    Ok(Running {
-        plain,
-        tls,
-        admin,
-        stop,
-        draining,
-        workers,
-        background,
-        admin_listener,
-        telemetry,
-        registry_follower,
-    })
+    Ok(Running { plain, tls, admin, node, stop, workers, background, admin_listener, registry_follower })
 }
 
 impl Running {
+    /// What puts other configurations in force; `load` reads the configuration once more.
+    pub fn reloader(&self, load: impl Fn() -> Result<Config, Vec<Diagnostic>> + 'static) -> Reloader {
+        Reloader::new(Arc::clone(&self.node), Box::new(load))
+    }
+
     /// Drains and ends: readiness goes first, then the listeners, then the connections.
     pub fn drain(self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.node.draining.store(true, Ordering::SeqCst);
         tracing::info!("draining: no new connections, open ones finish");
         // Nobody listens any more only if every worker has ended already.
         let _ = self.stop.send(true);
@@ -159,7 +172,7 @@ impl Running {
         let _ = self.background.join();
         drop(self.registry_follower);
         self.admin_listener.stop();
-        self.telemetry.stop(Duration::from_secs(2));
+        self.node.telemetry.stop(Duration::from_secs(2));
     }
 }
 
@@ -167,11 +180,12 @@ fn open_sockets(config: &Config) -> Result<Sockets, StartError> {
     let workers = config.listen.workers;
     let mut by_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
     let plain = config.listen.plain.iter().map(|address| (*address, None));
-    let tls = config.listen.tls.iter().map(|(address, acceptor)| (*address, Some(acceptor)));
+    let tls = config.listen.tls.iter().map(|(address, certificates)| (*address, Some(certificates)));
     let (mut plain_addresses, mut tls_addresses) = (Vec::new(), Vec::new());
-    for (address, acceptor) in plain.chain(tls) {
+    for (address, certificates) in plain.chain(tls) {
+        let acceptor = certificates.map(Certificates::acceptor).transpose()?;
         let fault = |source| StartError::Listen { address, source };
-        let bound = Bound::open(address, workers, acceptor).map_err(fault)?;
+        let bound = Bound::open(address, workers, acceptor.as_ref()).map_err(fault)?;
         let addresses = if acceptor.is_some() { &mut tls_addresses } else { &mut plain_addresses };
         if let Some(first) = bound.first() {
             addresses.push(first.local_addr().map_err(fault)?);

@@ -1,72 +1,92 @@
 //! What operators are shown of this node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use super::BUILD;
+use super::node::Node;
 use crate::admin::{
     BuildStatus, ConfigStatus, IssuerStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
 };
-use crate::clock::{Clock, Now};
-use crate::gateway::Snapshot;
-use crate::limits::Counters;
+use crate::clock::Now;
 use crate::telemetry::{Gauge, Telemetry};
-use crate::tokens::Registry;
 use crate::upstream::Checked as Upstreams;
 
 /// Everything that an operator may ask.
 pub(super) struct NodeStatus {
-    clock: Clock,
-    started: Now,
-    telemetry: Arc<Telemetry>,
-    registry: Arc<Registry>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    node: Arc<Node>,
     upstreams: Upstreams,
-    files: Vec<String>,
-    draining: Arc<AtomicBool>,
 }
 
 impl NodeStatus {
-    pub(super) fn new(
-        clock: Clock,
-        telemetry: Arc<Telemetry>,
-        registry: Arc<Registry>,
-        snapshot: Arc<ArcSwap<Snapshot>>,
-        upstreams: Upstreams,
-        files: Vec<String>,
-        draining: Arc<AtomicBool>,
-    ) -> Self {
-        Self { started: clock.now(), clock, telemetry, registry, snapshot, upstreams, files, draining }
+    pub(super) const fn new(node: Arc<Node>, upstreams: Upstreams) -> Self {
+        Self { node, upstreams }
     }
 
     /// Registers what a scrape reads from others than the cores.
-    pub(super) fn add_gauges(&self, counters: &Arc<Counters>) {
-        let telemetry = &self.telemetry;
-        let registry = Arc::clone(&self.registry);
-        telemetry.add_gauge(Gauge::single("tollgate_tokens", "Tokens in memory.", move || {
-            count(registry.status().tokens)
-        }));
-        let (registry, clock) = (Arc::clone(&self.registry), self.clock.clone());
-        let help = "How far memory may be behind the token store.";
-        telemetry.add_gauge(Gauge::single("tollgate_registry_staleness_seconds", help, move || {
-            registry.staleness(clock.now()).as_secs_f64()
-        }));
-        let (snapshot, clock) = (Arc::clone(&self.snapshot), self.clock.clone());
-        let help = "Age of an issuer's keys; absent while none were ever loaded.";
-        telemetry.add_gauge(Gauge::family("tollgate_jwks_age_seconds", help, &["issuer"], move || {
-            let loaded = |issuer: crate::authentication::IssuerStatus| {
-                issuer
-                    .age_seconds
-                    .map(|age| (vec![issuer.issuer.to_string()], Duration::from_secs(age).as_secs_f64()))
-            };
-            snapshot.load().authenticator.issuers(clock.now()).filter_map(loaded).collect()
-        }));
+    pub(super) fn add_gauges(&self) {
+        self.add_configuration();
+        self.add_upstreams();
+        self.add(|telemetry, node| {
+            let help = "Tokens in memory.";
+            telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
+                count(node.registry.status().tokens)
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "How far memory may be behind the token store.";
+            telemetry.add_gauge(Gauge::single("tollgate_registry_staleness_seconds", help, move || {
+                node.registry.staleness(node.clock.now()).as_secs_f64()
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "Age of an issuer's keys; absent while none were ever loaded.";
+            telemetry.add_gauge(Gauge::family("tollgate_jwks_age_seconds", help, &["issuer"], move || {
+                let loaded = |issuer: crate::authentication::IssuerStatus| {
+                    let age = Duration::from_secs(issuer.age_seconds?).as_secs_f64();
+                    Some((vec![issuer.issuer.to_string()], age))
+                };
+                node.snapshot.load().authenticator.issuers(node.clock.now()).filter_map(loaded).collect()
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "Buckets of limits that are not full.";
+            telemetry
+                .add_gauge(Gauge::single("tollgate_limit_cells", help, move || count(node.counters.cells())));
+        });
+    }
+
+    fn add(&self, gauge: impl FnOnce(&Telemetry, Arc<Node>)) {
+        gauge(&self.node.telemetry, Arc::clone(&self.node));
+    }
+
+    fn add_configuration(&self) {
+        self.add(|telemetry, node| {
+            let help = "Configurations put in force since the start.";
+            telemetry.add_gauge(Gauge::single("tollgate_config_generation", help, move || {
+                whole(node.configuration.generation())
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "Reloads that failed; the last good configuration stayed.";
+            let failures = Gauge::single("tollgate_config_reload_failures_total", help, move || {
+                whole(node.configuration.failures())
+            });
+            telemetry.add_gauge(failures.counted());
+        });
+        self.add(|telemetry, node| {
+            let help = "When the configuration in force was loaded, in seconds since 1970.";
+            telemetry.add_gauge(Gauge::single("tollgate_config_loaded_timestamp_seconds", help, move || {
+                whole(node.configuration.loaded_unix_seconds())
+            }));
+        });
+    }
+
+    fn add_upstreams(&self) {
         let (upstreams, names) = (self.upstreams.clone(), self.region_names());
         let help = "Whether the last connection to an upstream could be made.";
-        telemetry.add_gauge(Gauge::family(
+        self.node.telemetry.add_gauge(Gauge::family(
             "tollgate_upstream_healthy",
             help,
             &["region", "upstream"],
@@ -81,21 +101,10 @@ impl NodeStatus {
                     .collect()
             },
         ));
-        telemetry.add_gauge(Gauge::single(
-            "tollgate_config_generation",
-            "Configurations loaded since the start.",
-            || 1.0,
-        ));
-        let cells = Arc::clone(counters);
-        telemetry.add_gauge(Gauge::single(
-            "tollgate_limit_cells",
-            "Buckets of limits that are not full.",
-            move || count(cells.cells()),
-        ));
     }
 
     fn region_names(&self) -> Vec<String> {
-        self.snapshot.load().places.regions().iter().map(|(_, region)| region.name.to_string()).collect()
+        self.node.snapshot.load().places.regions().iter().map(|(_, region)| region.name.to_string()).collect()
     }
 
     fn upstreams(&self) -> Vec<UpstreamStatus> {
@@ -118,7 +127,8 @@ impl NodeStatus {
     }
 
     fn issuers(&self, now: Now) -> Vec<IssuerStatus> {
-        self.snapshot
+        self.node
+            .snapshot
             .load()
             .authenticator
             .issuers(now)
@@ -135,54 +145,59 @@ impl NodeStatus {
 impl Operator for NodeStatus {
     fn ready(&self) -> Readiness {
         let mut reasons = Vec::new();
-        if self.draining.load(Ordering::SeqCst) {
+        if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
         Readiness { reasons }
     }
 
     fn metrics(&self) -> String {
-        self.telemetry.metrics_text()
+        self.node.telemetry.metrics_text()
     }
 
     fn status(&self) -> Status {
-        let now = self.clock.now();
-        let registry = self.registry.status();
+        let now = self.node.clock.now();
+        let registry = self.node.registry.status();
+        let configuration = &self.node.configuration;
         Status {
             now_unix_millis: now.unix_millis,
-            started_unix_seconds: self.started.unix_seconds(),
+            started_unix_seconds: self.node.started.unix_seconds(),
             readiness: self.ready(),
             build: BuildStatus {
                 version: BUILD.version,
                 commit: BUILD.commit,
-                cores: self.telemetry.cores(),
+                cores: self.node.telemetry.cores(),
             },
             config: ConfigStatus {
-                generation: 1,
-                files: self.files.clone(),
-                loaded_unix_seconds: self.started.unix_seconds(),
-                last_error: None,
+                generation: configuration.generation(),
+                files: configuration.config().files.iter().map(|file| file.display().to_string()).collect(),
+                loaded_unix_seconds: configuration.loaded_unix_seconds(),
+                last_error: configuration.last_error(),
             },
-            traffic: self.telemetry.traffic(),
+            traffic: self.node.telemetry.traffic(),
             upstreams: self.upstreams(),
             issuers: self.issuers(now),
             registry: RegistryStatus {
                 store: "sqlite".to_owned(),
                 workspaces: registry.workspaces as u64,
                 tokens: registry.tokens as u64,
-                staleness_seconds: Some(self.registry.staleness(now).as_secs_f64()),
+                staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
                 last_error: registry.error.map(|error| error.to_string()),
             },
         }
     }
 
     fn each_second(&self) {
-        self.telemetry.sample(self.clock.now());
+        self.node.telemetry.sample(self.node.clock.now());
     }
 }
 
 /// A count as a metric's value.
 #[expect(clippy::cast_precision_loss, reason = "counts in memory stay far below 2^52")]
-const fn count(count: usize) -> f64 {
+const fn whole(count: u64) -> f64 {
     count as f64
+}
+
+const fn count(count: usize) -> f64 {
+    whole(count as u64)
 }

@@ -15,35 +15,51 @@ use crate::tokens::Mint;
 /// Derives JWT clients' subjects from the pepper, so that a restart gives nobody fresh buckets.
 const SUBJECTS: &[u8] = b"tollgate: subjects of JWT clients";
 
-/// Builds the snapshot, and the tasks that load its issuers' keys.
-pub(super) fn build(
-    config: Config,
+/// Builds the first snapshot, and the tasks that load its issuers' keys.
+pub(super) fn first(
+    config: &Config,
     mint: &Mint,
     counters: &Arc<Counters>,
     labels: &Labels,
 ) -> (Snapshot, Vec<Refresher>) {
     let subjects = SubjectKey::new(&mint.peppers().derive(SUBJECTS));
-    let (authenticator, refreshers) = Authenticator::new(config.authentication, subjects);
+    let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects);
+    (build(config, authenticator, counters, labels), refreshers)
+}
+
+/// Builds the snapshot that replaces another, and the tasks of issuers that are new in it.
+pub(super) fn next(
+    config: &Config,
+    previous: &Snapshot,
+    counters: &Arc<Counters>,
+    labels: &Labels,
+) -> (Snapshot, Vec<Refresher>) {
+    let (authenticator, refreshers) = previous.authenticator.reloaded(config.authentication.clone());
+    (build(config, authenticator, counters, labels), refreshers)
+}
+
+fn build(
+    config: &Config,
+    authenticator: Authenticator,
+    counters: &Arc<Counters>,
+    labels: &Labels,
+) -> Snapshot {
     let ceiling = Duration::from_secs(u64::from(config.retry_after_ceiling_seconds));
-    let regions = config.places.regions();
-    let snapshot = Snapshot {
-        operation_labels: config
-            .table
-            .endpoints()
-            .iter()
-            .map(|row| labels.operation(&row.operation))
-            .collect(),
-        region_labels: regions.iter().map(|(_, region)| labels.region(&region.name)).collect(),
-        policy_labels: config.limits.names().iter().map(|name| labels.policy(name)).collect(),
+    let operations = config.table.endpoints().iter().map(|row| labels.operation(&row.operation));
+    let regions = config.places.regions().iter().map(|(_, region)| labels.region(&region.name));
+    let policies = config.limits.names().iter().map(|name| labels.policy(name));
+    Snapshot {
+        operation_labels: operations.collect(),
+        region_labels: regions.collect(),
+        policy_labels: policies.collect(),
         unmatched: UnmatchedNeeds {
             scope: config.table.default_scope().cloned(),
             plans: config.table.default_plans().to_vec(),
         },
-        table: config.table,
+        table: config.table.clone(),
         authenticator,
-        limits: Limits::new(Arc::new(config.limits), Arc::clone(counters)),
-        places: config.places,
-        replies: Replies::new(config.replies).with_retry_after_ceiling(ceiling),
-    };
-    (snapshot, refreshers)
+        limits: Limits::new(Arc::clone(&config.limits), Arc::clone(counters)),
+        places: config.places.clone(),
+        replies: Replies::new(config.replies.clone()).with_retry_after_ceiling(ceiling),
+    }
 }

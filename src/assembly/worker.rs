@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::{Builder as RuntimeBuilder, LocalOptions};
+use tokio::runtime::{Builder as RuntimeBuilder, LocalOptions, Runtime};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::StartError;
 use crate::authentication::Refresher;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::gateway::{Gateway, Parts};
 use crate::limits::Counters;
-use crate::listen::{Bound, Bounds, ConnectionCount, Edge, run_worker};
+use crate::listen::{Edge, run_worker};
 use crate::telemetry::Core;
 use crate::upstream::{Checked as Upstreams, Pool};
 
@@ -23,35 +22,6 @@ use crate::upstream::{Checked as Upstreams, Pool};
 const POOL_SWEEP: Duration = Duration::from_secs(5);
 /// How often a part of the limits' buckets is looked through.
 const LIMIT_SWEEP: Duration = Duration::from_millis(20);
-
-/// What every core's edge has in common.
-pub(super) struct EdgeSettings {
-    bounds: Bounds,
-    count: ConnectionCount,
-    drain_delay: Duration,
-    drain_timeout: Duration,
-}
-
-impl EdgeSettings {
-    pub(super) const fn new(config: &Config, count: ConnectionCount) -> Self {
-        Self {
-            bounds: config.listen.bounds,
-            count,
-            drain_delay: config.listen.drain_delay,
-            drain_timeout: config.listen.drain_timeout,
-        }
-    }
-
-    pub(super) fn with_sockets(&self, sockets: Vec<Bound>) -> Edge {
-        Edge {
-            sockets,
-            bounds: self.bounds,
-            count: self.count.clone(),
-            drain_delay: self.drain_delay,
-            drain_timeout: self.drain_timeout,
-        }
-    }
-}
 
 /// Starts one core's thread.
 pub(super) fn start(
@@ -101,12 +71,12 @@ async fn sweep_pools(gateway: Rc<Gateway>) {
 
 /// Starts the thread for what no request waits for: issuers' keys and the sweep of full buckets.
 pub(super) fn background(
+    runtime: Runtime,
     refreshers: Vec<Refresher>,
     counters: Arc<Counters>,
     clock: Clock,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
-    let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let run = move || {
         runtime.block_on(async move {
             for refresher in refreshers {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::file::{Config, File};
 use crate::domain::{Problems, Region, Regions};
@@ -55,7 +56,7 @@ pub(super) fn check(
         table: table?,
         tokens: tokens?,
         authentication: authentication?,
-        limits: limits?,
+        limits: Arc::new(limits?),
         retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
         logs: logs?,
         replies: replies?,

@@ -1,6 +1,7 @@
 //! The sections of a configuration, as written and as checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
@@ -71,7 +72,7 @@ pub struct Config {
     /// `[authentication]`
     pub authentication: authentication::Checked,
     /// `[limits]`
-    pub limits: limits::Rules,
+    pub limits: Arc<limits::Rules>,
     /// `limits.retry_after_ceiling_seconds`, which replies keep to as well.
     pub retry_after_ceiling_seconds: u32,
     /// `[logs]`

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Config, load_text};
@@ -52,7 +51,7 @@ impl World {
         Self {
             clock: Clock::manual(1_700_000_000),
             endpoints: table.endpoints().to_vec(),
-            limits: Limits::new(Arc::new(limits), Counters::new([7; 32])),
+            limits: Limits::new(limits, Counters::new([7; 32])),
             replies: Replies::new(replies).with_retry_after_ceiling(ceiling),
         }
     }

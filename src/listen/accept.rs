@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Bounds, ConnectionCount, Drain, Peer, Service, h1, h2};
+use super::{ConnectionCount, Drain, LiveBounds, Peer, Service, h1, h2};
 
 const BACKLOG: i32 = 4096;
 /// Most connections over the bound that one core tells so at a time; more are just closed.
@@ -65,14 +65,10 @@ fn listening_socket(address: SocketAddr) -> io::Result<StdListener> {
 pub struct Edge {
     /// Its sockets.
     pub sockets: Vec<Bound>,
-    /// Limits and deadlines of every connection.
-    pub bounds: Bounds,
+    /// Limits and deadlines of every connection, and of the drain.
+    pub bounds: LiveBounds,
     /// Open connections of all cores.
     pub count: ConnectionCount,
-    /// After the signal, how long new connections are still accepted.
-    pub drain_delay: Duration,
-    /// After the signal, how long busy connections may take.
-    pub drain_timeout: Duration,
 }
 
 /// Listens on the current thread's local runtime until `stop` says so and every connection has ended or the
@@ -89,13 +85,13 @@ pub async fn run_worker<S: Service>(
         let listener = TcpListener::from_std(bound.socket)?;
         let core = Core {
             service: Rc::clone(&service),
-            bounds: edge.bounds,
+            bounds: edge.bounds.clone(),
             drain: drain.clone(),
             count: edge.count.clone(),
             turned_away: Rc::clone(&turned_away),
         };
         let stop = stop.clone();
-        accepting.push(tokio::task::spawn_local(accept(listener, bound.tls, core, stop, edge.drain_delay)));
+        accepting.push(tokio::task::spawn_local(accept(listener, bound.tls, core, stop)));
     }
     // An error means that the sender is gone, which is as good a reason to stop.
     let _ = stop.wait_for(|stopping| *stopping).await;
@@ -106,14 +102,15 @@ pub async fn run_worker<S: Service>(
         drain.start();
         drain.empty().await;
     };
-    let _ = tokio::time::timeout(edge.drain_delay + edge.drain_timeout, drained).await;
+    let bounds = edge.bounds.get();
+    let _ = tokio::time::timeout(bounds.drain_delay + bounds.drain_timeout, drained).await;
     Ok(())
 }
 
 /// What every connection of a core shares.
 struct Core<S> {
     service: Rc<S>,
-    bounds: Bounds,
+    bounds: LiveBounds,
     drain: Drain,
     count: ConnectionCount,
     turned_away: Rc<Cell<usize>>,
@@ -124,12 +121,11 @@ async fn accept<S: Service>(
     tls: Option<TlsAcceptor>,
     core: Core<S>,
     mut stop: watch::Receiver<bool>,
-    drain_delay: Duration,
 ) {
-    let core = Rc::new(core);
+    let core = &Rc::new(core);
     let stopping = async {
         let _ = stop.wait_for(|stopping| *stopping).await;
-        tokio::time::sleep(drain_delay).await;
+        tokio::time::sleep(core.bounds.get().drain_delay).await;
     };
     tokio::pin!(stopping);
     let mut is_failing = false;
@@ -141,7 +137,7 @@ async fn accept<S: Service>(
         match accepted {
             Ok((stream, address)) => {
                 is_failing = false;
-                welcome(stream, address, tls.clone(), &core);
+                welcome(stream, address, tls.clone(), core);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -154,7 +150,7 @@ async fn accept<S: Service>(
     }
     // Connections that the kernel accepted already would be reset with the socket.
     while let Some(Ok((stream, address))) = accept_now(&listener).await {
-        welcome(stream, address, tls.clone(), &core);
+        welcome(stream, address, tls.clone(), core);
     }
 }
 
@@ -204,25 +200,27 @@ fn turn_away<S: Service>(stream: TcpStream, peer: Peer, core: &Rc<Core<S>>) {
     core.turned_away.set(core.turned_away.get() + 1);
     let core = Rc::clone(core);
     tokio::task::spawn_local(async move {
-        h1::turn_away(stream, &*core.service, peer, core.bounds).await;
+        h1::turn_away(stream, &*core.service, peer, core.bounds.get()).await;
         core.turned_away.set(core.turned_away.get() - 1);
     });
 }
 
 async fn serve_tls<S: Service>(stream: TcpStream, acceptor: &TlsAcceptor, peer: Peer, core: &Core<S>) {
     let guard = core.drain.enter();
-    let handshake = tokio::time::timeout(core.bounds.tls_handshake, acceptor.accept(stream));
+    let bounds = core.bounds.get();
+    let handshake = tokio::time::timeout(bounds.tls_handshake, acceptor.accept(stream));
     let Ok(Ok(stream)) = handshake.await else { return };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        h2::serve(stream, Rc::clone(&core.service), peer, core.bounds, guard).await;
+        h2::serve(stream, Rc::clone(&core.service), peer, bounds, guard).await;
     } else {
-        h1::serve(stream, BytesMut::new(), &*core.service, peer, core.bounds, guard).await;
+        h1::serve(stream, BytesMut::new(), &*core.service, peer, bounds, guard).await;
     }
 }
 
 /// Plain text: HTTP/2 with prior knowledge starts with its preface, everything else is HTTP/1.1.
 async fn serve_plain<S: Service>(stream: TcpStream, peer: Peer, core: &Core<S>) {
     let guard = core.drain.enter();
+    let bounds = core.bounds.get();
     let mut first_bytes = BytesMut::new();
     let sniff = async {
         loop {
@@ -243,16 +241,16 @@ async fn serve_plain<S: Service>(stream: TcpStream, peer: Peer, core: &Core<S>) 
     let is_http2 = tokio::select! {
         biased;
         is_http2 = sniff => is_http2,
-        () = tokio::time::sleep(core.bounds.head_timeout) => None,
+        () = tokio::time::sleep(bounds.head_timeout) => None,
         () = draining => None,
     };
     match is_http2 {
         None => {}
         Some(true) => {
             let stream = Rewound { first_bytes, stream };
-            h2::serve(stream, Rc::clone(&core.service), peer, core.bounds, guard).await;
+            h2::serve(stream, Rc::clone(&core.service), peer, bounds, guard).await;
         }
-        Some(false) => h1::serve(stream, first_bytes, &*core.service, peer, core.bounds, guard).await,
+        Some(false) => h1::serve(stream, first_bytes, &*core.service, peer, bounds, guard).await,
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use super::Settings;
 use crate::message::{HeadLimits, MAX_FIELDS};
 
@@ -26,6 +28,31 @@ pub struct Bounds {
     pub keep_alive: Duration,
     /// Longest time in which nothing of a response can be written.
     pub write: Duration,
+    /// After the signal, how long new connections are still accepted.
+    pub drain_delay: Duration,
+    /// After the signal, how long busy connections may take.
+    pub drain_timeout: Duration,
+}
+
+/// The bounds in force, as all cores see them. A connection keeps those that it began with.
+#[derive(Clone, Debug)]
+pub struct LiveBounds(Arc<ArcSwap<Bounds>>);
+
+impl LiveBounds {
+    /// Bounds that can be replaced.
+    pub fn new(bounds: Bounds) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(bounds)))
+    }
+
+    /// Those in force.
+    pub fn get(&self) -> Bounds {
+        **self.0.load()
+    }
+
+    /// Puts others in force, for connections to come.
+    pub fn set(&self, bounds: Bounds) {
+        self.0.store(Arc::new(bounds));
+    }
 }
 
 impl From<&Settings> for Bounds {
@@ -43,6 +70,8 @@ impl From<&Settings> for Bounds {
             body_idle: Duration::from_secs(settings.body_idle_timeout_seconds),
             keep_alive: Duration::from_secs(settings.keep_alive_timeout_seconds),
             write: Duration::from_secs(settings.write_timeout_seconds),
+            drain_delay: Duration::from_secs(settings.drain_delay_seconds),
+            drain_timeout: Duration::from_secs(settings.drain_timeout_seconds),
         }
     }
 }
@@ -51,7 +80,7 @@ impl From<&Settings> for Bounds {
 #[derive(Clone, Debug)]
 pub struct ConnectionCount {
     open: Arc<AtomicUsize>,
-    limit: usize,
+    limit: Arc<AtomicUsize>,
 }
 
 /// One open connection; counted until dropped.
@@ -61,12 +90,17 @@ pub struct ConnectionSlot(Arc<AtomicUsize>);
 impl ConnectionCount {
     /// Nothing open yet, at most `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { open: Arc::default(), limit }
+        Self { open: Arc::default(), limit: Arc::new(AtomicUsize::new(limit)) }
+    }
+
+    /// Changes the bound; connections that are open beyond it stay.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Takes a place; [`None`] if all are taken.
     pub fn open(&self) -> Option<ConnectionSlot> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed) {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }

@@ -2,11 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio_rustls::TlsAcceptor;
-
-use super::{Bounds, Settings, acceptor};
+use super::{Bounds, Certificates, Settings};
 use crate::domain::Problems;
 use crate::message::MAX_FIELDS;
 
@@ -16,17 +14,13 @@ pub struct Checked {
     /// Plain-text addresses.
     pub plain: Vec<SocketAddr>,
     /// TLS addresses with their certificates.
-    pub tls: Vec<(SocketAddr, TlsAcceptor)>,
-    /// Limits and deadlines of a connection.
+    pub tls: Vec<(SocketAddr, Arc<Certificates>)>,
+    /// Limits and deadlines of a connection, and of the drain.
     pub bounds: Bounds,
     /// Request threads; at least 1.
     pub workers: usize,
     /// Most open client connections in all.
     pub max_connections: usize,
-    /// How long new connections are accepted after the signal.
-    pub drain_delay: Duration,
-    /// How long busy connections may take after that.
-    pub drain_timeout: Duration,
 }
 
 /// Checks `[listen]`; every mistake goes to `problems`, and then there is no result. File names are relative
@@ -56,8 +50,6 @@ pub fn from_settings(
         bounds: Bounds::from(settings),
         workers: if settings.workers == 0 { cores.max(1) } else { settings.workers },
         max_connections: settings.max_connections,
-        drain_delay: Duration::from_secs(settings.drain_delay_seconds),
-        drain_timeout: Duration::from_secs(settings.drain_timeout_seconds),
     })
 }
 
@@ -79,7 +71,7 @@ fn plain(settings: &Settings, problems: &mut Problems) -> Vec<SocketAddr> {
     addresses
 }
 
-fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(SocketAddr, TlsAcceptor)> {
+fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(SocketAddr, Arc<Certificates>)> {
     let mut listeners = Vec::new();
     for (at, listener) in settings.tls.iter().enumerate() {
         let key = format!("listen.tls[{at}]");
@@ -89,8 +81,8 @@ fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(Sock
             problems.add(key, "certificate_missing", "the listener has no certificate", fix);
             continue;
         }
-        match (address, acceptor(&listener.certificates, folder)) {
-            (Some(address), Ok(acceptor)) => listeners.push((address, acceptor)),
+        match (address, Certificates::read(&listener.certificates, folder)) {
+            (Some(address), Ok(certificates)) => listeners.push((address, Arc::new(certificates))),
             (None, Ok(_)) => {}
             (_, Err(error)) => problems.add(
                 format!("{key}.certificates"),

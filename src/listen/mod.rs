@@ -23,12 +23,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 pub use accept::{Bound, Edge, run_worker};
-pub use bounds::{Bounds, ConnectionCount};
+pub use bounds::{Bounds, ConnectionCount, LiveBounds};
 pub use check::{Checked, from_settings};
 pub use descriptors::affordable_connections;
 pub use drain::Drain;
 pub use settings::{CertificateFiles, Settings, TlsListener};
-pub use tls::{TlsError, acceptor};
+pub use tls::{Certificates, TlsError};
 
 use crate::message::{Head, HeadFault, RequestBody, Response};
 

@@ -1,9 +1,10 @@
 //! TLS 1.2 and 1.3 by rustls, several certificates chosen by SNI.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -50,18 +51,64 @@ pub enum TlsError {
     },
 }
 
-/// Every certificate of a listener. The first that is good for the name asked for is used, else the first.
+/// A listener's certificates, which can be replaced while it listens. The first that is good for the name asked
+/// for is used, else the first.
 #[derive(Debug)]
-struct BySni(Vec<Arc<CertifiedKey>>);
+pub struct Certificates(ArcSwap<Loaded>);
 
-impl ResolvesServerCert for BySni {
+#[derive(Debug)]
+struct Loaded {
+    files: Vec<CertificateFiles>,
+    folder: PathBuf,
+    keys: Vec<Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    /// Reads certificates and keys. File names are relative to `folder`.
+    pub fn read(files: &[CertificateFiles], folder: &Path) -> Result<Self, TlsError> {
+        Loaded::read(files, folder).map(|loaded| Self(ArcSwap::from_pointee(loaded)))
+    }
+
+    /// Reads the same files once more, for handshakes to come; after an error those in use stay.
+    pub fn read_again(&self) -> Result<(), TlsError> {
+        let loaded = self.0.load();
+        self.0.store(Arc::new(Loaded::read(&loaded.files, &loaded.folder)?));
+        Ok(())
+    }
+
+    /// Takes over what another configuration read for the same listener, for handshakes to come.
+    pub fn replace_with(&self, other: &Self) {
+        self.0.store(other.0.load_full());
+    }
+
+    /// The files of all certificates and keys.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let loaded = self.0.load();
+        let names = loaded.files.iter().flat_map(|files| [&files.chain_file, &files.key_file]);
+        names.map(|file| loaded.folder.join(file)).collect()
+    }
+
+    /// TLS with these certificates, whichever they are at a handshake.
+    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|source| TlsError::Certificate { file: "TLS versions".to_owned(), source })?;
+        let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::<Self>::clone(self));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let wanted = hello
             .server_name()
             .and_then(|name| rustls::pki_types::ServerName::try_from(name.to_owned()).ok());
+        let loaded = self.0.load();
         wanted
-            .and_then(|name| self.0.iter().find(|key| is_good_for(key, &name)))
-            .or_else(|| self.0.first())
+            .and_then(|name| loaded.keys.iter().find(|key| is_good_for(key, &name)))
+            .or_else(|| loaded.keys.first())
             .cloned()
     }
 }
@@ -73,17 +120,11 @@ fn is_good_for(key: &CertifiedKey, name: &rustls::pki_types::ServerName<'_>) -> 
         .is_some_and(|leaf| rustls::client::verify_server_name(&leaf, name).is_ok())
 }
 
-/// Reads a listener's certificates. File names are relative to `folder`.
-pub fn acceptor(certificates: &[CertificateFiles], folder: &Path) -> Result<TlsAcceptor, TlsError> {
-    let keys =
-        certificates.iter().map(|files| certified_key(files, folder)).collect::<Result<Vec<_>, _>>()?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Certificate { file: "TLS versions".to_owned(), source })?;
-    let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(BySni(keys)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+impl Loaded {
+    fn read(files: &[CertificateFiles], folder: &Path) -> Result<Self, TlsError> {
+        let keys = files.iter().map(|files| certified_key(files, folder)).collect::<Result<_, _>>()?;
+        Ok(Self { files: files.to_owned(), folder: folder.to_owned(), keys })
+    }
 }
 
 fn certified_key(files: &CertificateFiles, folder: &Path) -> Result<Arc<CertifiedKey>, TlsError> {

@@ -167,9 +167,9 @@ impl Families {
             let values = (gauge.read)().into_iter().map(|(values, value)| {
                 let pairs: Vec<_> =
                     gauge.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
-                level(&pairs, value)
+                if gauge.kind == MetricType::COUNTER { amount(&pairs, value) } else { level(&pairs, value) }
             });
-            family(gauge.name, gauge.help, MetricType::GAUGE, values.collect())
+            family(gauge.name, gauge.help, gauge.kind, values.collect())
         };
         gauges.iter().map(read).collect()
     }
@@ -212,12 +212,8 @@ impl Collector for Families {
             family("process_resident_memory_bytes", "Memory in use", MetricType::GAUGE, value)
         }));
         families.extend(process.cpu_seconds.map(|seconds| {
-            let mut metric = count(&[], 0);
-            let mut counter = Counter::default();
-            counter.set_value(seconds);
-            metric.set_counter(counter);
             let help = "User and system time, in seconds";
-            family("process_cpu_seconds_total", help, MetricType::COUNTER, vec![metric])
+            family("process_cpu_seconds_total", help, MetricType::COUNTER, vec![amount(&[], seconds)])
         }));
         families
     }
@@ -249,9 +245,13 @@ fn labelled(pairs: &[(&str, &str)]) -> Metric {
 }
 
 fn count(pairs: &[(&str, &str)], value: u64) -> Metric {
+    amount(pairs, float(value))
+}
+
+fn amount(pairs: &[(&str, &str)], value: f64) -> Metric {
     let mut metric = labelled(pairs);
     let mut counter = Counter::default();
-    counter.set_value(float(value));
+    counter.set_value(value);
     metric.set_counter(counter);
     metric
 }

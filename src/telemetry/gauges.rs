@@ -1,12 +1,15 @@
-//! Gauges that other rooms' states are read from, when a scrape asks.
+//! Gauges and counters that other rooms' states are read from, when a scrape asks.
 
 use std::fmt;
+
+use prometheus::proto::MetricType;
 
 /// Values by the values of their labels.
 pub(super) type Read = Box<dyn Fn() -> Vec<(Vec<String>, f64)> + Send + Sync>;
 
-/// A gauge whose values are read at scrape time.
+/// A gauge, or a counter that another room keeps, whose values are read at scrape time.
 pub struct Gauge {
+    pub(super) kind: MetricType,
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) labels: &'static [&'static str],
@@ -20,7 +23,14 @@ impl Gauge {
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Self {
-        Self { name, help, labels: &[], read: Box::new(move || vec![(Vec::new(), read())]) }
+        let read: Read = Box::new(move || vec![(Vec::new(), read())]);
+        Self { kind: MetricType::GAUGE, name, help, labels: &[], read }
+    }
+
+    /// The same values as those of a counter: they never go down.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self { kind: MetricType::COUNTER, ..self }
     }
 
     /// A gauge with a value for each set of label values, in the order of `labels`. Their values come from
@@ -31,7 +41,7 @@ impl Gauge {
         labels: &'static [&'static str],
         read: impl Fn() -> Vec<(Vec<String>, f64)> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, help, labels, read: Box::new(read) }
+        Self { kind: MetricType::GAUGE, name, help, labels, read: Box::new(read) }
     }
 }
 

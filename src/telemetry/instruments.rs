@@ -177,8 +177,9 @@ impl Telemetry {
         }
     }
 
-    /// Writes the lines that are left; says whether that was done within `deadline`.
+    /// Lets go of the gauges and writes the lines that are left; says whether that was done within `deadline`.
     pub fn stop(&self, deadline: Duration) -> bool {
+        self.shared.gauges.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.shared.lines.as_ref().is_none_or(|lines| lines.stop(deadline))
     }
 }

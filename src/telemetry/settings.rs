@@ -62,7 +62,7 @@ impl Default for Settings {
 }
 
 /// `[logs]` without mistakes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// How lines are written.
     pub format: Format,

@@ -26,6 +26,14 @@ pub struct Format {
     finder: Finder<'static>,
 }
 
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.prefix == other.prefix
+    }
+}
+
+impl Eq for Format {}
+
 impl Format {
     /// The format under `prefix`, which the caller has checked with [`is_prefix`].
     pub fn new(prefix: &str) -> Self {

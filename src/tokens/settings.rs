@@ -46,7 +46,7 @@ impl Default for Settings {
 }
 
 /// Checked `[tokens]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The format of new tokens.
     pub format: Format,

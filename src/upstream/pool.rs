@@ -11,7 +11,7 @@ use super::forward::Fault;
 use super::{FieldRules, Settings, Upstream};
 
 /// What a pool is bounded by, and the deadlines of its exchanges.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Time to connect.
     pub connect: Duration,

@@ -13,6 +13,7 @@ mod limits;
 mod metrics;
 mod recorded;
 mod regions;
+mod reload;
 mod revocation;
 mod streaming;
 mod support;

@@ -74,7 +74,7 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
     let config = load(&config_file, &environment).map_err(|found| Error::Config(listed(&found)))?;
     let tokens = data::tokens(&config, clock)?;
     let log = ProgramLog::install(&config.logs)?;
-    let ending = serve::Ending::prepare()?;
+    let signals = serve::Signals::prepare()?;
     let running = start(config, clock)?;
     let address =
         |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
@@ -100,7 +100,7 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
     }
     out.flush()?;
     let traffic = args.traffic.then(|| servers.drive(&ready.public, tokens.traffic));
-    ending.drain(running);
+    signals.follow(running, &ready.config_file);
     drop(traffic);
     servers.stop();
     drop(log);

@@ -1,0 +1,172 @@
+//! Another configuration while the gateway runs.
+//!
+//! A configuration is put in force whole or not at all; after a mistake the last good one stays. Requests,
+//! connections, buckets of limits, issuers' keys and counts go on. What a process has for life (addresses,
+//! threads, the store, where logs go) stays as it was started, and is named. Certificates are read again on
+//! their own when their files change, also while the configuration has a mistake.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::files::FileWatch;
+use super::node::Node;
+use super::snapshot;
+use crate::config::{Config, Diagnostic};
+use crate::domain::Regions;
+use crate::listen;
+
+/// Reads the configuration once more.
+type Load = Box<dyn Fn() -> Result<Config, Vec<Diagnostic>>>;
+
+/// Why a configuration was not put in force.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error("{}", listed(.0))]
+    Mistakes(Vec<Diagnostic>),
+    #[error(
+        "the names, letters or order of `[regions]` changed, and tokens are bound to them: restart to put this in force"
+    )]
+    Regions,
+}
+
+/// Puts changed configurations in force, on a signal or when a file has changed.
+pub struct Reloader {
+    node: Arc<Node>,
+    /// What the process was started with.
+    started: Arc<Config>,
+    load: Load,
+    files: FileWatch,
+    certificates: FileWatch,
+}
+
+impl Reloader {
+    pub(super) fn new(node: Arc<Node>, load: Load) -> Self {
+        let started = node.configuration.config();
+        let files = FileWatch::new(started.files.clone());
+        let certificates = FileWatch::new(certificate_files(&node));
+        Self { node, started, load, files, certificates }
+    }
+
+    /// Looks whether a file has changed, and acts on it. Call it twice a second or so: a change is acted on
+    /// when two looks see the same.
+    pub fn look(&mut self) {
+        if self.files.has_changed() {
+            self.load_again();
+        }
+        if self.certificates.has_changed() {
+            self.read_certificates();
+        }
+    }
+
+    /// What an operator's SIGHUP asks for: the configuration is read again, changed or not, and the access log's
+    /// file is opened again under its name.
+    pub fn reload(&mut self) {
+        self.node.telemetry.reopen_log();
+        self.load_again();
+    }
+
+    /// Reads the configuration and puts it in force if it has no mistakes; says in the log what came of it.
+    fn load_again(&mut self) {
+        self.files.look();
+        let certificates = FileWatch::new(certificate_files(&self.node));
+        match self.try_reload() {
+            Ok(restart) => {
+                self.certificates = certificates;
+                self.certificates.watch(certificate_files(&self.node));
+                let generation = self.node.configuration.generation();
+                tracing::info!(generation, "the configuration was reloaded");
+                for key in restart {
+                    tracing::warn!(key, "changed in the configuration, and takes a restart");
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                tracing::error!(
+                    error,
+                    "the configuration was not reloaded; the last good one stays in force"
+                );
+                self.node.configuration.failed(error);
+            }
+        }
+    }
+
+    /// Puts the configuration in force; what of it takes a restart.
+    fn try_reload(&mut self) -> Result<Vec<&'static str>, ReloadError> {
+        let config = Arc::new((self.load)().map_err(ReloadError::Mistakes)?);
+        let node = &self.node;
+        if !same_places(self.started.places.regions(), config.places.regions()) {
+            return Err(ReloadError::Regions);
+        }
+        let previous = node.snapshot.load_full();
+        let labels = node.telemetry.labels();
+        let (snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels);
+        for refresher in refreshers {
+            node.background.spawn(refresher.run(node.clock.clone()));
+        }
+        node.snapshot.store(Arc::new(snapshot));
+        node.edge.bounds.set(config.listen.bounds);
+        let connections =
+            listen::affordable_connections(config.listen.max_connections, node.telemetry.cores());
+        node.edge.connections.set_limit(connections);
+        for (address, certificates) in &node.edge.certificates {
+            if let Some((_, new)) = config.listen.tls.iter().find(|(new, _)| new == address) {
+                certificates.replace_with(new);
+            }
+        }
+        let restart = needs_restart(&self.started, &config);
+        self.files.watch(config.files.clone());
+        node.configuration.replaced(config, node.clock.now());
+        Ok(restart)
+    }
+
+    fn read_certificates(&self) {
+        for (address, certificates) in &self.node.edge.certificates {
+            match certificates.read_again() {
+                Ok(()) => tracing::info!(%address, "the listener's certificates were read again"),
+                Err(error) => {
+                    let error = error.to_string();
+                    tracing::error!(%address, error, "the listener's certificates stay as they were");
+                }
+            }
+        }
+    }
+}
+
+/// Regions are numbered by their order, and tokens carry their letters.
+fn same_places(old: &Regions, new: &Regions) -> bool {
+    old.iter()
+        .map(|(_, region)| (&region.name, region.letter))
+        .eq(new.iter().map(|(_, region)| (&region.name, region.letter)))
+}
+
+fn certificate_files(node: &Node) -> Vec<PathBuf> {
+    node.edge.certificates.iter().flat_map(|(_, certificates)| certificates.files()).collect()
+}
+
+/// What of a configuration differs from what the process was started with and has for life.
+fn needs_restart(started: &Config, new: &Config) -> Vec<&'static str> {
+    let tls = |config: &Config| -> Vec<SocketAddr> {
+        config.listen.tls.iter().map(|(address, _)| *address).collect()
+    };
+    let urls = |config: &Config| -> Vec<Vec<Arc<str>>> {
+        let regions = config.upstream.regions.iter();
+        regions.map(|servers| servers.iter().map(|server| Arc::clone(&server.url)).collect()).collect()
+    };
+    let changed = [
+        ("listen.plain", started.listen.plain != new.listen.plain),
+        ("listen.tls", tls(started) != tls(new)),
+        ("listen.workers", started.listen.workers != new.listen.workers),
+        ("admin", started.admin != new.admin),
+        ("tokens", started.tokens != new.tokens),
+        ("logs", started.logs != new.logs),
+        ("regions.*.upstreams", urls(started) != urls(new)),
+        ("upstream", started.upstream.pool != new.upstream.pool),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+fn listed(mistakes: &[Diagnostic]) -> String {
+    let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    all.join("\n")
+}
