@@ -129,9 +129,11 @@ impl DataFolder {
         write_private(&file, &super::guide::environment(ready))?;
         Ok(file)
     }
+}
 
+impl Drop for DataFolder {
     /// Removes a temporary folder.
-    pub(super) fn remove_unless_kept(&self) {
+    fn drop(&mut self) {
         if self.is_temporary
             && let Err(error) = fs::remove_dir_all(&self.path)
         {

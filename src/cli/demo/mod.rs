@@ -12,9 +12,10 @@ use clap::Args;
 
 use self::data::DataFolder;
 use super::{Error, environment, listed, serve};
-use crate::assembly::start;
+use crate::admin::AdminError;
+use crate::assembly::{StartError, start};
 use crate::clock::Clock;
-use crate::config::load;
+use crate::config::{Config, load};
 use crate::telemetry::ProgramLog;
 
 /// `tollgate demo`.
@@ -64,18 +65,44 @@ fn upstream(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// How often free ports are chosen: between the choice and the gateway's start somebody may take one.
+const TRIES: u32 = 5;
+
+/// Where the gateway will listen, and what it will do.
+struct Plan {
+    config: Config,
+    config_file: PathBuf,
+    notes: Vec<String>,
+}
+
+impl Plan {
+    fn make(args: &DemoArgs, folder: &DataFolder, servers: &servers::Servers) -> Result<Self, Error> {
+        let mut notes = Vec::new();
+        let ports = ports::choose(args, &mut notes)?;
+        let config_file = folder.write_configuration(ports, servers)?;
+        let config = load(&config_file, &environment).map_err(|found| Error::Config(listed(&found)))?;
+        Ok(Self { config, config_file, notes })
+    }
+}
+
 /// Runs the demo until SIGTERM or Ctrl-C.
 pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result<(), Error> {
-    let mut notes = Vec::new();
-    let ports = ports::choose(args, &mut notes)?;
     let folder = DataFolder::open(args.data.as_deref())?;
     let servers = servers::Servers::start(args, &folder, clock)?;
-    let config_file = folder.write_configuration(ports, &servers)?;
-    let config = load(&config_file, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    let Plan { mut config, mut config_file, mut notes } = Plan::make(args, &folder, &servers)?;
     let tokens = data::tokens(&config, clock)?;
     let log = ProgramLog::install(&config.logs)?;
     let signals = serve::Signals::prepare()?;
-    let running = start(config, clock)?;
+    let mut tries = 1;
+    let running = loop {
+        match start(config, clock) {
+            Err(StartError::Listen { .. } | StartError::Admin(AdminError::Bind(..))) if tries < TRIES => {
+                tries += 1;
+                Plan { config, config_file, notes } = Plan::make(args, &folder, &servers)?;
+            }
+            started => break started?,
+        }
+    };
     let address =
         |addresses: &[std::net::SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
     let ready = Ready {
@@ -103,7 +130,7 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
     signals.follow(running, &ready.config_file);
     drop(traffic);
     servers.stop();
+    drop(folder);
     drop(log);
-    folder.remove_unless_kept();
     Ok(())
 }
