@@ -118,17 +118,19 @@ fn told_as_expected(folder: &Path, name: &str, expected: &Expected) -> Result<()
         return Err(format!("expected {file}:{line}:{code}: {fix}, found {one:#}"));
     }
     let shown = run(folder, &["check", "--config", name]);
-    let key = field("key");
-    let dots = if key.is_empty() { "" } else { ": " };
-    let place = format!("{}:{}:{}", field("file"), one["line"], one["column"]);
-    let lines = format!(
-        "tollgate: the configuration has 1 mistake\n{place}: {}: {key}{dots}{}\n    fix: {}\n",
-        field("code"),
-        field("reason"),
-        field("fix")
-    );
-    if shown.status.code() != Some(1) || text(&shown.stderr) != lines || !shown.stdout.is_empty() {
-        return Err(format!("the text says something else than the JSON: {shown:?}\n{lines}"));
+    let lines = text(&shown.stderr);
+    let place = format!("--> {}:{}:{}\n", field("file"), one["line"], one["column"]);
+    let caret = "^".repeat((one["end_column"].as_u64().unwrap() - one["column"].as_u64().unwrap()) as usize);
+    let pieces = [
+        format!("error[{code}]: {}\n", field("reason")),
+        place,
+        format!("{line} | {}\n", field("source")),
+        format!("{caret} {}", field("key")).trim_end().to_owned(),
+        format!("= fix: {}\n\ntollgate: the configuration has 1 mistake\n", field("fix")),
+    ];
+    let missing = pieces.iter().find(|piece| !lines.contains(piece.as_str()));
+    if shown.status.code() != Some(1) || missing.is_some() || !shown.stdout.is_empty() {
+        return Err(format!("the text says something else than the JSON: {missing:?}\n{lines}"));
     }
     let served = refused_by_serve(folder, name)?;
     if served == lines { Ok(()) } else { Err(format!("serve tells something else: {served}")) }
@@ -210,6 +212,7 @@ quota = "often"
     assert_eq!(
         codes,
         [
+            (2, "plain_text_public"),
             (3, "value_invalid"),
             (4, "key_unknown"),
             (5, "value_invalid"),
@@ -228,6 +231,43 @@ fn what_follows_from_a_mistake_is_not_told_as_another_one() {
     let regions = "[regions.us]\nletter = 5\nupstreams = [\"http://127.0.0.1:9\"]\n";
     let found = told(&format!("[listen]\nplain = [\"127.0.0.1:0\"]\n{regions}{place}"));
     assert_eq!(found, [(4, "value_invalid".to_owned())]);
+    let found = told(
+        "[listen]\nplian = [\"127.0.0.1:0\"]\nmax_fields = 1\n[upstream]\nservers = \"http://127.0.0.1:9\"\n\
+         connect_timeout_milliseconds = 0\n[[limits.policies]]\nname = \"a\"\nper = \"token\"\nquota = \"often\"\n",
+    );
+    let codes: Vec<(u64, &str)> = found.iter().map(|(line, code)| (*line, code.as_str())).collect();
+    assert_eq!(
+        codes,
+        [
+            (2, "key_unknown"),
+            (3, "out_of_range"),
+            (5, "value_invalid"),
+            (6, "out_of_range"),
+            (9, "value_invalid"),
+            (10, "quota_invalid"),
+        ]
+    );
+}
+
+#[test]
+fn the_caret_stands_under_the_place_whatever_stands_before_it() {
+    let folder = folder();
+    let configuration = "\u{feff}[listen]\r\n\tplain = [\"127.0.0.1:0\"] # ü\r\n[upstream]\r\n\
+                         \tservers = [\"http://127.0.0.1:9\", \"日本語\"]\r\n";
+    fs::write(folder.path().join("x.toml"), configuration).unwrap();
+    let shown = run(folder.path(), &["check", "--config", "x.toml"]);
+    let expected = "\
+error[upstream_invalid]: `日本語` is no upstream: it starts with neither `http://` nor `https://`
+ --> x.toml:4:35
+  |
+4 |     servers = [\"http://127.0.0.1:9\", \"日本語\"]
+  |                                      ^^^^^^^^ upstream.servers[1]
+  |
+  = fix: write `http://host:port` or `https://host:port`
+
+tollgate: the configuration has 1 mistake
+";
+    assert_eq!(text(&shown.stderr), expected);
 }
 
 #[test]
@@ -237,7 +277,9 @@ fn a_file_that_is_not_there_is_told() {
     assert_eq!(found.status.code(), Some(1));
     let said = text(&found.stderr);
     assert!(
-        said.contains("nowhere/tollgate.toml:1:1: file_unreadable") && said.contains("tollgate init"),
+        said.contains("error[file_unreadable]")
+            && said.contains("--> nowhere/tollgate.toml\n")
+            && said.contains("tollgate init"),
         "{said}"
     );
 }

@@ -3,31 +3,50 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
-use super::{Error, environment, listed};
+use super::error::counted;
+use super::{Error, environment, output};
 use crate::config::load;
 
+/// `tollgate check`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct CheckArgs {
+    /// How mistakes are written.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// End with exit code 1 if there is a warning.
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
 /// How mistakes are written.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    /// For people: to standard error, each with its line.
     Text,
-    /// One JSON array.
+    /// One JSON array to standard output.
     Json,
 }
 
 /// Tells every mistake of a configuration; exit code 1 if there is one.
-pub(super) fn run(path: &Path, format: Format, out: &mut dyn Write) -> Result<(), Error> {
-    let found = load(path, &environment).err().unwrap_or_default();
+pub(super) fn run(path: &Path, args: CheckArgs, out: &mut dyn Write) -> Result<(), Error> {
+    let CheckArgs { format, deny_warnings } = args;
+    let loaded = load(path, &environment);
+    let (found, passes) = match &loaded {
+        Ok(config) => (&config.warnings, config.warnings.is_empty() || !deny_warnings),
+        Err(found) => (found, false),
+    };
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?,
-        Format::Text if found.is_empty() => writeln!(out, "{}: no mistakes", path.display())?,
-        Format::Text => {}
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(found)?)?,
+        Format::Text => output::diagnostics(found)?,
     }
-    match (found.is_empty(), format) {
-        (true, _) => Ok(()),
-        (false, Format::Text) => Err(Error::Config(listed(&found))),
-        (false, Format::Json) => Err(Error::Mistakes(found.len())),
+    if !passes {
+        return Err(Error::Told(counted(found)));
     }
+    if format == Format::Text {
+        let warned = if found.is_empty() { String::new() } else { format!(", {}", counted(found)) };
+        writeln!(out, "{}: no mistakes{warned}", path.display())?;
+    }
+    Ok(())
 }

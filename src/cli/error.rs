@@ -1,5 +1,6 @@
 //! Why a command ended without doing its work, and with which exit code.
 
+use crate::config::{Diagnostic, Severity};
 use crate::{assembly, telemetry, tokens};
 
 /// What a command ends with if not with success.
@@ -8,12 +9,12 @@ pub enum Error {
     /// The command line asks for something that makes no sense. Exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// A configuration has mistakes; they are listed.
-    #[error("{0}")]
-    Config(String),
-    /// A configuration has mistakes that were written already.
-    #[error("the configuration has {0} mistakes")]
-    Mistakes(usize),
+    /// A configuration has mistakes, which are still to be told.
+    #[error("the configuration has {}", counted(.0))]
+    Config(Vec<Diagnostic>),
+    /// A configuration has mistakes that were told already.
+    #[error("the configuration has {0}")]
+    Told(String),
     /// The gateway cannot be started.
     #[error(transparent)]
     Start(#[from] assembly::StartError),
@@ -37,6 +38,28 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
+impl From<Vec<Diagnostic>> for Error {
+    fn from(found: Vec<Diagnostic>) -> Self {
+        Self::Config(found)
+    }
+}
+
+/// How many mistakes and warnings there are, in words.
+pub(super) fn counted(diagnostics: &[Diagnostic]) -> String {
+    let warnings = diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
+    let mistakes = diagnostics.len() - warnings;
+    let words = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    };
+    match (mistakes, warnings) {
+        (0, 0) => "no mistakes".to_owned(),
+        (mistakes, 0) => words(mistakes, "mistake"),
+        (0, warnings) => words(warnings, "warning"),
+        (mistakes, warnings) => format!("{} and {}", words(mistakes, "mistake"), words(warnings, "warning")),
+    }
+}
+
 impl Error {
     /// 1 for a problem that was found, 2 for bad usage.
     pub const fn exit_code(&self) -> u8 {
@@ -44,7 +67,7 @@ impl Error {
             Self::Usage(_)
             | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
             Self::Config(_)
-            | Self::Mistakes(_)
+            | Self::Told(_)
             | Self::Start(_)
             | Self::Telemetry(_)
             | Self::Demo(_)

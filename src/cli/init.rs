@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Error, environment, listed};
+use super::{Error, environment};
 use crate::clock::Clock;
 use crate::config::{load, load_text};
 use crate::domain::{Plan, Role};
@@ -35,10 +35,10 @@ pub(super) struct InitArgs {
 pub(super) fn run(args: &InitArgs, clock: &Clock, out: &mut dyn Write) -> Result<(), Error> {
     let path = args.dir.join("tollgate.toml");
     let text = configuration(args);
-    load_text(&path, &text, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    load_text(&path, &text, &environment)?;
     fs::create_dir_all(&args.dir)?;
     write_new(&path, &text)?;
-    let config = load(&path, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    let config = load(&path, &environment)?;
     let now = clock.now();
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
     let act = Act { actor: "cli:init", now };

@@ -24,7 +24,7 @@ pub use error::Error;
 pub use registry::RegistryAccess;
 
 use crate::clock::Clock;
-use crate::config::{Diagnostic, load_registry};
+use crate::config::load_registry;
 
 /// A rate-limiting, authenticating gateway in front of a public, multi-tenant REST API.
 #[derive(Debug, Parser)]
@@ -64,9 +64,8 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigArg,
-        /// How mistakes are written.
-        #[arg(long, value_enum, default_value = "text")]
-        format: check::Format,
+        #[command(flatten)]
+        args: check::CheckArgs,
     },
     /// Create, list, show and change workspaces.
     Workspace {
@@ -94,6 +93,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to be told if standard error is gone too.
+            if let Error::Config(found) = &error {
+                let _ = output::diagnostics(found);
+            }
             let _ = writeln!(io::stderr(), "tollgate: {error}");
             ExitCode::from(error.exit_code())
         }
@@ -106,31 +108,20 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Demo(args) => demo::run(&args, &clock, out),
         Command::Init(args) => init::run(&args, &clock, out),
         Command::Serve { config } => serve::run(&config.config, &clock),
-        Command::Check { config, format } => check::run(&config.config, format, out),
+        Command::Check { config, args } => check::run(&config.config, args, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
     }
 }
 
 fn registry(config: &ConfigArg) -> Result<RegistryAccess, Error> {
-    let loaded =
-        load_registry(&config.config, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    let loaded = load_registry(&config.config, &environment)?;
     Ok(RegistryAccess::new(loaded.tokens, loaded.regions, environment("USER").as_deref()))
 }
 
 /// The process's environment, for `${NAME}` in a configuration.
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// Mistakes as people read them.
-fn listed(diagnostics: &[Diagnostic]) -> String {
-    let list: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-    let count = match diagnostics.len() {
-        1 => "1 mistake".to_owned(),
-        count => format!("{count} mistakes"),
-    };
-    format!("the configuration has {count}\n{}", list.join("\n"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,25 @@
 //! Results as aligned text or as one line of JSON.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 use super::Error;
+use crate::config::Diagnostic;
+
+/// Writes what was found in a configuration to standard error, with colours on a terminal unless `NO_COLOR` is
+/// set (no-color.org).
+pub(super) fn diagnostics(found: &[Diagnostic]) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let plain = set("NO_COLOR").is_some() || set("TERM").is_none_or(|terminal| terminal == "dumb");
+    let coloured = out.is_terminal() && !plain;
+    for diagnostic in found {
+        let text = if coloured { diagnostic.styled() } else { diagnostic.to_string() };
+        writeln!(out, "{text}\n")?;
+    }
+    Ok(())
+}
 
 /// Rows under headings, each column as wide as its widest cell.
 pub(super) struct Table<const N: usize> {

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::{Error, environment, listed};
+use super::{Error, environment};
 use crate::assembly::{Running, start};
 use crate::clock::Clock;
 use crate::config::load;
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Runs the gateway until SIGTERM or Ctrl-C, and drains it.
 pub(super) fn run(path: &Path, clock: &Clock) -> Result<(), Error> {
-    let config = load(path, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    let config = load(path, &environment)?;
     let log = ProgramLog::install(&config.logs)?;
     let signals = Signals::prepare()?;
     let running = start(config, clock)?;

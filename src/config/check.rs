@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::{Config, File};
+use super::redaction::Redaction;
 use crate::domain::{Problems, Region, Regions};
 use crate::place::{ModeSetting, Places, RegionSettings, key_part};
 use crate::routing::{EndpointRow, Table};
@@ -20,6 +21,7 @@ pub(super) fn check(
     rows: &[(String, EndpointRow)],
     folder: &Path,
     problems: &mut Problems,
+    _warnings: &mut Problems,
 ) -> Option<Config> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let listen = listen::from_settings(&file.listen, folder, cores, problems);
@@ -49,6 +51,9 @@ pub(super) fn check(
     }
     Some(Config {
         files: Vec::new(),
+        warnings: Vec::new(),
+        redaction: Redaction::default(),
+        written: file.clone(),
         listen: listen?,
         admin: admin?,
         places: places?,
@@ -117,11 +122,11 @@ fn apart(listen: &listen::Checked, admin: &admin::Checked, problems: &mut Proble
             && public.port() == admin.port()
             && (public.ip() == admin.ip() || public.ip().is_unspecified())
     };
-    if let Some(address) = public.into_iter().find(|address| meets(*address)) {
+    if public.into_iter().any(meets) {
         problems.add(
             "admin.address",
             "address_taken",
-            format!("`[listen]` has {address} already"),
+            "`[listen]` has this port already",
             "give operators a port of their own, for example `127.0.0.1:9901`",
         );
     }

@@ -1,14 +1,32 @@
 //! A mistake with its place, in words.
 
-/// A mistake in a file, ready to be shown.
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+
+/// How much a diagnostic matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing starts with it.
+    Error,
+    /// Legal, but surely not what was meant.
+    Warning,
+}
+
+/// Something wrong in a file, ready to be shown. Its JSON form is documented in `config/docs/check.md`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Diagnostic {
+    /// How much it matters.
+    pub severity: Severity,
     /// The file's name as it was given.
     pub file: String,
     /// Line, from 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// Column of its first character, from 1, in Unicode scalar values.
     pub column: usize,
+    /// The column behind its last character on that line.
+    pub end_column: usize,
     /// A stable word for this kind of mistake.
     pub code: String,
     /// The key.
@@ -17,77 +35,47 @@ pub struct Diagnostic {
     pub reason: String,
     /// What to do.
     pub fix: String,
+    /// The line as the file has it; empty if there is no file.
+    pub source: String,
+    /// What the file writes at this place, if that holds values of the environment.
+    #[serde(skip)]
+    pub(super) interpolated: Option<String>,
 }
 
-impl std::fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, line, column, code, key, reason, fix } = self;
-        write!(f, "{file}:{line}:{column}: {code}: ")?;
-        if !key.is_empty() {
-            write!(f, "{key}: ")?;
-        }
-        write!(f, "{reason}\n    fix: {fix}")
+impl Diagnostic {
+    /// The text for a terminal with colours; [`fmt::Display`] writes the one without.
+    pub fn styled(&self) -> String {
+        self.render(&Renderer::styled())
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(&*self.reason).id(&*self.code);
+        let fix = Level::HELP.with_name("fix").message(&*self.fix);
+        let group = if self.source.is_empty() {
+            title.element(Origin::path(&*self.file))
+        } else {
+            let label = Some(&*self.key).filter(|key| !key.is_empty());
+            let at = self.byte(self.column)..self.byte(self.end_column);
+            let caret = AnnotationKind::Primary.span(at).label(label);
+            title.element(
+                Snippet::source(&*self.source).path(&*self.file).line_start(self.line).annotation(caret),
+            )
+        };
+        renderer.render(&[group.element(fix)])
+    }
+
+    /// Where a column begins in the line.
+    fn byte(&self, column: usize) -> usize {
+        self.source.char_indices().nth(column - 1).map_or(self.source.len(), |(at, _)| at)
     }
 }
 
-/// Code, reason and fix of what serde says of a value.
-pub(super) fn of_type(error: &toml::de::Error) -> (&'static str, String, String) {
-    let message = error.message().trim();
-    let (reason, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let quoted = reason.split('`').nth(1).unwrap_or_default();
-    let choices = || expected.split('`').skip(1).step_by(2);
-    if reason.starts_with("unknown field") {
-        ("key_unknown", format!("there is no key `{quoted}` here"), suggestion(quoted, choices()))
-    } else if reason.starts_with("unknown variant") {
-        ("value_unknown", format!("`{quoted}` is not a choice here"), suggestion(quoted, choices()))
-    } else if reason.starts_with("missing field") {
-        ("key_missing", format!("the key `{quoted}` is missing"), format!("add `{quoted}`"))
-    } else {
-        ("value_invalid", told(reason), wanted(expected))
-    }
-}
-
-/// serde's reason in the words of TOML.
-fn told(reason: &str) -> String {
-    let found = reason.strip_prefix("invalid type: ").or_else(|| reason.strip_prefix("invalid value: "));
-    match found {
-        Some("map") => "a table does not belong here".to_owned(),
-        Some("sequence") => "a list does not belong here".to_owned(),
-        Some(found) => format!("{found} does not belong here"),
-        None => reason.to_owned(),
-    }
-}
-
-/// What serde expected, in the words of TOML.
-fn wanted(expected: &str) -> String {
-    let number = |most: u64| format!("write a whole number from 0 to {most}, without quotes");
-    match expected {
-        "" => "see config/README.md for what this key takes".to_owned(),
-        "u8" => number(u8::MAX.into()),
-        "u16" => number(u16::MAX.into()),
-        "u32" => number(u32::MAX.into()),
-        "u64" | "usize" => "write a whole number of at least 0, without quotes".to_owned(),
-        "a sequence" => "write a list: [\"…\"]; a list of tables is written as [[name]] for each".to_owned(),
-        "a string" | "path string" => "write a text in quotes".to_owned(),
-        "a boolean" => "write true or false, without quotes".to_owned(),
-        "a character" => "write one character in quotes".to_owned(),
-        "a map" => "write a table".to_owned(),
-        other if other.starts_with("struct ") => "write a table: [name] or { key = value }".to_owned(),
-        other => format!("write {other}"),
-    }
-}
-
-/// "did you mean", or the whole choice.
-pub(super) fn suggestion<'a>(wrong: &str, choices: impl Iterator<Item = &'a str>) -> String {
-    let choices: Vec<&str> = choices.collect();
-    let nearest = choices
-        .iter()
-        .map(|choice| (strsim::damerau_levenshtein(wrong, choice), choice))
-        .filter(|(distance, choice)| *distance <= choice.len().max(3) / 3)
-        .min();
-    match nearest {
-        Some((_, choice)) => format!("did you mean `{choice}`?"),
-        None if choices.is_empty() => "remove it".to_owned(),
-        None => format!("use one of {}", choices.join(", ")),
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain()))
     }
 }

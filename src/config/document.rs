@@ -1,27 +1,46 @@
 //! One TOML text with the place of every key, so that each mistake is told with its line.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, ValueDeserializer};
 
-use super::diagnostic::{Diagnostic, of_type, suggestion};
-use super::environment::{Unset, interpolate};
+use super::diagnostic::{Diagnostic, Severity};
+use super::environment::{Interpolated, Met, Unset, interpolate};
+use super::lines::{Lines, Place};
+use super::spans::{LeftOut, find, is_there, key_at, without};
+use super::typed::{of_type, suggestion};
 use crate::domain::Problem;
 
 /// The most mistakes of types and names that one section is searched for.
 const MAX_TYPE_MISTAKES: usize = 50;
 
+/// What could be read of a section.
+pub(super) struct Section<T> {
+    pub(super) value: T,
+    pub(super) state: State,
+}
+
+/// How much of a section could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// All of it.
+    Whole,
+    /// All but keys with mistakes, which have their defaults instead.
+    Patched,
+    /// Nothing: its defaults stand in for it.
+    Broken,
+}
+
 /// A parsed text.
 pub(super) struct Document<'i> {
     file: String,
-    text: &'i str,
+    lines: Lines<'i>,
     table: DeTable<'i>,
     span: Range<usize>,
     unset: Vec<(String, Unset)>,
+    interpolated: Vec<Interpolated>,
 }
 
 impl<'i> Document<'i> {
@@ -34,14 +53,17 @@ impl<'i> Document<'i> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let span = table.span();
         let table = table.into_inner();
-        let mut document = Self { file: file.to_owned(), text, table, span, unset: Vec::new() };
+        let lines = Lines::of(text);
+        let (unset, interpolated) = (Vec::new(), Vec::new());
+        let mut document = Self { file: file.to_owned(), lines, table, span, unset, interpolated };
         if !errors.is_empty() {
             return Err(errors.iter().map(|error| document.syntax(error)).collect());
         }
         for (name, value) in &mut document.table {
-            let mut unset = Vec::new();
-            interpolate(value, environment, &mut unset);
-            document.unset.extend(unset.into_iter().map(|unset| (name.get_ref().to_string(), unset)));
+            let mut met = Met::default();
+            interpolate(value, environment, &mut met);
+            document.unset.extend(met.unset.into_iter().map(|unset| (name.get_ref().to_string(), unset)));
+            document.interpolated.extend(met.interpolated);
         }
         Ok(document)
     }
@@ -51,9 +73,26 @@ impl<'i> Document<'i> {
         &self.file
     }
 
+    /// The text.
+    pub(super) const fn text(&self) -> &'i str {
+        self.lines.text()
+    }
+
+    /// Every text that holds values of the environment.
+    pub(super) fn interpolated(&self) -> &[Interpolated] {
+        &self.interpolated
+    }
+
+    /// What the file writes at a key, if that holds values of the environment.
+    pub(super) fn written(&self, key: &str) -> Option<&str> {
+        let span = find(&self.table, key)?;
+        self.interpolated.iter().find(|text| text.span == span).map(|text| &*text.written)
+    }
+
     /// A section's tables in the order in which they were written.
     pub(super) fn in_written_order<T>(&self, section: &str, tables: BTreeMap<String, T>) -> Vec<(String, T)> {
-        let place = |name: &str| self.find(&format!("{section}.{name:?}")).map_or(0, |span| span.start);
+        let place =
+            |name: &str| find(&self.table, &format!("{section}.{name:?}")).map_or(0, |span| span.start);
         let mut tables: Vec<(String, T)> = tables.into_iter().collect();
         tables.sort_by_key(|(name, _)| place(name));
         tables
@@ -64,20 +103,23 @@ impl<'i> Document<'i> {
         self.table.keys().map(|key| &**key.get_ref())
     }
 
-    /// Reads one section; its default if it is missing or has mistakes. After a mistake the key is left out
-    /// and the section read again, so that several are told at once.
+    /// Reads one section; its default if it is missing. After a mistake the key is left out and the section read
+    /// again, so that all are told at once.
     pub(super) fn section<T: DeserializeOwned + Default>(
         &self,
         name: &str,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> T {
-        let Some(value) = self.table.get(name) else { return T::default() };
+    ) -> Section<T> {
+        let Some(value) = self.table.get(name) else {
+            return Section { value: T::default(), state: State::Whole };
+        };
         let mut value = value.clone();
+        let mut state = State::Whole;
         let before = diagnostics.len();
         for _ in 0..MAX_TYPE_MISTAKES {
             match T::deserialize(ValueDeserializer::from(value.clone())) {
-                Ok(section) if diagnostics.len() == before => return section,
-                Ok(_) => break,
+                Ok(_) if state == State::Broken => break,
+                Ok(value) => return Section { value, state },
                 Err(error) => {
                     let found = self.typed(name, &error);
                     let follows =
@@ -85,13 +127,15 @@ impl<'i> Document<'i> {
                     if !follows {
                         diagnostics.push(found);
                     }
-                    if !error.span().is_some_and(|span| without(&mut value, &span)) {
-                        break;
-                    }
+                    state = match error.span().and_then(|span| without(&mut value, &span)) {
+                        Some(LeftOut::Key) if state != State::Broken => State::Patched,
+                        Some(_) => State::Broken,
+                        None => break,
+                    };
                 }
             }
         }
-        T::default()
+        Section { value: T::default(), state: State::Broken }
     }
 
     /// Every `${…}` without a value, of the sections that matter.
@@ -99,14 +143,14 @@ impl<'i> Document<'i> {
         let diagnostic = |Unset { span, name }: &Unset| match name {
             Some(name) => self.at(
                 span.clone(),
-                self.key_at(span),
+                key_at(&self.table, span),
                 "environment_missing",
                 format!("the environment has no variable `{name}`"),
                 format!("set {name}, or write the value itself"),
             ),
             None => self.at(
                 span.clone(),
-                self.key_at(span),
+                key_at(&self.table, span),
                 "environment_unclosed",
                 "`${` has no `}`".to_owned(),
                 "write ${NAME}".to_owned(),
@@ -126,66 +170,17 @@ impl<'i> Document<'i> {
         self.at(span, name.to_owned(), "key_unknown", format!("there is no section `{name}`"), fix)
     }
 
-    /// A problem that a room found, at its key's line; at the nearest part of the key that is there, or at the
+    /// A problem that a room found, at its key's place; at the nearest part of the key that is there, or at the
     /// beginning, if the key itself is missing.
-    pub(super) fn locate(&self, problem: &Problem) -> Diagnostic {
-        let span = self.find(&problem.key).unwrap_or(0..0);
-        self.at(span, problem.key.clone(), problem.code, problem.reason.clone(), problem.fix.clone())
+    pub(super) fn locate(&self, problem: &Problem, severity: Severity) -> Diagnostic {
+        let span = find(&self.table, &problem.key).unwrap_or(0..0);
+        let Problem { key, code, reason, fix } = problem.clone();
+        Diagnostic { severity, ..self.at(span, key, code, reason, fix) }
     }
 
-    /// Whether a section stands in this text.
-    pub(super) fn has(&self, section: &str) -> bool {
-        self.table.contains_key(section)
-    }
-
-    /// Where a dotted path is, or the nearest part of it that is there.
-    fn find(&self, key: &str) -> Option<Range<usize>> {
-        let mut parts = parts(key).into_iter();
-        let (name, mut value) = self.table.get_key_value(&*parts.next()?)?;
-        let mut span = name.span();
-        for part in parts {
-            let next = match value.get_ref() {
-                DeValue::Table(table) => table.get_key_value(&*part).map(|(key, value)| (key.span(), value)),
-                DeValue::Array(array) => part
-                    .parse::<usize>()
-                    .ok()
-                    .and_then(|index| array.get(index))
-                    .map(|value| (value.span(), value)),
-                DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_) => None,
-            };
-            let Some((found, inner)) = next else { break };
-            span = found;
-            value = inner;
-        }
-        Some(span)
-    }
-
-    /// The dotted path of what stands at a place: the reverse of `find`.
-    fn key_at(&self, span: &Range<usize>) -> String {
-        let mut key = String::new();
-        let mut value = entry_at(&self.table, span, &mut key);
-        while let Some(found) = value {
-            value = match found {
-                DeValue::Table(table) => entry_at(table, span, &mut key),
-                DeValue::Array(array) => {
-                    array.iter().enumerate().find(|(_, value)| within(value, span)).map(|(index, value)| {
-                        // Writing to memory cannot fail.
-                        let _ = write!(key, "[{index}]");
-                        value.get_ref()
-                    })
-                }
-                DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_) => None,
-            };
-        }
-        key
+    /// Whether a section or key stands in this text.
+    pub(super) fn has(&self, key: &str) -> bool {
+        is_there(&self.table, key)
     }
 
     fn syntax(&self, error: &toml::de::Error) -> Diagnostic {
@@ -201,23 +196,27 @@ impl<'i> Document<'i> {
 
     /// A value of the wrong kind or a key that nobody knows.
     fn typed(&self, section: &str, error: &toml::de::Error) -> Diagnostic {
-        let span = error.span().or_else(|| self.find(section)).unwrap_or(self.span.clone());
+        let span = error.span().or_else(|| find(&self.table, section)).unwrap_or(self.span.clone());
         let (code, reason, fix) = of_type(error);
-        let key = Some(self.key_at(&span)).filter(|key| !key.is_empty());
+        let key = Some(key_at(&self.table, &span)).filter(|key| !key.is_empty());
         self.at(span, key.unwrap_or_else(|| section.to_owned()), code, reason, fix)
     }
 
     fn at(&self, span: Range<usize>, key: String, code: &str, reason: String, fix: String) -> Diagnostic {
-        let before = &self.text[..span.start.min(self.text.len())];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let Place { line, column, end_column, source } = self.lines.place(&span);
+        let touches = |text: &&Interpolated| text.span.start < span.end && span.start < text.span.end;
         Diagnostic {
+            severity: Severity::Error,
             file: self.file.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column,
+            end_column,
             code: code.to_owned(),
             key,
             reason,
             fix,
+            source,
+            interpolated: self.interpolated.iter().find(touches).map(|text| text.written.clone()),
         }
     }
 }
@@ -226,73 +225,4 @@ impl<'i> Document<'i> {
 fn lacks_what_was_wrong(found: &Diagnostic, earlier: &Diagnostic) -> bool {
     found.code == "key_missing"
         && earlier.key.strip_prefix(&*found.key).is_some_and(|rest| rest.starts_with(['.', '[']))
-}
-
-/// The parts of a dotted path such as `a.b[2]."c.d"`.
-fn parts(key: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for letter in key.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            '.' | '[' if !quoted => parts.push(String::new()),
-            ']' if !quoted => {}
-            letter => parts.iter_mut().last().into_iter().for_each(|part| part.push(letter)),
-        }
-    }
-    parts
-}
-
-/// A table's entry in which something stands; its name is added to `key`.
-fn entry_at<'t, 'i>(
-    table: &'t DeTable<'i>,
-    span: &Range<usize>,
-    key: &mut String,
-) -> Option<&'t DeValue<'i>> {
-    let (name, value) = table.iter().find(|(name, value)| name.span() == *span || within(value, span))?;
-    if !key.is_empty() {
-        key.push('.');
-    }
-    key.push_str(name.get_ref());
-    Some(value.get_ref())
-}
-
-/// Whether something stands in a value. A table's own span is only its header, so its entries are asked too.
-fn within(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
-    let own = value.span();
-    (own.start <= span.start && span.end <= own.end)
-        || match value.get_ref() {
-            DeValue::Table(table) => {
-                table.iter().any(|(name, value)| name.span() == *span || within(value, span))
-            }
-            DeValue::Array(array) => array.iter().any(|value| within(value, span)),
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_) => false,
-        }
-}
-
-/// Removes the entry whose key or value stands exactly at a place; whether it was there.
-fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
-    match value.get_mut() {
-        DeValue::Table(table) => {
-            let here = table.iter().find(|(name, value)| name.span() == *span || value.span() == *span);
-            let here = here.map(|(name, _)| name.get_ref().to_string());
-            here.is_some_and(|name| table.remove(&*name).is_some())
-                || table.iter_mut().any(|(_, value)| without(value, span))
-        }
-        DeValue::Array(array) => {
-            let before = array.len();
-            let all = std::mem::replace(array, std::iter::empty().collect());
-            *array = all.into_iter().filter(|value| value.span() != *span).collect();
-            array.len() < before || array.iter_mut().any(|value| without(value, span))
-        }
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => false,
-    }
 }

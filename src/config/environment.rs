@@ -5,6 +5,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::domain::Secret;
+
 /// A `${…}` that has no value.
 pub(super) struct Unset {
     /// Where its text stands.
@@ -13,54 +15,77 @@ pub(super) struct Unset {
     pub(super) name: Option<String>,
 }
 
-/// Replaces every `${NAME}` below a value. What has no value stays as it is and goes to `unset`.
+/// A text that holds values of the environment. They may be secrets.
+pub(super) struct Interpolated {
+    /// Where it stands.
+    pub(super) span: Range<usize>,
+    /// As the file has it.
+    pub(super) written: String,
+    /// With the values.
+    pub(super) value: Secret<String>,
+    /// The variables, and what each stands for.
+    pub(super) variables: Vec<(String, Secret<String>)>,
+}
+
+/// What [`interpolate`] met.
+#[derive(Default)]
+pub(super) struct Met {
+    pub(super) unset: Vec<Unset>,
+    pub(super) interpolated: Vec<Interpolated>,
+}
+
+/// Replaces every `${NAME}` below a value. What has no value stays as it is.
 pub(super) fn interpolate(
     value: &mut Spanned<DeValue<'_>>,
     environment: &dyn Fn(&str) -> Option<String>,
-    unset: &mut Vec<Unset>,
+    met: &mut Met,
 ) {
     let span = value.span();
     match value.get_mut() {
         DeValue::String(text) => {
             if text.contains("${") {
-                let missing = |name| unset.push(Unset { span: span.clone(), name });
-                *text = replaced(text, environment, missing).into();
+                let written = text.to_string();
+                let (value, variables, unset) = replaced(&written, environment);
+                *text = value.clone().into();
+                met.unset.extend(unset.into_iter().map(|name| Unset { span: span.clone(), name }));
+                met.interpolated.push(Interpolated { span, written, value: Secret::new(value), variables });
             }
         }
-        DeValue::Array(array) => array.iter_mut().for_each(|value| interpolate(value, environment, unset)),
+        DeValue::Array(array) => array.iter_mut().for_each(|value| interpolate(value, environment, met)),
         DeValue::Table(table) => {
             for (_, value) in table.iter_mut() {
-                interpolate(value, environment, unset);
+                interpolate(value, environment, met);
             }
         }
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
 }
 
-fn replaced(
-    text: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-    mut missing: impl FnMut(Option<String>),
-) -> String {
+/// The text with its values, the variables that it has, and those without a value.
+type Replaced = (String, Vec<(String, Secret<String>)>, Vec<Option<String>>);
+
+fn replaced(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Replaced {
     let mut out = String::with_capacity(text.len());
+    let (mut variables, mut unset) = (Vec::new(), Vec::new());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
         let Some((name, after)) = after.split_once('}') else {
-            missing(None);
+            unset.push(None);
             out.push_str("${");
             rest = after;
             continue;
         };
         if let Some(value) = environment(name) {
             out.push_str(&value);
+            variables.push((name.to_owned(), Secret::new(value)));
         } else {
-            missing(Some(name.to_owned()));
+            unset.push(Some(name.to_owned()));
         }
         rest = after;
     }
     out.push_str(rest);
-    out
+    (out, variables, unset)
 }
 
 #[cfg(test)]
@@ -74,9 +99,8 @@ mod tests {
             "NESTED" => Some("${A}".to_owned()),
             _ => None,
         };
-        let mut missing = Vec::new();
-        let text = replaced(text, &environment, |name| missing.push(name));
-        (text, missing)
+        let (text, _, unset) = replaced(text, &environment);
+        (text, unset)
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::diagnostic::Diagnostic;
+use super::redaction::Redaction;
 use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
 use crate::{admin, authentication, limits, listen, place, reply, routing, telemetry, tokens, upstream};
@@ -57,6 +59,12 @@ impl File {
 pub struct Config {
     /// The files that it was read from.
     pub files: Vec<PathBuf>,
+    /// What is legal in them, but surely not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Keeps the environment's values out of what is told of this configuration.
+    pub redaction: Redaction,
+    /// Every section as written.
+    pub written: File,
     /// `[listen]`
     pub listen: listen::Checked,
     /// `[admin]`

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-
-use super::check::{OF_ENDPOINTS, check};
-use super::diagnostic::Diagnostic;
+use super::check::check;
+use super::diagnostic::{Diagnostic, Severity};
 use super::document::Document;
 use super::file::{Config, File, RegistryConfig};
-use crate::domain::{Problem, Problems};
+use super::found::{Found, SEPARATOR};
+use super::redaction::Redaction;
+use crate::domain::Problems;
 use crate::place::{Places, RegionSettings};
 use crate::routing::EndpointRow;
 use crate::tokens;
@@ -17,13 +17,15 @@ use crate::tokens;
 /// The longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// An endpoint table's text and its name in messages.
+/// An endpoint table, and its name in messages.
 struct TableFile {
     name: String,
+    path: PathBuf,
     text: String,
 }
 
-/// Reads and checks a configuration file and the tables that it names.
+/// Reads and checks a configuration file and the tables that it names. What is found is in the order of the
+/// files: the configuration first, then the tables as it names them.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Diagnostic>> {
     let text = read(path).map_err(|diagnostic| vec![*diagnostic])?;
     load_text(path, &text, environment)
@@ -41,29 +43,36 @@ pub fn load_text(
     let mut found = Found { diagnostics: document.unset(|_| true), ..Found::default() };
     let file = sections(&document, &mut found);
     let mut problems = Problems::new();
-    let tables = table_files(&file, &folder, &mut problems);
-    let mut documents = Vec::new();
+    let tables = table_files(&document, &file, &folder, &mut problems);
+    let mut documents = vec![document];
     for table in &tables {
         match Document::parse(&table.name, &table.text, environment) {
             Ok(document) => documents.push(document),
             Err(diagnostics) => found.diagnostics.extend(diagnostics),
         }
     }
-    let rows = rows(&documents, &mut found);
-    if !problems.is_empty() || documents.len() < tables.len() {
+    let rows = rows(&documents[1..], &mut found);
+    if !problems.is_empty() || documents.len() <= tables.len() {
         found.broken.push("endpoints");
     }
-    let config = check(&file, &rows, &folder, &mut problems);
-    let told = problems.0.iter().filter(|problem| !found.explains(problem));
-    let told: Vec<Diagnostic> = told.map(|problem| locate(problem, &document, &documents)).collect();
+    let mut warnings = Problems::new();
+    let config = check(&file, &rows, &folder, &mut problems, &mut warnings);
+    let is_clean = problems.is_empty() && found.diagnostics.is_empty();
+    found.tell(&problems, Severity::Error, &documents);
+    found.tell(&warnings, Severity::Warning, &documents);
+    let names = std::iter::once(&*name).chain(tables.iter().map(|table| &*table.name));
+    let redaction = redaction(&documents);
+    let found = found.in_order(&names.collect::<Vec<_>>(), &redaction);
     match config {
-        Some(mut config) if problems.is_empty() && found.diagnostics.is_empty() => {
-            config.files = std::iter::once(path.to_owned())
-                .chain(tables.iter().map(|table| table.name.clone().into()))
-                .collect();
-            Ok(config)
-        }
-        _ => Err(found.in_order(&name, told)),
+        Some(config) if is_clean => Ok(Config {
+            files: std::iter::once(path.to_owned())
+                .chain(tables.into_iter().map(|table| table.path))
+                .collect(),
+            warnings: found,
+            redaction,
+            ..config
+        }),
+        _ => Err(found),
     }
 }
 
@@ -82,93 +91,46 @@ pub fn load_registry(
 ) -> Result<RegistryConfig, Vec<Diagnostic>> {
     let text = read(path).map_err(|diagnostic| vec![*diagnostic])?;
     let document = Document::parse(&path.display().to_string(), &text, environment)?;
-    let mut diagnostics = document.unset(|section| matches!(section, "tokens" | "regions"));
-    let settings: tokens::Settings = document.section("tokens", &mut diagnostics);
-    let regions = regions(&document, &mut diagnostics);
-    if !diagnostics.is_empty() {
-        return Err(diagnostics);
-    }
+    let matters = |section: &str| matches!(section, "tokens" | "regions");
+    let mut found = Found { diagnostics: document.unset(matters), ..Found::default() };
+    let settings: tokens::Settings = found.section(&document, "tokens");
+    let regions = regions(&document, &mut found);
     let mut problems = Problems::new();
     let folder = path.parent().unwrap_or(Path::new(""));
     let tokens = tokens::Rules::from_settings(&settings, folder, &mut problems);
     let places = Places::from_settings(&regions, &crate::place::Settings::default(), &mut problems);
     match (tokens, places) {
-        (Some(tokens), Some(places)) => Ok(RegistryConfig { tokens, regions: places.regions().clone() }),
-        _ => Err(problems.0.iter().map(|problem| document.locate(problem)).collect()),
+        (Some(tokens), Some(places)) if found.diagnostics.is_empty() => {
+            Ok(RegistryConfig { tokens, regions: places.regions().clone() })
+        }
+        _ => {
+            let documents = [document];
+            found.tell(&problems, Severity::Error, &documents);
+            Err(found.in_order(&[documents[0].file()], &redaction(&documents)))
+        }
     }
 }
 
-/// What reading found, before the rooms check what was read.
-#[derive(Default)]
-struct Found {
-    diagnostics: Vec<Diagnostic>,
-    /// Sections that could not be read, so that their defaults stand in for them.
-    broken: Vec<&'static str>,
-}
-
-impl Found {
-    /// Reads one section.
-    fn section<T: DeserializeOwned + Default>(&mut self, document: &Document<'_>, name: &'static str) -> T {
-        self.watch(name, |diagnostics| document.section(name, diagnostics))
-    }
-
-    /// Reads a part of a section, which is broken if anything is found.
-    fn watch<T>(&mut self, section: &'static str, read: impl FnOnce(&mut Vec<Diagnostic>) -> T) -> T {
-        let before = self.diagnostics.len();
-        let value = read(&mut self.diagnostics);
-        if self.diagnostics.len() > before {
-            self.broken.push(section);
-        }
-        value
-    }
-
-    /// Whether a room's problem only follows from a section that could not be read.
-    fn explains(&self, problem: &Problem) -> bool {
-        let broken = |section: &str| self.broken.contains(&section);
-        let key = &problem.key;
-        let section =
-            if key.contains(SEPARATOR) { "endpoints" } else { key.split(['.', '[']).next().unwrap_or(key) };
-        match section {
-            "endpoints" if problem.code == "table_unreadable" => false,
-            "place" | "authentication" | "upstream" => broken(section) || broken("regions"),
-            "regions" => broken(section) || broken("place"),
-            "limits" => broken(section) || (broken("endpoints") && OF_ENDPOINTS.contains(&problem.code)),
-            section => broken(section),
-        }
-    }
-
-    /// Everything that was found, in the order of the files. Where a variable is missing, what else was said of
-    /// its line is left out.
-    fn in_order(self, main: &str, told: Vec<Diagnostic>) -> Vec<Diagnostic> {
-        let mut all = self.diagnostics;
-        let unset: Vec<(String, usize)> = all
-            .iter()
-            .filter(|diagnostic| diagnostic.code.starts_with("environment_"))
-            .map(|diagnostic| (diagnostic.file.clone(), diagnostic.line))
-            .collect();
-        all.extend(told);
-        all.retain(|diagnostic| {
-            diagnostic.code.starts_with("environment_")
-                || !unset.iter().any(|(file, line)| *file == diagnostic.file && *line == diagnostic.line)
-        });
-        all.sort_by(|left, right| {
-            let place = |at: &Diagnostic| (at.file != main, at.file.clone(), at.line, at.column);
-            place(left).cmp(&place(right))
-        });
-        all
-    }
+/// What may not be told of the environment's values in all files together.
+fn redaction(documents: &[Document<'_>]) -> Redaction {
+    let texts: Vec<&str> = documents.iter().map(Document::text).collect();
+    Redaction::of(documents.iter().flat_map(Document::interpolated), &texts)
 }
 
 fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     let refuse = |reason: String| {
         Box::new(Diagnostic {
+            severity: Severity::Error,
             file: path.display().to_string(),
             line: 1,
             column: 1,
+            end_column: 2,
             code: "file_unreadable".to_owned(),
             key: String::new(),
             reason,
             fix: "name a configuration file that this user can read; `tollgate init` writes one".to_owned(),
+            source: String::new(),
+            interpolated: None,
         })
     };
     match std::fs::metadata(path) {
@@ -190,7 +152,7 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
     let mut file = File {
         listen: found.section(document, "listen"),
         admin: found.section(document, "admin"),
-        regions: found.watch("regions", |diagnostics| regions(document, diagnostics)),
+        regions: regions(document, found),
         regions_written: document.has("regions"),
         place: found.section(document, "place"),
         upstream: found.section(document, "upstream"),
@@ -210,22 +172,31 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
 const MAIN: &str = "main";
 
 /// The configured regions, or the one that there is without any.
-fn regions(document: &Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<(String, RegionSettings)> {
-    let written: BTreeMap<String, RegionSettings> = document.section("regions", diagnostics);
+fn regions(document: &Document<'_>, found: &mut Found) -> Vec<(String, RegionSettings)> {
+    let written: BTreeMap<String, RegionSettings> = found.section(document, "regions");
     if document.has("regions") {
         return document.in_written_order("regions", written);
     }
     vec![(MAIN.to_owned(), RegionSettings { letter: 'm', base_url: String::new(), upstreams: Vec::new() })]
 }
 
-fn table_files(file: &File, folder: &Path, problems: &mut Problems) -> Vec<TableFile> {
+fn table_files(
+    document: &Document<'_>,
+    file: &File,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<TableFile> {
     let mut tables = Vec::new();
     for (at, name) in file.endpoints.tables.iter().enumerate() {
         let path: PathBuf = folder.join(name);
+        let key = format!("endpoints.tables[{at}]");
         match read(&path) {
-            Ok(text) => tables.push(TableFile { name: path.display().to_string(), text }),
+            Ok(text) => {
+                let shown = folder.join(document.written(&key).unwrap_or(name));
+                tables.push(TableFile { name: shown.display().to_string(), path, text });
+            }
             Err(diagnostic) => problems.add(
-                format!("endpoints.tables[{at}]"),
+                key,
                 "table_unreadable",
                 format!("{}: {}", path.display(), diagnostic.reason),
                 "name an endpoint table relative to this file",
@@ -235,30 +206,19 @@ fn table_files(file: &File, folder: &Path, problems: &mut Problems) -> Vec<Table
     tables
 }
 
-fn rows(documents: &[Document<'_>], found: &mut Found) -> Vec<(String, EndpointRow)> {
+fn rows(tables: &[Document<'_>], found: &mut Found) -> Vec<(String, EndpointRow)> {
     let mut rows = Vec::new();
-    for document in documents {
-        found.watch("endpoints", |diagnostics| diagnostics.extend(document.unset(|_| true)));
-        for name in document.sections() {
-            if name != "endpoint" {
-                found.watch("endpoints", |diagnostics| {
-                    diagnostics.push(document.unknown_section(name, &["endpoint"]));
-                });
-            }
+    for table in tables {
+        found.diagnostics.extend(table.unset(|_| true));
+        for name in table.sections().filter(|name| *name != "endpoint") {
+            found.diagnostics.push(table.unknown_section(name, &["endpoint"]));
+            found.broken.push("endpoints");
         }
-        let written: Vec<EndpointRow> =
-            found.watch("endpoints", |diagnostics| document.section("endpoint", diagnostics));
-        let named = |(at, row)| (format!("{}{SEPARATOR}endpoint[{at}]", document.file()), row);
-        rows.extend(written.into_iter().enumerate().map(named));
+        let prefix = format!("{}{SEPARATOR}", table.file());
+        let written: Vec<EndpointRow> = found.part(table, "endpoints", "endpoint", &prefix);
+        rows.extend(
+            written.into_iter().enumerate().map(|(at, row)| (format!("{prefix}endpoint[{at}]"), row)),
+        );
     }
     rows
-}
-
-/// Stands between an endpoint table's name and a key in it.
-const SEPARATOR: char = '\u{1f}';
-
-fn locate(problem: &Problem, main: &Document<'_>, tables: &[Document<'_>]) -> Diagnostic {
-    let Some((file, key)) = problem.key.split_once(SEPARATOR) else { return main.locate(problem) };
-    let problem = Problem { key: key.to_owned(), ..problem.clone() };
-    tables.iter().find(|table| table.file() == file).unwrap_or(main).locate(&problem)
 }

@@ -229,7 +229,7 @@ pub(super) fn quota(key: &str, text: &str, burst: Option<u32>, problems: &mut Pr
     let quota = quota.with_burst(burst);
     let most = LONGEST_FILL_NANOS / quota.emission_interval_nanos();
     if u64::from(burst.get()) > most {
-        let reason = format!("a burst of {burst} would take more than ten years to refill at {quota}");
+        let reason = format!("a burst of {burst} would take more than ten years to refill");
         problems.add(burst_key, "limit_burst_too_large", reason, format!("write a number up to {most}"));
         return None;
     }

@@ -62,7 +62,7 @@ fn plain(settings: &Settings, problems: &mut Problems) -> Vec<SocketAddr> {
             problems.add(
                 key,
                 "plain_text_public",
-                format!("{address} would take credentials in plain text from other machines"),
+                format!("`{text}` would take credentials in plain text from other machines"),
                 "use a `[[listen.tls]]` listener, bind 127.0.0.1, or say `tls_ends_in_front = true` if a load balancer in front ends TLS",
             );
         }
@@ -104,7 +104,7 @@ fn taken_twice(settings: &Settings, problems: &mut Problems) {
     for (key, text) in plain.chain(tls) {
         let Ok(address) = text.parse::<SocketAddr>() else { continue };
         if address.port() != 0 && taken.contains(&address) {
-            let reason = format!("another listener has {address} already");
+            let reason = format!("another listener has `{text}` already");
             problems.add(key, "address_taken", reason, "give each listener an address of its own");
         }
         taken.push(address);

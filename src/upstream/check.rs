@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
@@ -147,7 +147,12 @@ fn connector(settings: &Settings, folder: &Path, problems: &mut Problems) -> Opt
                 roots.add_parsable_certificates(certificates);
             }
             Err(error) => {
-                let reason = format!("{} cannot be read as PEM: {error}", file.display());
+                // What the file holds may be a secret that was named by mistake.
+                let why = match error {
+                    pem::Error::Io(error) => error.to_string(),
+                    _ => "it is not PEM".to_owned(),
+                };
+                let reason = format!("{} cannot be used: {why}", file.display());
                 problems.add("upstream.ca_file", "roots_missing", reason, "name a PEM file with the roots");
                 return None;
             }

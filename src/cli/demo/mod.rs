@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::data::DataFolder;
-use super::{Error, environment, listed, serve};
+use super::{Error, environment, serve};
 use crate::admin::AdminError;
 use crate::assembly::{StartError, start};
 use crate::clock::Clock;
@@ -80,7 +80,7 @@ impl Plan {
         let mut notes = Vec::new();
         let ports = ports::choose(args, &mut notes)?;
         let config_file = folder.write_configuration(ports, servers)?;
-        let config = load(&config_file, &environment).map_err(|found| Error::Config(listed(&found)))?;
+        let config = load(&config_file, &environment)?;
         Ok(Self { config, config_file, notes })
     }
 }
