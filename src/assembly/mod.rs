@@ -49,7 +49,10 @@ pub const BUILD: Build = Build {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address is taken or not to be had.
-    #[error("cannot listen on {address}: {source}; free the port, or change it in `[listen]`")]
+    #[error(
+        "cannot listen on {address}: {source}; end the process that has it, change the address in `[listen]`, or say \
+         `share_port = true` there if two gateways are to share it during an upgrade"
+    )]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -181,11 +184,12 @@ fn open_sockets(config: &Config) -> Result<Sockets, StartError> {
     let mut by_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
     let plain = config.listen.plain.iter().map(|address| (*address, None));
     let tls = config.listen.tls.iter().map(|(address, certificates)| (*address, Some(certificates)));
+    let shares_port = config.listen.shares_port;
     let (mut plain_addresses, mut tls_addresses) = (Vec::new(), Vec::new());
     for (address, certificates) in plain.chain(tls) {
         let acceptor = certificates.map(Certificates::acceptor).transpose()?;
         let fault = |source| StartError::Listen { address, source };
-        let bound = Bound::open(address, workers, acceptor.as_ref()).map_err(fault)?;
+        let bound = Bound::open(address, workers, acceptor.as_ref(), shares_port).map_err(fault)?;
         let addresses = if acceptor.is_some() { &mut tls_addresses } else { &mut plain_addresses };
         if let Some(first) = bound.first() {
             addresses.push(first.local_addr().map_err(fault)?);

@@ -156,6 +156,7 @@ fn needs_restart(started: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("listen.plain", started.listen.plain != new.listen.plain),
         ("listen.tls", tls(started) != tls(new)),
+        ("listen.share_port", started.listen.shares_port != new.listen.shares_port),
         ("listen.workers", started.listen.workers != new.listen.workers),
         ("admin", started.admin != new.admin),
         ("tokens", started.tokens != new.tokens),

@@ -1,65 +1,25 @@
 //! One core: its sockets, its connections, its drain.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::{ConnectionCount, Drain, LiveBounds, Peer, Service, h1, h2};
+use super::arrive::{serve_plain, serve_tls};
+use super::transport::Socket;
+use super::{Bound, ConnectionCount, Drain, LiveBounds, Peer, Service, h1};
 
-const BACKLOG: i32 = 4096;
 /// Most connections over the bound that one core tells so at a time; more are just closed.
 const MOST_TURNED_AWAY: usize = 64;
 /// Pause after an accept that failed, for example for want of descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// One listening socket of one core.
-pub struct Bound {
-    /// The socket.
-    pub socket: StdListener,
-    /// Set if it speaks TLS.
-    pub tls: Option<TlsAcceptor>,
-}
-
-impl Bound {
-    /// Opens one socket per worker on the same address, so that each core accepts its own connections
-    /// (`SO_REUSEPORT`). Port 0 becomes a free one, the same for all.
-    pub fn open(address: SocketAddr, workers: usize, tls: Option<&TlsAcceptor>) -> io::Result<Vec<Self>> {
-        let first = listening_socket(address)?;
-        let address = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..workers {
-            sockets.push(listening_socket(address)?);
-        }
-        Ok(sockets.into_iter().map(|socket| Self { socket, tls: tls.cloned() }).collect())
-    }
-
-    /// Where it listens.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-}
-
-fn listening_socket(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// Everything that one core needs to listen.
 pub struct Edge {
@@ -182,11 +142,12 @@ fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, tls: Option<TlsAc
     };
     let core = Rc::clone(core);
     let counted = core.service.opened();
+    let (bounds, guard) = (core.bounds.get(), core.drain.enter());
     tokio::task::spawn_local(async move {
         let peer = Peer { address, local, is_tls: tls.is_some() };
         match tls {
-            None => serve_plain(stream, peer, &core).await,
-            Some(acceptor) => serve_tls(stream, &acceptor, peer, &core).await,
+            None => serve_plain(stream, peer, &core.service, bounds, guard).await,
+            Some(acceptor) => serve_tls(stream, &acceptor, peer, &core.service, bounds, guard).await,
         }
         drop((slot, counted));
     });
@@ -200,111 +161,8 @@ fn turn_away<S: Service>(stream: TcpStream, peer: Peer, core: &Rc<Core<S>>) {
     core.turned_away.set(core.turned_away.get() + 1);
     let core = Rc::clone(core);
     tokio::task::spawn_local(async move {
-        h1::turn_away(stream, &*core.service, peer, core.bounds.get()).await;
+        let socket = Socket::new(stream, BytesMut::new());
+        h1::turn_away(socket, &*core.service, peer, core.bounds.get()).await;
         core.turned_away.set(core.turned_away.get() - 1);
     });
-}
-
-async fn serve_tls<S: Service>(stream: TcpStream, acceptor: &TlsAcceptor, peer: Peer, core: &Core<S>) {
-    let guard = core.drain.enter();
-    let bounds = core.bounds.get();
-    let handshake = tokio::time::timeout(bounds.tls_handshake, acceptor.accept(stream));
-    let Ok(Ok(stream)) = handshake.await else { return };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        h2::serve(stream, Rc::clone(&core.service), peer, bounds, guard).await;
-    } else {
-        h1::serve(stream, BytesMut::new(), &*core.service, peer, bounds, guard).await;
-    }
-}
-
-/// Plain text: HTTP/2 with prior knowledge starts with its preface, everything else is HTTP/1.1.
-async fn serve_plain<S: Service>(stream: TcpStream, peer: Peer, core: &Core<S>) {
-    let guard = core.drain.enter();
-    let bounds = core.bounds.get();
-    let mut first_bytes = BytesMut::new();
-    let sniff = async {
-        loop {
-            let length = first_bytes.len().min(PREFACE.len());
-            if first_bytes[..length] != PREFACE[..length] {
-                return Some(false);
-            }
-            if length == PREFACE.len() {
-                return Some(true);
-            }
-            if !matches!(read_some(&stream, &mut first_bytes).await, Ok(read) if read > 0) {
-                return None;
-            }
-        }
-    };
-    let draining =
-        std::future::poll_fn(|cx| if guard.poll_draining(cx) { Poll::Ready(()) } else { Poll::Pending });
-    let is_http2 = tokio::select! {
-        biased;
-        is_http2 = sniff => is_http2,
-        () = tokio::time::sleep(bounds.head_timeout) => None,
-        () = draining => None,
-    };
-    match is_http2 {
-        None => {}
-        Some(true) => {
-            let stream = Rewound { first_bytes, stream };
-            h2::serve(stream, Rc::clone(&core.service), peer, bounds, guard).await;
-        }
-        Some(false) => h1::serve(stream, first_bytes, &*core.service, peer, bounds, guard).await,
-    }
-}
-
-async fn read_some(stream: &TcpStream, into: &mut BytesMut) -> io::Result<usize> {
-    thread_local! {
-        static FIRST: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 * 1024]);
-    }
-    loop {
-        stream.readable().await?;
-        let read = FIRST.with(|buffer| {
-            let mut buffer = buffer.borrow_mut();
-            let read = stream.try_read(&mut buffer)?;
-            into.extend_from_slice(&buffer[..read]);
-            Ok(read)
-        });
-        match read {
-            Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-    }
-}
-
-/// A stream whose first bytes were read already.
-struct Rewound {
-    first_bytes: BytesMut,
-    stream: TcpStream,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.first_bytes.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
-        }
-        let length = self.first_bytes.len().min(into.remaining());
-        into.put_slice(&self.first_bytes[..length]);
-        self.first_bytes.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

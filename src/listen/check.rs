@@ -15,6 +15,8 @@ pub struct Checked {
     pub plain: Vec<SocketAddr>,
     /// TLS addresses with their certificates.
     pub tls: Vec<(SocketAddr, Arc<Certificates>)>,
+    /// Whether another process may have the same addresses.
+    pub shares_port: bool,
     /// Limits and deadlines of a connection, and of the drain.
     pub bounds: Bounds,
     /// Request threads; at least 1.
@@ -47,6 +49,7 @@ pub fn from_settings(
     (problems.0.len() == before).then(|| Checked {
         plain,
         tls,
+        shares_port: settings.share_port,
         bounds: Bounds::from(settings),
         workers: if settings.workers == 0 { cores.max(1) } else { settings.workers },
         max_connections: settings.max_connections,

@@ -3,6 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::time::Duration;
+
+/// How long a connection on which nothing is under way may still send a request once its core drains; that one
+/// is answered with `Connection: close`, so that no request crosses a closing connection.
+pub(super) const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// Shared by everything on one core. Cheap to ask and free of locks: one core is one thread.
 #[derive(Clone, Debug, Default)]

@@ -10,6 +10,8 @@
 //! API's envelope and byte-for-byte targets need the bytes; HTTP/2 is hyper's.
 
 mod accept;
+mod arrive;
+mod bound;
 mod bounds;
 mod check;
 mod descriptors;
@@ -18,11 +20,13 @@ mod h1;
 mod h2;
 mod settings;
 mod tls;
+mod transport;
 
 use std::future::Future;
 use std::net::SocketAddr;
 
-pub use accept::{Bound, Edge, run_worker};
+pub use accept::{Edge, run_worker};
+pub use bound::Bound;
 pub use bounds::{Bounds, ConnectionCount, LiveBounds};
 pub use check::{Checked, from_settings};
 pub use descriptors::affordable_connections;

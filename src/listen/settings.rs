@@ -12,6 +12,8 @@ pub struct Settings {
     pub tls: Vec<TlsListener>,
     /// Whether TLS ends in a load balancer in front, so that plain text may be served on any address.
     pub tls_ends_in_front: bool,
+    /// Whether another tollgate of the same user may listen on the same addresses, for an upgrade without a gap.
+    pub share_port: bool,
     /// Request threads; 0 is one per core.
     pub workers: usize,
     /// Longest request head with its request line, in bytes.
@@ -68,6 +70,7 @@ impl Default for Settings {
             plain: Vec::new(),
             tls: Vec::new(),
             tls_ends_in_front: false,
+            share_port: false,
             workers: 0,
             max_head_bytes: 32 * 1024,
             max_fields: 100,

@@ -69,6 +69,27 @@ pub enum Payload<'c> {
     },
 }
 
+impl Payload<'_> {
+    /// The payload that an answer of this status may have: answers to `HEAD`, 204 and 304 have none, whatever
+    /// was meant for them, and 204 announces none either (RFC 9110, section 8.6; RFC 9112, section 6.3).
+    #[must_use]
+    pub fn of_status(self, status: u16, to_head: bool) -> Self {
+        if status == 204 {
+            return Payload::None { described_length: None };
+        }
+        if !to_head && status != 304 {
+            return self;
+        }
+        Payload::None {
+            described_length: match self {
+                Payload::None { described_length } => described_length,
+                Payload::Full(body) => Some(body.len() as u64),
+                Payload::Stream { length, .. } => length,
+            },
+        }
+    }
+}
+
 /// How the writing of a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {

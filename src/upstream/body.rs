@@ -1,11 +1,16 @@
 //! An answer's body as it arrives.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 
 use super::exchange::Exchange;
+use super::forward::Fault;
 use crate::message::{BodyFault, BodyStream, ChunkDecoder, Decoded, Framing, Part};
+
+/// Most bytes of an answer's body that are looked at before the client is told of the answer.
+const AHEAD_BYTES: usize = 64 * 1024;
 
 enum Left {
     Length(u64),
@@ -20,6 +25,8 @@ pub(super) struct ResponseStream<'c> {
     exchange: Option<Exchange<'c>>,
     left: Left,
     reusable: bool,
+    /// Parts that were read before the client was told of the answer.
+    ahead: VecDeque<Part>,
 }
 
 impl<'c> ResponseStream<'c> {
@@ -30,9 +37,30 @@ impl<'c> ResponseStream<'c> {
             Framing::Chunked => Left::Chunks(ChunkDecoder::new()),
             Framing::UntilClose => Left::UntilClose,
         };
-        let mut stream = Self { exchange: Some(exchange), left, reusable };
+        let mut stream = Self { exchange: Some(exchange), left, reusable, ahead: VecDeque::new() };
         stream.stop_waiting();
         stream
+    }
+
+    /// Reads what is there already, up to a bound: an answer that is seen to be broken before anybody was told
+    /// of it is no answer, and can be replaced by a refusal.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let mut held_bytes = 0;
+        while held_bytes < AHEAD_BYTES {
+            match self.poll_next(cx) {
+                Poll::Ready(Some(Ok(part))) => {
+                    let content_bytes = if let Part::Data(data) = &part { data.len() } else { 0 };
+                    held_bytes += size_of::<Part>() + content_bytes;
+                    self.ahead.push_back(part);
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    let client_fault = self.exchange.as_ref().and_then(Exchange::client_fault);
+                    return Err(client_fault.map_or(Fault::Broken, Fault::Client));
+                }
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Ok(())
     }
 
     /// Only the time in which we wait for the upstream counts, not the time in which the client takes what we
@@ -93,15 +121,12 @@ impl<'c> ResponseStream<'c> {
             exchange.pool.put_back(exchange.connection);
         }
     }
-}
 
-impl BodyStream for ResponseStream<'_> {
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
         loop {
             if let Some(exchange) = &mut self.exchange {
                 exchange.poll_upload(cx);
                 if let Some(fault) = exchange.client_fault() {
-                    self.exchange = None;
                     return Poll::Ready(Some(Err(fault)));
                 }
             }
@@ -138,6 +163,19 @@ impl BodyStream for ResponseStream<'_> {
                 }
             }
         }
+    }
+}
+
+impl BodyStream for ResponseStream<'_> {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
+        if let Some(part) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(part)));
+        }
+        let polled = self.poll_next(cx);
+        if let Poll::Ready(Some(Err(_))) = polled {
+            self.exchange = None;
+        }
+        polled
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {

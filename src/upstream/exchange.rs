@@ -222,8 +222,8 @@ impl<'c> Exchange<'c> {
     }
 
     /// The answer's body: whole if it is here already, else streamed. The connection goes back to its pool
-    /// when the body ends cleanly.
-    pub(super) fn into_payload(mut self, found: ResponseHead) -> Payload<'c> {
+    /// when the body ends cleanly. A body that is seen to be broken already makes the answer none.
+    pub(super) async fn into_payload(mut self, found: ResponseHead) -> Result<Payload<'c>, Fault> {
         let complete = match found.framing {
             Framing::None => Some(0),
             Framing::Length(length) if self.connection.input.len() as u64 >= length => Some(length as usize),
@@ -237,18 +237,19 @@ impl<'c> Exchange<'c> {
                 if reusable && self.connection.input.is_empty() {
                     self.pool.put_back(self.connection);
                 }
-                match found.framing {
+                Ok(match found.framing {
                     Framing::None => Payload::None { described_length: found.described_length },
                     Framing::Length(_) | Framing::Chunked | Framing::UntilClose => Payload::Full(body),
-                }
+                })
             }
-            _ if found.framing == Framing::None => Payload::None { described_length: found.described_length },
+            _ if found.framing == Framing::None => {
+                Ok(Payload::None { described_length: found.described_length })
+            }
             _ => {
                 let length = if let Framing::Length(length) = found.framing { Some(length) } else { None };
-                Payload::Stream {
-                    stream: Box::new(ResponseStream::new(self, found.framing, reusable)),
-                    length,
-                }
+                let mut stream = Box::new(ResponseStream::new(self, found.framing, reusable));
+                poll_fn(|cx| Poll::Ready(stream.read_ahead(cx))).await?;
+                Ok(Payload::Stream { stream, length })
             }
         }
     }

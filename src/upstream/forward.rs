@@ -121,8 +121,12 @@ async fn attempt<'c>(
     match result {
         Ok(found) => {
             let upstream = Arc::clone(&pool.upstream().url);
-            let payload = exchange.into_payload(found);
-            Ok(UpstreamResponse { status: found.status, head, payload, upstream, retries })
+            match exchange.into_payload(found).await {
+                Ok(payload) => {
+                    Ok(UpstreamResponse { status: found.status, head, payload, upstream, retries })
+                }
+                Err(fault) => Err(ForwardFault { fault, forwarded: Forwarded::Yes }),
+            }
         }
         Err(fault) => {
             let forwarded = match (exchange.answered, exchange.wrote) {

@@ -8,22 +8,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 use super::PooledHead;
 use super::request_body::{BodyState, StreamedBody};
 use crate::clock::Deadline;
 use crate::listen::Bounds;
-use crate::listen::drain::DrainGuard;
+use crate::listen::drain::{DRAIN_IDLE, DrainGuard};
+use crate::listen::transport::Transport;
 use crate::message::{Framing, HeadFault, Parsed, RequestBody, request_head};
 
 /// Unread bytes of a body that are worth reading so that the connection can stay open.
 pub(super) const SKIP_BODY_BYTES: u64 = 64 * 1024;
 /// How long a connection that must close still reads, so that its last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long an idle connection may still send a request once the core drains; that one is answered with
-/// `Connection: close`, so that no request crosses a closing connection.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
 const SCRATCH_BYTES: usize = 64 * 1024;
 
 thread_local! {
@@ -50,7 +48,7 @@ pub(super) struct Connection<IO> {
     pub(super) bounds: Bounds,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+impl<IO: Transport> Connection<IO> {
     pub(super) fn new(io: IO, first_bytes: BytesMut, bounds: Bounds) -> Self {
         Self {
             io: RefCell::new(io),

@@ -3,6 +3,8 @@
 mod connection;
 mod request_body;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,11 +12,11 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::connection::{Connection, Next};
 use self::response::{Ending, ResponseHead};
 use super::drain::DrainGuard;
+use super::transport::Transport;
 use super::{Bounds, Peer, Service};
 use crate::clock::Deadline;
 use crate::message::{Head, HeadFault, Parsed, RequestBody, Response};
@@ -59,7 +61,7 @@ pub(super) async fn serve<IO, S>(
     bounds: Bounds,
     drain: DrainGuard,
 ) where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Transport,
     S: Service,
 {
     let connection = Connection::new(io, first_bytes, bounds);
@@ -94,7 +96,7 @@ pub(super) async fn serve<IO, S>(
 /// Answers a connection for which there is no place, whatever it may ask, and closes it.
 pub(super) async fn turn_away<IO, S>(io: IO, service: &S, peer: Peer, bounds: Bounds)
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Transport,
     S: Service,
 {
     let connection = Connection::new(io, BytesMut::new(), bounds);
@@ -112,7 +114,7 @@ async fn answer_fault<IO, S>(
     peer: &Peer,
     deadline: &mut Deadline,
 ) where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Transport,
     S: Service,
 {
     let mut response = service.refuse(fault, head, peer);
@@ -131,7 +133,7 @@ async fn answer_request<IO, S>(
     drain: &DrainGuard,
 ) -> Ending
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Transport,
     S: Service,
 {
     let full = connection.take_full_body(&parsed, FULL_BODY_BYTES);
@@ -159,7 +161,7 @@ async fn unless_gone<'c, IO>(
     mut answer: Pin<&mut impl Future<Output = Response<'c>>>,
 ) -> Option<Response<'c>>
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Transport,
 {
     std::future::poll_fn(|cx| {
         if let Poll::Ready(response) = answer.as_mut().poll(cx) {

@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::Connection;
 use crate::clock::Deadline;
+use crate::listen::transport::Transport;
 use crate::message::{BodyFault, BodyStream, ChunkDecoder, Decoded, Framing, Parsed, Part};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -69,7 +69,7 @@ impl<'c, IO> StreamedBody<'c, IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> BodyStream for StreamedBody<'_, IO> {
+impl<IO: Transport> BodyStream for StreamedBody<'_, IO> {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
         let polled = self.connection.poll_body(cx);
         if matches!(polled, Poll::Ready(Some(Err(_)))) {
@@ -79,7 +79,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> BodyStream for StreamedBody<'_, IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+impl<IO: Transport> Connection<IO> {
     fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
         loop {
             if let Some(part) = self.decode_buffered() {

@@ -4,10 +4,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::connection::{Connection, SKIP_BODY_BYTES};
 use crate::clock::Deadline;
+use crate::listen::transport::Transport;
 use crate::message::{BodyStream, Delivery, Part, Payload, Response, encode_chunk_size};
 
 /// Written bytes that are gathered before a slow client is waited for.
@@ -37,7 +36,7 @@ enum Delimiter {
     Close,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+impl<IO: Transport> Connection<IO> {
     /// Writes one response, in time, and says how the connection goes on.
     pub(super) async fn write_response(
         &self,
@@ -49,6 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         deadline.clear();
         let Response { status, fields, payload, close, completion } = response;
         let answers_early = !matches!(payload, Payload::Stream { .. });
+        let payload = payload.of_status(status, shape.to_head);
         let body_is_skipped = self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES);
         let mut keep_alive = shape.keep_alive && !close && (body_is_skipped || !answers_early);
         let full_length = if let Payload::Full(body) = &payload { body.len() } else { 0 };
@@ -67,10 +67,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let delivery = match payload {
             Payload::None { .. } => self.write_out(&mut out, deadline).await,
             Payload::Full(body) => {
-                if !shape.to_head {
-                    out.extend_from_slice(&body);
-                    sent_bytes = body.len() as u64;
-                }
+                out.extend_from_slice(&body);
+                sent_bytes = body.len() as u64;
                 self.write_out(&mut out, deadline).await
             }
             Payload::Stream { mut stream, .. } => {
@@ -81,10 +79,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             completion.sent(sent_bytes, delivery);
         }
         deadline.clear();
-        match (delivery, keep_alive && self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES)) {
-            (Delivery::Broken | Delivery::ClientGone, _) => Ending::Gone,
-            (Delivery::Complete, true) => Ending::KeepAlive,
-            (Delivery::Complete, false) => Ending::Close,
+        let keep_alive = keep_alive && self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES);
+        self.ending(delivery, delimiter, keep_alive)
+    }
+
+    /// How the connection goes on. A message that was cut ends visibly: short of its length, without its last
+    /// chunk, or by a reset where only the end of the connection would have ended it (RFC 9112, section 8).
+    fn ending(&self, delivery: Delivery, delimiter: Delimiter, keep_alive: bool) -> Ending {
+        match delivery {
+            Delivery::Complete if keep_alive => Ending::KeepAlive,
+            Delivery::Complete => Ending::Close,
+            Delivery::Broken if delimiter != Delimiter::Close => Ending::Close,
+            Delivery::Broken | Delivery::ClientGone => {
+                self.io.borrow().set_reset_when_closed(true);
+                Ending::Gone
+            }
         }
     }
 
@@ -99,7 +108,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx).map(|result| flushed(&result))
+            self.poll_flush(deadline, cx)
         })
         .await;
         out.clear();
@@ -107,7 +116,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// Writes the head in `out` and then the body as it arrives. Nothing more is taken from the stream while
-    /// a gathered batch waits for the client.
+    /// a gathered batch waits for the client. Where only the end of the connection ends the body, it is a
+    /// reset until the body is complete, whatever may end this connection before.
     async fn write_stream(
         &self,
         out: &mut Vec<u8>,
@@ -116,25 +126,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         sent_bytes: &mut u64,
         deadline: &mut Deadline,
     ) -> Delivery {
+        if delimiter == Delimiter::Close {
+            self.io.borrow().set_reset_when_closed(true);
+        }
         let mut at = 0;
-        let mut ended = false;
+        let mut ended = None;
         let mut has_last_chunk = delimiter != Delimiter::Chunks;
-        poll_fn(|cx| {
+        let delivery = poll_fn(|cx| {
             loop {
                 if at == out.len() {
                     out.clear();
                     at = 0;
                 }
                 // A batch that is partly written is not added to: its written part would be kept as well.
-                while !ended && at == 0 && out.len() < GATHER_BYTES {
+                while ended.is_none() && at == 0 && out.len() < GATHER_BYTES {
                     match stream.poll_part(cx) {
                         Poll::Ready(Some(Ok(part))) => {
                             has_last_chunk |= matches!(part, Part::Trailers(_));
                             *sent_bytes += append_part(part, delimiter, out);
                         }
-                        Poll::Ready(Some(Err(_))) => return Poll::Ready(Delivery::Broken),
+                        Poll::Ready(Some(Err(_))) => ended = Some(Delivery::Broken),
                         Poll::Ready(None) => {
-                            ended = true;
+                            ended = Some(Delivery::Complete);
                             if !has_last_chunk {
                                 out.extend_from_slice(b"0\r\n\r\n");
                             }
@@ -143,8 +156,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     }
                 }
                 if out.is_empty() {
-                    let flush = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
-                    return if ended { flush.map(|result| flushed(&result)) } else { Poll::Pending };
+                    return match (self.poll_flush(deadline, cx), ended) {
+                        (Poll::Ready(Delivery::Complete), Some(ended)) => Poll::Ready(ended),
+                        (Poll::Ready(Delivery::Complete), None) | (Poll::Pending, _) => Poll::Pending,
+                        (Poll::Ready(gone), _) => Poll::Ready(gone),
+                    };
                 }
                 match self.poll_write(&out[at..], deadline, cx) {
                     Poll::Ready(Some(written)) => at += written,
@@ -156,30 +172,51 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 }
             }
         })
-        .await
+        .await;
+        if delimiter == Delimiter::Close && delivery == Delivery::Complete {
+            self.io.borrow().set_reset_when_closed(false);
+        }
+        delivery
     }
 
     /// Writes once: how much, or [`None`] if the client is gone or too slow.
     fn poll_write(&self, bytes: &[u8], deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-        match Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, bytes) {
+        let io = &mut *self.io.borrow_mut();
+        let taken_before = io.taken_bytes();
+        match Pin::new(&mut *io).poll_write(cx, bytes) {
             Poll::Ready(Ok(written)) if written > 0 => {
                 deadline.clear();
                 Poll::Ready(Some(written))
             }
             Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => self.poll_too_slow(io.taken_bytes() > taken_before, deadline, cx).map(|()| None),
+        }
+    }
+
+    /// Waits until the client's system has what was written, as long as it takes some of it in time.
+    fn poll_flush(&self, deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<Delivery> {
+        let io = &mut *self.io.borrow_mut();
+        let taken_before = io.taken_bytes();
+        match Pin::new(&mut *io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                deadline.clear();
+                Poll::Ready(Delivery::Complete)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Delivery::ClientGone),
             Poll::Pending => {
-                if !deadline.is_set() {
-                    deadline.set(self.bounds.write);
-                }
-                deadline.poll_expired(cx).map(|()| None)
+                let took_some = io.taken_bytes() > taken_before;
+                self.poll_too_slow(took_some, deadline, cx).map(|()| Delivery::ClientGone)
             }
         }
     }
-}
 
-/// What a flush says of the delivery.
-fn flushed(result: &std::io::Result<()>) -> Delivery {
-    if result.is_ok() { Delivery::Complete } else { Delivery::ClientGone }
+    /// Ready when the client has taken nothing for too long.
+    fn poll_too_slow(&self, took_some: bool, deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<()> {
+        if took_some || !deadline.is_set() {
+            deadline.set(self.bounds.write);
+        }
+        deadline.poll_expired(cx)
+    }
 }
 
 fn write_status_line(status: u16, out: &mut Vec<u8>) {

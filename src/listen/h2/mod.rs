@@ -3,7 +3,7 @@
 //! Decides which of an HTTP/2 connection's requests are acceptable, how long it may be idle, and when it is
 //! abused. Invariants: the first request must be complete in the time for a head; a response that the client's
 //! window keeps back is given up after the write time-out; more than one reset in five requests ends the
-//! connection; a connection that ends idle is told so by GOAWAY first.
+//! connection, whether the client resets before or behind the response's head or makes us reset; a connection that ends idle is told so by GOAWAY first.
 //!
 //! The `h2` crate is laxer than RFC 9113 in two places, which it gives no means to see from outside. Both are
 //! harmless here and accepted:
@@ -130,7 +130,7 @@ async fn answer<S: Service>(
     request: hyper::Request<Incoming>,
     peer: &Peer,
     bounds: &Bounds,
-    mut stream: OpenStream,
+    stream: OpenStream,
 ) -> hyper::Response<OutgoingBody> {
     let (parts, incoming) = request.into_parts();
     let head = request::head_of(&parts);

@@ -16,6 +16,7 @@ pub(super) fn outgoing(
     stream: OpenStream,
 ) -> hyper::Response<OutgoingBody> {
     let Response { status, fields, payload, close: _, completion } = response;
+    let payload = payload.of_status(status, to_head);
     let mut head = hyper::Response::new(());
     *head.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     *head.headers_mut() = header_map(&fields);
@@ -29,7 +30,6 @@ pub(super) fn outgoing(
     }
     let source = match payload {
         Payload::None { .. } => Source::Nothing,
-        Payload::Full(_) if to_head => Source::Nothing,
         Payload::Full(body) if body.is_empty() => Source::Nothing,
         Payload::Full(body) => Source::Full(Some(Bytes::from(body))),
         Payload::Stream { stream, .. } => Source::Stream(stream),
@@ -70,7 +70,11 @@ pub(super) struct OutgoingBody {
 }
 
 impl OutgoingBody {
+    /// How the response ended; only the first word counts.
     fn finish(&mut self, delivery: Delivery) {
+        if delivery != Delivery::ClientGone {
+            self.stream.finished();
+        }
         if let Some(completion) = self.completion.take() {
             completion.sent(self.sent_bytes, delivery);
         }

@@ -47,24 +47,30 @@ impl Streams {
     }
 }
 
-/// Counts one request as open until it is answered or reset.
+/// Counts one request as open, and then as finished or, if the client ended it before its answer was complete,
+/// as reset. Resets behind the answer's head count too: they cost us the whole request (CVE-2023-44487), and so
+/// do streams that the client makes us reset (CVE-2025-8671).
 pub(super) struct OpenStream {
     streams: Rc<Streams>,
     stall: Rc<Stall>,
-    answered: bool,
+    finished: bool,
 }
 
 impl OpenStream {
     pub(super) fn new(streams: &Rc<Streams>, stall: &Rc<Stall>) -> Self {
         streams.open.set(streams.open.get() + 1);
         streams.wake();
-        Self { streams: Rc::clone(streams), stall: Rc::clone(stall), answered: false }
+        Self { streams: Rc::clone(streams), stall: Rc::clone(stall), finished: false }
     }
 
     /// Its response's head is ready.
-    pub(super) fn answered(&mut self) {
-        self.answered = true;
+    pub(super) fn answered(&self) {
         self.stall.waits_for_client();
+    }
+
+    /// Its response is complete, or was cut by somebody else than the client.
+    pub(super) const fn finished(&mut self) {
+        self.finished = true;
     }
 
     pub(super) fn stall(&self) -> &Stall {
@@ -76,7 +82,7 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         let streams = &self.streams;
         streams.open.set(streams.open.get() - 1);
-        let count = if self.answered { &streams.finished } else { &streams.reset };
+        let count = if self.finished { &streams.finished } else { &streams.reset };
         count.set(count.get() + 1);
         streams.wake();
     }
@@ -142,5 +148,37 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Executor {
             })
             .await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streams(ends: impl IntoIterator<Item = bool>) -> Streams {
+        let streams = Rc::new(Streams::default());
+        for finished in ends {
+            let mut stream = OpenStream::new(&streams, &Stall::new(Duration::from_secs(1)));
+            stream.answered();
+            if finished {
+                stream.finished();
+            }
+        }
+        Rc::into_inner(streams).unwrap()
+    }
+
+    #[test]
+    fn a_head_is_not_an_answer() {
+        assert!(streams([false; FREE_RESETS + 1]).is_attack());
+        assert!(!streams([false; FREE_RESETS]).is_attack(), "some resets are free");
+    }
+
+    #[test]
+    fn one_reset_in_five_requests_is_usual() {
+        let ends = |resets: usize, finished: usize| [vec![false; resets], vec![true; finished]].concat();
+        assert!(!streams(ends(100, 400)).is_attack());
+        assert!(streams(ends(100, 399)).is_attack());
+        assert!(!streams([true; 1_000]).is_attack());
+        assert!(!streams([true]).is_busy());
     }
 }
