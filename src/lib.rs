@@ -23,6 +23,7 @@ pub mod tokens;
 pub mod authentication;
 pub mod authorization;
 pub mod limits;
+pub mod input;
 pub mod place;
 pub mod upstream;
 pub mod reply;

@@ -29,6 +29,9 @@ fn folder() -> tempfile::TempDir {
         ("other-key.pem", other.serialize_pem()),
         ("garbage.pem", "-----BEGIN CERTIFICATE-----\nnot base64\n".to_owned()),
         ("jwks.json", r#"{"keys":[]}"#.to_owned()),
+        ("schema.json", r#"{"type":"object"}"#.to_owned()),
+        ("wrong-schema.json", r#"{"type":"thing"}"#.to_owned()),
+        ("foreign-schema.json", r#"{"$ref":"https://schemas.example/a.json"}"#.to_owned()),
         ("endpoints.toml", table),
         ("bad-table.toml", fs::read_to_string("tests/config/files/bad-table.toml").unwrap()),
     ] {

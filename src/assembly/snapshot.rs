@@ -59,6 +59,7 @@ fn build(
         table: config.table.clone(),
         authenticator,
         limits: Limits::new(Arc::clone(&config.limits), Arc::clone(counters)),
+        input: config.input.clone(),
         places: config.places.clone(),
         replies: Replies::new(config.replies.clone()).with_retry_after_ceiling(ceiling),
     }

@@ -10,10 +10,11 @@ use crate::domain::{Problems, Region, Regions};
 use crate::place::{ModeSetting, Places, RegionSettings, key_part};
 use crate::routing::{EndpointRow, Table};
 use crate::upstream::RegionServers;
-use crate::{admin, authentication, limits, listen, reply, telemetry, tokens, upstream};
+use crate::{admin, authentication, input, limits, listen, reply, telemetry, tokens, upstream};
 
-/// Problems of limits that name something of the endpoint table.
-pub(super) const OF_ENDPOINTS: [&str; 2] = ["limit_operation_unknown", "limit_parameter_unknown"];
+/// Problems of limits and input rules that name something of the endpoint table.
+pub(super) const OF_ENDPOINTS: [&str; 3] =
+    ["limit_operation_unknown", "limit_parameter_unknown", "input_operation_unknown"];
 
 /// Every room's check, so that all mistakes are found in one run.
 pub(super) fn check(
@@ -41,6 +42,7 @@ pub(super) fn check(
     for problem in problems.0.iter_mut().skip(before) {
         problem.key = written_row(&problem.key, rows);
     }
+    let input = input::Rules::from_settings(&file.input, endpoints, folder, problems);
     if table.is_none() {
         problems.0.retain(|problem| !OF_ENDPOINTS.contains(&problem.code));
     }
@@ -63,6 +65,7 @@ pub(super) fn check(
         authentication: authentication?,
         limits: Arc::new(limits?),
         retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
+        input: input?,
         logs: logs?,
         replies: replies?,
     })

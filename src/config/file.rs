@@ -7,7 +7,9 @@ use super::diagnostic::Diagnostic;
 use super::redaction::Redaction;
 use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
-use crate::{admin, authentication, limits, listen, place, reply, routing, telemetry, tokens, upstream};
+use crate::{
+    admin, authentication, input, limits, listen, place, reply, routing, telemetry, tokens, upstream,
+};
 
 /// Every section as written, defaults filled in.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,8 @@ pub struct File {
     pub authentication: authentication::Settings,
     /// `[limits]`
     pub limits: limits::Settings,
+    /// `[input]`
+    pub input: input::Settings,
     /// `[logs]`
     pub logs: telemetry::Settings,
     /// `[replies]`
@@ -40,7 +44,7 @@ pub struct File {
 
 impl File {
     /// The names of the sections.
-    pub const SECTIONS: [&str; 11] = [
+    pub const SECTIONS: [&str; 12] = [
         "listen",
         "admin",
         "regions",
@@ -50,6 +54,7 @@ impl File {
         "tokens",
         "authentication",
         "limits",
+        "input",
         "logs",
         "replies",
     ];
@@ -83,6 +88,8 @@ pub struct Config {
     pub limits: Arc<limits::Rules>,
     /// `limits.retry_after_ceiling_seconds`, which replies keep to as well.
     pub retry_after_ceiling_seconds: u32,
+    /// `[input]`
+    pub input: input::Rules,
     /// `[logs]`
     pub logs: telemetry::Checked,
     /// `[replies]`

@@ -160,6 +160,7 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
         tokens: found.section(document, "tokens"),
         authentication: found.section(document, "authentication"),
         limits: found.section(document, "limits"),
+        input: found.section(document, "input"),
         logs: found.section(document, "logs"),
         replies: found.section(document, "replies"),
     };

@@ -115,6 +115,10 @@ impl Gateway {
         let charge =
             Charge { address: peer.address.ip(), path_parameter: &|name| parameter(&matched, name, head) };
         let admission = self.admit(snapshot, progress, permit, &charge, now)?;
+        let body = snapshot.input.hold(endpoint, head, body).await.map_err(|fault| {
+            admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
+            refuse::input(fault)
+        })?;
         let answer = self.forward(snapshot, progress, &admission, (head, body, peer), now).await?;
         Ok(Answer::forwarded(answer, &matched))
     }

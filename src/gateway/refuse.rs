@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::authentication::Refused;
 use crate::authorization::Denied;
 use crate::domain::{ApiVersion, Endpoint, Forwarded, RegionId, Regions};
+use crate::input::{InputFault, Violation};
 use crate::limits::{Exceeded, ExceededKind};
 use crate::message::{BodyFault, HeadFault};
 use crate::reply::{Exhausted, HeadersLimit, Refusal};
@@ -118,6 +119,26 @@ pub(super) fn exceeded(exceeded: &Exceeded) -> Refusal {
     }
 }
 
+/// A body that is not sent on.
+pub(super) fn input(fault: InputFault) -> Refusal {
+    match fault {
+        InputFault::Violation(Violation { field, message }) => Refusal::InputInvalid { field, message },
+        InputFault::Body(fault) => body(fault),
+    }
+}
+
+/// A fault of the client's body.
+const fn body(fault: BodyFault) -> Refusal {
+    match fault {
+        BodyFault::Malformed(what) => Refusal::BadRequest { what },
+        BodyFault::Gone => Refusal::BadRequest { what: "the body ended early" },
+        BodyFault::TooLarge { limit_bytes } => Refusal::BodyTooLarge { limit_bytes },
+        BodyFault::Timeout { limit_seconds } => {
+            Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) }
+        }
+    }
+}
+
 /// A caller of another region.
 pub(super) fn wrong_region(region: RegionId, regions: &Regions) -> Refusal {
     let region = regions.region(region);
@@ -131,12 +152,7 @@ pub(super) const fn forward(fault: &ForwardFault) -> (Refusal, Forwarded) {
         Fault::ConnectTimeout | Fault::Timeout => Refusal::UpstreamTimeout,
         Fault::TooManyConnections => Refusal::Overloaded,
         Fault::ClosedUnanswered | Fault::Broken => Refusal::UpstreamBroken,
-        Fault::Client(BodyFault::Malformed(what)) => Refusal::BadRequest { what },
-        Fault::Client(BodyFault::Gone) => Refusal::BadRequest { what: "the body ended early" },
-        Fault::Client(BodyFault::TooLarge { limit_bytes }) => Refusal::BodyTooLarge { limit_bytes },
-        Fault::Client(BodyFault::Timeout { limit_seconds }) => {
-            Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) }
-        }
+        Fault::Client(fault) => body(fault),
     };
     (refusal, fault.forwarded)
 }

@@ -8,6 +8,7 @@ use crate::authentication::{Authenticator, TokenEntry, TokenLookup, Tokens};
 use crate::authorization::UnmatchedNeeds;
 use crate::clock::{Clock, Now};
 use crate::domain::Workspace;
+use crate::input;
 use crate::limits::Limits;
 use crate::place::Places;
 use crate::reply::Replies;
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub unmatched: UnmatchedNeeds,
     /// How much: these rules over counters that outlive them.
     pub limits: Limits,
+    /// What bodies must look like.
+    pub input: input::Rules,
     /// Where.
     pub places: Places,
     /// What we say ourselves.

@@ -8,6 +8,7 @@ mod browser;
 mod demo;
 mod drain;
 mod guide;
+mod input;
 mod jwt;
 mod limits;
 mod metrics;

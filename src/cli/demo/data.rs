@@ -13,6 +13,9 @@ use crate::domain::{Plan, Quota, Role, Secret, WorkspaceState};
 use crate::routing::SEGMENT_TABLE;
 use crate::tokens::{Act, Mint, NewWorkspace, Random as _, SystemRandom, TokenRequest, WorkspaceChange};
 
+/// The input rule of the sample configuration.
+const SCHEMA_SETTINGS: &str = include_str!("../../../config/schemas/updateSchemaSettingsInSource.json");
+
 /// The ids of the demo's workspaces.
 pub(super) struct Workspaces {
     pub(super) us: &'static str,
@@ -87,10 +90,11 @@ impl DataFolder {
         self.path.join("ca.pem")
     }
 
-    /// Writes certificate, endpoint table and configuration.
+    /// Writes certificate, endpoint table, input rule and configuration.
     pub(super) fn write_configuration(&self, ports: Ports, servers: &Servers) -> Result<PathBuf, Error> {
         self.write_certificate()?;
         fs::write(self.path.join("endpoints.toml"), SEGMENT_TABLE)?;
+        fs::write(self.path.join("schema-settings.json"), SCHEMA_SETTINGS)?;
         let file = self.path.join("tollgate.toml");
         fs::write(&file, super::guide::configuration(ports, servers))?;
         Ok(file)

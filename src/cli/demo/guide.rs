@@ -58,6 +58,10 @@ quota = "30000 per minute"
 [limits.failed_authentications]
 exempt = ["127.0.0.0/8", "::1/128"]
 
+[[input.rules]]
+operation = "updateSchemaSettingsInSource"
+schema_file = "schema-settings.json"
+
 [[authentication.issuers]]
 issuer = {issuer:?}
 audiences = [{audience:?}]
