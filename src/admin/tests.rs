@@ -179,6 +179,7 @@ fn metrics_and_status_come_from_the_operator() {
     let core = operator.telemetry.core(0);
     core.open(Arrival {
         request_id: core.request_id(None),
+        trace: core.trace(None),
         now: operator.clock.now(),
         method: b"GET",
         path: b"/",

@@ -89,6 +89,8 @@ pub struct Running {
     pub admin: SocketAddr,
     node: Arc<Node>,
     stop: watch::Sender<bool>,
+    /// Ends the background thread: what requests in a drain may still need goes on until there are none.
+    end_background: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     admin_listener: admin::Running,
@@ -134,7 +136,8 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     status.add_gauges();
     let (stop, stopped) = watch::channel(false);
     let counters = Arc::clone(&node.counters);
-    let background = worker::background(runtime, refreshers, counters, clock.clone(), stopped.clone())?;
+    let (end_background, background_ended) = watch::channel(false);
+    let background = worker::background(runtime, refreshers, counters, clock.clone(), background_ended)?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
@@ -152,7 +155,18 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         )?);
     }
     let admin = admin_listener.address();
-    Ok(Running { plain, tls, admin, node, stop, workers, background, admin_listener, registry_follower })
+    Ok(Running {
+        plain,
+        tls,
+        admin,
+        node,
+        stop,
+        end_background,
+        workers,
+        background,
+        admin_listener,
+        registry_follower,
+    })
 }
 
 impl Running {
@@ -172,6 +186,7 @@ impl Running {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        let _ = self.end_background.send(true);
         let _ = self.background.join();
         drop(self.registry_follower);
         self.admin_listener.stop();

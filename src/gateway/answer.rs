@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::Now;
-use crate::domain::{Forwarded, Outcome};
+use crate::domain::Outcome;
 use crate::limits::InFlightGuard;
-use crate::message::{Completion, Delivery, FieldName, Head, Payload, Response, push_line};
+use crate::message::{BodyFault, Completion, Delivery, FieldName, Head, Payload, Response, push_line};
 use crate::reply::{Refusal, Rendered, Replies};
 use crate::routing::Deprecation;
 use crate::telemetry::Record;
-use crate::upstream::UpstreamResponse;
+use crate::upstream::{OwnFields, UpstreamResponse, response_lines, varies_by_accept};
 
 thread_local! {
     /// The last second's `Date` value of this core.
@@ -31,10 +31,22 @@ impl Completion for Closing {
         self.record.facts.bytes_out = body_bytes;
         let outcome = match delivery {
             Delivery::Complete => self.outcome,
-            Delivery::Broken => Outcome::UpstreamBroken,
             Delivery::ClientGone => Outcome::ClientGone,
+            Delivery::Broken(fault) => broken(fault),
         };
         self.record.finish(outcome, self.status);
+    }
+}
+
+/// Whose fault it is that an answer broke off.
+const fn broken(fault: BodyFault) -> Outcome {
+    match fault {
+        BodyFault::Malformed(_) => Outcome::BadRequest,
+        BodyFault::TooLarge { .. } => Outcome::BodyTooLarge,
+        BodyFault::Timeout { .. } => Outcome::RequestTimeout,
+        BodyFault::Gone => Outcome::ClientGone,
+        BodyFault::AnswerBroken => Outcome::UpstreamBroken,
+        BodyFault::AnswerLate => Outcome::UpstreamTimeout,
     }
 }
 
@@ -56,11 +68,17 @@ pub(super) fn forwarded<'c>(
 ) -> Response<'c> {
     let UpstreamResponse { status, head, payload, upstream: _, retries: _ } = answer;
     let mut fields = Vec::with_capacity(768);
-    crate::upstream::response_lines(&head, common.keeps_limits, &mut fields);
+    let own = OwnFields {
+        x_rate_limit: !common.keeps_limits,
+        rate_limit: !common.limit_lines.is_empty(),
+        deprecation: deprecation.is_some(),
+        sunset: deprecation.is_some_and(|deprecation| deprecation.sunset.is_some()),
+    };
+    response_lines(&head, own, &mut fields);
     if head.first(FieldName::Date).is_none() {
         push_date(common.now, &mut fields);
     }
-    if is_versioned && head.first(FieldName::Vary).is_none() {
+    if is_versioned && !varies_by_accept(&head) {
         fields.extend_from_slice(b"vary: Accept\r\n");
     }
     if let Some(deprecation) = deprecation {
@@ -94,13 +112,12 @@ pub(super) fn refusal(
     refusal: &Refusal,
     replies: &Replies,
     head: &Head,
-    forwarded: Forwarded,
     common: Common<'_>,
-    mut record: Record,
+    record: Record,
 ) -> Response<'static> {
     let mut rendered = Rendered::with_room();
+    let forwarded = record.facts.forwarded.get();
     replies.render(refusal, replies.dialect(head), record.request_id(), forwarded, &mut rendered);
-    record.facts.forwarded = forwarded;
     own(rendered, refusal.outcome(), common, record)
 }
 

@@ -39,7 +39,6 @@ pub struct Gateway {
 struct Progress {
     record: Record,
     limit_lines: Vec<u8>,
-    forwarded: Forwarded,
     in_flight: InFlightGuard,
     /// Whether the upstream's own limit fields are stricter than ours.
     keeps_limits: bool,
@@ -78,6 +77,7 @@ impl Gateway {
     fn open_record(&self, head: &Head, peer: &Peer, now: Now) -> Record {
         self.core.open(Arrival {
             request_id: self.core.request_id(head.first(FieldName::RequestId)),
+            trace: self.core.trace(only(head.all(FieldName::Traceparent))),
             now,
             method: head.method(),
             path: head.path(),
@@ -231,28 +231,27 @@ impl Gateway {
         let region =
             snapshot.places.place(admission).map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
         let pools = self.pools.get(usize::from(region.0)).map_or(&[][..], Vec::as_slice);
-        let request_id = progress.record.facts.request_id.clone();
+        let sent = self.parts.clock.now();
+        let facts = &mut progress.record.facts;
+        facts.region = snapshot.region_labels[usize::from(region.0)];
+        facts.overhead = Some(sent.since(now));
         let client = Client {
             address: peer.address,
             is_tls: peer.is_tls,
-            request_id: request_id.as_str(),
+            request_id: facts.request_id.as_str(),
+            trace: &facts.trace,
             caller: admission.permit().caller(),
             region: regions.name(region),
         };
         let is_idempotent = Method::by_name(head.method()).is_some_and(Method::is_idempotent);
         let first = self.next_pool.get();
         self.next_pool.set(first.wrapping_add(1));
-        let sent = self.parts.clock.now();
         let request = OutgoingRequest { head, body, client, is_idempotent };
-        let result = forward(pools, first, admission, request).await;
+        let result = forward(pools, first, admission, request, &facts.forwarded).await;
         let answered = self.parts.clock.now();
-        let facts = &mut progress.record.facts;
-        facts.region = snapshot.region_labels[usize::from(region.0)];
-        facts.overhead = Some(sent.since(now));
         facts.upstream_time = Some(answered.since(sent));
         match result {
             Ok(answer) => {
-                facts.forwarded = Forwarded::Yes;
                 facts.upstream = Some(Arc::clone(&answer.upstream));
                 facts.retries = answer.retries;
                 let whose = whose_limits(admission, &answer.head);
@@ -262,9 +261,7 @@ impl Gateway {
             }
             Err(fault) => {
                 admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
-                let (refusal, forwarded) = refuse::forward(&fault);
-                progress.forwarded = forwarded;
-                Err(refusal)
+                Err(refuse::forward(fault))
             }
         }
     }
@@ -281,19 +278,18 @@ impl Service for Gateway {
             let path = pin!(self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now));
             caught(path).await
         };
-        let Progress { record, limit_lines, forwarded, in_flight, keeps_limits } = progress;
+        let Progress { record, limit_lines, in_flight, keeps_limits } = progress;
         let common = Common { limit_lines: &limit_lines, keeps_limits, now, in_flight };
         match decided {
             Some(Ok(Answer::Forwarded { answer, is_versioned, deprecation })) => {
                 answer::forwarded(answer, common, is_versioned, deprecation.as_ref(), record)
             }
             Some(Ok(Answer::OwnPage(page))) => answer::own(page, Outcome::Answered, common, record),
-            Some(Err(refusal)) => {
-                answer::refusal(&refusal, &snapshot.replies, head, forwarded, common, record)
-            }
+            Some(Err(refusal)) => answer::refusal(&refusal, &snapshot.replies, head, common, record),
             None => {
                 self.core.panicked();
-                answer::refusal(&Refusal::Internal, &snapshot.replies, head, Forwarded::Maybe, common, record)
+                record.facts.forwarded.set(Forwarded::Maybe);
+                answer::refusal(&Refusal::Internal, &snapshot.replies, head, common, record)
             }
         }
     }
@@ -304,7 +300,7 @@ impl Service for Gateway {
         let record = self.open_record(head, peer, now);
         let common =
             Common { limit_lines: &[], keeps_limits: false, now, in_flight: InFlightGuard::default() };
-        answer::refusal(&refuse::head(fault), &snapshot.replies, head, Forwarded::No, common, record)
+        answer::refusal(&refuse::head(fault), &snapshot.replies, head, common, record)
     }
 
     fn opened(&self) -> Box<dyn std::any::Any> {
@@ -314,13 +310,7 @@ impl Service for Gateway {
 
 impl Progress {
     fn new(record: Record) -> Self {
-        Self {
-            record,
-            limit_lines: Vec::new(),
-            forwarded: Forwarded::No,
-            in_flight: InFlightGuard::default(),
-            keeps_limits: false,
-        }
+        Self { record, limit_lines: Vec::new(), in_flight: InFlightGuard::default(), keeps_limits: false }
     }
 }
 
@@ -338,6 +328,11 @@ async fn caught<T>(mut path: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         Err(_) => Poll::Ready(None),
     })
     .await
+}
+
+/// The only value; [`None`] where there is no other or none.
+fn only<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
+    values.next().filter(|_| values.next().is_none())
 }
 
 fn is_public(matched: &Match<'_>) -> bool {

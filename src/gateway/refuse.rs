@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::authentication::Refused;
 use crate::authorization::Denied;
-use crate::domain::{ApiVersion, Endpoint, Forwarded, RegionId, Regions};
+use crate::domain::{ApiVersion, Endpoint, RegionId, Regions};
 use crate::input::{InputFault, Violation};
 use crate::limits::{Exceeded, ExceededKind};
 use crate::message::{BodyFault, HeadFault};
 use crate::reply::{Exhausted, HeadersLimit, Refusal};
 use crate::routing::{Match, PathFault, Unmatched, UnmatchedReason};
-use crate::upstream::{Fault, ForwardFault};
+use crate::upstream::Fault;
 
 /// A head that is no acceptable request.
 pub(super) const fn head(fault: HeadFault) -> Refusal {
@@ -133,6 +133,7 @@ const fn body(fault: BodyFault) -> Refusal {
         BodyFault::Malformed(what) => Refusal::BadRequest { what },
         BodyFault::Gone => Refusal::BadRequest { what: "the body ended early" },
         BodyFault::TooLarge { limit_bytes } => Refusal::BodyTooLarge { limit_bytes },
+        BodyFault::AnswerBroken | BodyFault::AnswerLate => Refusal::UpstreamBroken,
         BodyFault::Timeout { limit_seconds } => {
             Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) }
         }
@@ -146,13 +147,12 @@ pub(super) fn wrong_region(region: RegionId, regions: &Regions) -> Refusal {
 }
 
 /// A request that got no answer from its upstream. A fault of the client's body stays the client's.
-pub(super) const fn forward(fault: &ForwardFault) -> (Refusal, Forwarded) {
-    let refusal = match fault.fault {
+pub(super) const fn forward(fault: Fault) -> Refusal {
+    match fault {
         Fault::Unreachable => Refusal::UpstreamUnreachable,
         Fault::ConnectTimeout | Fault::Timeout => Refusal::UpstreamTimeout,
         Fault::TooManyConnections => Refusal::Overloaded,
         Fault::ClosedUnanswered | Fault::Broken => Refusal::UpstreamBroken,
         Fault::Client(fault) => body(fault),
-    };
-    (refusal, fault.forwarded)
+    }
 }

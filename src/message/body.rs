@@ -95,8 +95,8 @@ impl Payload<'_> {
 pub enum Delivery {
     /// All of it was handed to the client's connection.
     Complete,
-    /// Its body broke off on the way to us.
-    Broken,
+    /// Its body could not be had: the answer's fault, or that of the request which was still arriving.
+    Broken(BodyFault),
     /// The client left or took nothing for too long.
     ClientGone,
 }

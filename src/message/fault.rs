@@ -71,4 +71,11 @@ pub enum BodyFault {
     /// The sender left in the middle.
     #[error("the sender closed the connection in the middle of the body")]
     Gone,
+    /// An answer broke off on its way to us. Of answers alone, so that it is told from a fault of the request
+    /// whose upload goes on beside it.
+    #[error("the answer broke off")]
+    AnswerBroken,
+    /// An answer was not complete in time; of answers alone.
+    #[error("the answer was not complete in time")]
+    AnswerLate,
 }

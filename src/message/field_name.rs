@@ -35,6 +35,7 @@ field_names! {
     Origin = "origin";
     RequestId = "x-request-id";
     Traceparent = "traceparent";
+    Tracestate = "tracestate";
     AccessControlRequestMethod = "access-control-request-method";
     KeepAlive = "keep-alive";
     ProxyConnection = "proxy-connection";

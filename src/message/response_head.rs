@@ -19,7 +19,8 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// A length that describes a body which is not sent (`HEAD`, 304).
     pub described_length: Option<u64>,
-    /// Whether the connection may be used again.
+    /// Whether the connection may be used again. Not where a body is announced that must not be there (to `HEAD`,
+    /// with 204 or 304): should it come all the same, it would be read as the next answer.
     pub keep_alive: bool,
 }
 
@@ -71,12 +72,17 @@ pub fn response_head(
     }
     let has_body = !to_head_request && status >= 200 && status != 204 && status != 304;
     let of_body = framing.of_response(minor == 0)?;
+    let is_self_delimited = match of_body {
+        Framing::None => true,
+        Framing::UntilClose => !has_body,
+        Framing::Length(_) | Framing::Chunked => has_body,
+    };
     Ok(Some(ResponseHead {
         length,
         status,
         framing: if has_body { of_body } else { Framing::None },
         described_length: if status == 204 || status < 200 { None } else { framing.announced_length() },
-        keep_alive: !close && (minor == 1 || keep) && !(has_body && of_body == Framing::UntilClose),
+        keep_alive: !close && (minor == 1 || keep) && is_self_delimited,
     }))
 }
 

@@ -77,7 +77,7 @@ fn pairs(facts: &Facts, outcome: Outcome, sample: u32, labels: &Labels, line: &m
     if let Some(policy) = facts.policy {
         labels.with_policy(policy, |name| line.text(key!("policy"), name.as_bytes()));
     }
-    line.word(key!("forwarded"), facts.forwarded.name());
+    line.word(key!("forwarded"), facts.forwarded.get().name());
     if facts.retries > 0 {
         line.number(key!("retries"), u64::from(facts.retries));
     }
@@ -96,6 +96,7 @@ fn pairs(facts: &Facts, outcome: Outcome, sample: u32, labels: &Labels, line: &m
     }
     line.word(key!("protocol"), facts.protocol);
     line.word(key!("request_id"), facts.request_id.as_str());
+    line.word(key!("trace_id"), facts.trace.trace_id());
     if sample > 1 {
         line.number(key!("sample"), u64::from(sample));
     }

@@ -1,11 +1,12 @@
 //! What is known of one request.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::masking::cut;
-use super::{OperationLabel, PolicyLabel, RegionLabel, RequestId};
+use super::{OperationLabel, PolicyLabel, RegionLabel, RequestId, TraceParent};
 use crate::clock::Now;
 use crate::domain::{ApiVersion, Forwarded, Method, Outcome};
 
@@ -14,6 +15,8 @@ use crate::domain::{ApiVersion, Forwarded, Method, Outcome};
 pub struct Arrival<'a> {
     /// Its id.
     pub request_id: RequestId,
+    /// The trace that it belongs to.
+    pub trace: TraceParent,
     /// When it arrived.
     pub now: Now,
     /// Its method token.
@@ -33,6 +36,8 @@ pub struct Arrival<'a> {
 pub struct Facts {
     /// Its id.
     pub request_id: RequestId,
+    /// The trace that it belongs to.
+    pub trace: TraceParent,
     /// When it arrived.
     pub arrived: Now,
     /// Its method; [`None`] for one that is not among the known.
@@ -55,8 +60,9 @@ pub struct Facts {
     pub upstream: Option<Arc<str>>,
     /// The policy that refused.
     pub policy: Option<PolicyLabel>,
-    /// Whether an upstream may have acted on it.
-    pub forwarded: Forwarded,
+    /// Whether an upstream may have acted on it. A cell, because it changes while the request is being sent on
+    /// and must be right whenever the client leaves.
+    pub forwarded: Cell<Forwarded>,
     /// How it ended; [`None`] until that is decided.
     pub outcome: Option<Outcome>,
     /// The status code of the answer; 0 until there is one.
@@ -90,6 +96,7 @@ impl Facts {
             if keep_text { ([path, agent].concat().into(), path.len() as u16) } else { (Box::default(), 0) };
         Self {
             request_id: arrival.request_id,
+            trace: arrival.trace,
             arrived: arrival.now,
             method: Method::by_name(arrival.method),
             protocol: arrival.protocol,
@@ -101,7 +108,7 @@ impl Facts {
             region: RegionLabel::default(),
             upstream: None,
             policy: None,
-            forwarded: Forwarded::No,
+            forwarded: Cell::new(Forwarded::No),
             outcome: None,
             status: 0,
             bytes_in: 0,

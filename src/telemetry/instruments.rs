@@ -11,6 +11,7 @@ use super::cells::Cells;
 use super::collector::Families;
 use super::lines::Lines;
 use super::per_core::{AccessLog, Tops};
+use super::trace::TraceParents;
 use super::traffic::{self, History};
 use super::{Access, Checked, Core, Destination, Gauge, Labels, RequestIds, Traffic};
 use crate::clock::{Clock, Now};
@@ -104,6 +105,7 @@ impl Telemetry {
                 cells: Cells::default(),
                 tops: Mutex::new(Tops::default()),
                 ids: RequestIds::new(seed, index as u64),
+                traces: TraceParents::new(seed, index as u64),
                 labels: Arc::clone(&labels),
                 log: lines.as_ref().map(|lines| AccessLog {
                     lines: Arc::clone(lines),

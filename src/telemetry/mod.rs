@@ -26,6 +26,7 @@ mod request_id;
 mod series;
 mod settings;
 mod topk;
+mod trace;
 mod traffic;
 
 pub use cells::{Decision, Mode};
@@ -40,6 +41,7 @@ pub use record::Record;
 pub use request_id::{RequestId, RequestIds};
 pub use settings::{Access, Checked, Format, Settings, from_settings};
 pub use topk::{Top, TopK};
+pub use trace::TraceParent;
 pub use traffic::{Latency, OperationTraffic, OutcomeCount, Second, Traffic};
 
 #[cfg(test)]

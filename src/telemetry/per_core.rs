@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use super::cells::Cells;
 use super::lines::Lines;
 use super::masking::{cut, has_token, masked};
+use super::trace::TraceParents;
 use super::{
     Access, Arrival, Decision, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId, RequestIds, TopK,
-    access_line,
+    TraceParent, access_line,
 };
 use crate::clock::{Clock, Now};
 use crate::domain::{Family, Outcome};
@@ -41,6 +42,7 @@ pub struct Core {
     pub(super) cells: Cells,
     pub(super) tops: Mutex<Tops>,
     pub(super) ids: RequestIds,
+    pub(super) traces: TraceParents,
     pub(super) labels: Arc<Labels>,
     pub(super) log: Option<AccessLog>,
     pub(super) served: AtomicU64,
@@ -52,6 +54,11 @@ impl Core {
     pub fn request_id(&self, inbound: Option<&[u8]>) -> RequestId {
         let inbound = inbound.filter(|id| !has_token(id));
         inbound.and_then(RequestId::kept).unwrap_or_else(|| self.ids.next())
+    }
+
+    /// The trace of a new request: the inbound one if it is well-formed, otherwise a new one.
+    pub fn trace(&self, inbound: Option<&[u8]>) -> TraceParent {
+        inbound.and_then(TraceParent::kept).unwrap_or_else(|| self.traces.start())
     }
 
     /// Opens the record of a request.

@@ -90,7 +90,7 @@ fn write_base32(mut number: u64, out: &mut [u8]) {
 }
 
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood, 2014): a bijection that spreads neighbouring numbers.
-const fn stir(number: u64) -> u64 {
+pub(super) const fn stir(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     number ^ (number >> 31)

@@ -53,6 +53,7 @@ impl Bench {
         let core = self.telemetry.core(0);
         core.open(Arrival {
             request_id: core.request_id(None),
+            trace: core.trace(None),
             now: self.clock.now(),
             method: b"GET",
             path,
@@ -91,7 +92,7 @@ fn a_finished_record_is_counted_and_written_once() {
     record.facts.token_id = Some("tok_1".into());
     record.facts.api_version = ApiVersion::by_name("v1beta");
     record.facts.upstream = Some("eu-a".into());
-    record.facts.forwarded = Forwarded::Yes;
+    record.facts.forwarded.set(Forwarded::Yes);
     record.facts.overhead = Some(Duration::from_micros(40));
     record.facts.upstream_time = Some(Duration::from_millis(3));
     record.facts.bytes_out = 512;
@@ -166,6 +167,7 @@ fn no_label_comes_from_a_client() {
         let name = format!("INVENTED{number}");
         let record = core.open(Arrival {
             request_id: core.request_id(Some(name.as_bytes())),
+            trace: core.trace(None),
             now: bench.clock.now(),
             method: name.as_bytes(),
             path: name.as_bytes(),

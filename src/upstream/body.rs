@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
+use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::forward::Fault;
@@ -20,7 +21,7 @@ enum Left {
 }
 
 /// The stream over an answer's body. It goes on with the request's upload while it is polled, and hands the
-/// connection back at a clean end.
+/// connection back at a clean end. What has arrived of the answer is told before a fault of the request is.
 pub(super) struct ResponseStream<'c> {
     exchange: Option<Exchange<'c>>,
     left: Left,
@@ -53,10 +54,9 @@ impl<'c> ResponseStream<'c> {
                     held_bytes += size_of::<Part>() + content_bytes;
                     self.ahead.push_back(part);
                 }
-                Poll::Ready(Some(Err(_))) => {
-                    let client_fault = self.exchange.as_ref().and_then(Exchange::client_fault);
-                    return Err(client_fault.map_or(Fault::Broken, Fault::Client));
-                }
+                Poll::Ready(Some(Err(BodyFault::AnswerBroken))) => return Err(Fault::Broken),
+                Poll::Ready(Some(Err(BodyFault::AnswerLate))) => return Err(Fault::Timeout),
+                Poll::Ready(Some(Err(fault))) => return Err(Fault::Client(fault)),
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
@@ -91,7 +91,7 @@ impl<'c> ResponseStream<'c> {
             }
             Left::UntilClose => Some(Some(Ok(Part::Data(input.split().freeze())))),
             Left::Chunks(decoder) => match decoder.decode(input) {
-                Err(fault) => Some(Some(Err(fault))),
+                Err(_) => Some(Some(Err(BodyFault::AnswerBroken))),
                 Ok(Decoded::NeedMore { consumed }) => {
                     input.advance(consumed);
                     None
@@ -126,8 +126,9 @@ impl<'c> ResponseStream<'c> {
         loop {
             if let Some(exchange) = &mut self.exchange {
                 exchange.poll_upload(cx);
-                if let Some(fault) = exchange.client_fault() {
-                    return Poll::Ready(Some(Err(fault)));
+                if Instant::now() >= exchange.latest {
+                    self.exchange = None;
+                    return Poll::Ready(Some(Err(BodyFault::AnswerLate)));
                 }
             }
             if let Some(part) = self.decode() {
@@ -139,6 +140,10 @@ impl<'c> ResponseStream<'c> {
                 return Poll::Ready(part);
             }
             let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+            if let Some(fault) = exchange.client_fault() {
+                self.exchange = None;
+                return Poll::Ready(Some(Err(fault)));
+            }
             match exchange.connection.poll_read_more(cx) {
                 Poll::Ready(Ok(0)) if matches!(self.left, Left::UntilClose) => {
                     self.exchange = None;
@@ -146,12 +151,11 @@ impl<'c> ResponseStream<'c> {
                 }
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.exchange = None;
-                    return Poll::Ready(Some(Err(BodyFault::Gone)));
+                    return Poll::Ready(Some(Err(BodyFault::AnswerBroken)));
                 }
                 Poll::Ready(Ok(_)) => self.stop_waiting(),
                 Poll::Pending => {
                     let idle = exchange.pool.settings.idle;
-                    let limit_seconds = idle.as_secs();
                     if exchange.waits_for_client() || !exchange.connection.deadline.is_set() {
                         exchange.connection.deadline.set_within(idle, exchange.latest);
                     }
@@ -159,7 +163,7 @@ impl<'c> ResponseStream<'c> {
                         return Poll::Pending;
                     }
                     self.exchange = None;
-                    return Poll::Ready(Some(Err(BodyFault::Timeout { limit_seconds })));
+                    return Poll::Ready(Some(Err(BodyFault::AnswerLate)));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! One request and its answer on one connection, both directions at once.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::connection::Connection;
 use super::forward::Fault;
 use super::pool::Pool;
 use super::target::InFlight;
+use crate::domain::Forwarded;
 use crate::message::{
     BodyFault, BodyStream, Framing, Head, Part, Payload, ResponseHead, encode_chunk_size, response_head,
 };
@@ -97,16 +99,20 @@ impl<'c> Exchange<'c> {
         self.out
     }
 
-    /// Sends and receives until the answer's head is there.
+    /// Sends and receives until the answer's head is there. `forwarded` follows what the upstream has seen.
     pub(super) async fn receive_head(
         &mut self,
         to_head_request: bool,
         head: &mut Head,
+        forwarded: &Cell<Forwarded>,
     ) -> Result<ResponseHead, Fault> {
         let mut interim = 0;
         poll_fn(|cx| {
             loop {
                 self.poll_upload(cx);
+                if self.wrote && forwarded.get() == Forwarded::No {
+                    forwarded.set(Forwarded::Maybe);
+                }
                 if let Some(fault) = self.client_fault {
                     return Poll::Ready(Err(Fault::Client(fault)));
                 }
@@ -132,7 +138,10 @@ impl<'c> Exchange<'c> {
                 match self.connection.poll_read_more(cx) {
                     Poll::Ready(Ok(0) | Err(_)) if self.answered => return Poll::Ready(Err(Fault::Broken)),
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::ClosedUnanswered)),
-                    Poll::Ready(Ok(_)) => self.answered = true,
+                    Poll::Ready(Ok(_)) => {
+                        self.answered = true;
+                        forwarded.set(Forwarded::Yes);
+                    }
                     Poll::Pending => {
                         if self.waits_for_client() {
                             self.connection.deadline.set_within(self.pool.settings.first_byte, self.latest);

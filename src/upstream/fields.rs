@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::settings::{ForwardedFields, HostSetting, IdentityFields, Settings};
 use crate::authentication::Caller;
 use crate::message::{FieldName, Head, push_line};
+use crate::telemetry::TraceParent;
 
 /// Inbound names that are never passed on, beside the identity fields; `-` and `_` count as the same. Framing
 /// stands here for its spellings with `_`, which some servers behind us read as the real ones.
@@ -50,6 +51,8 @@ pub struct Client<'r> {
     pub is_tls: bool,
     /// The request's id.
     pub request_id: &'r str,
+    /// Its trace.
+    pub trace: &'r TraceParent,
     /// Who it is; [`None`] on a public endpoint.
     pub caller: Option<&'r Caller>,
     /// Its home region's name.
@@ -140,6 +143,8 @@ impl FieldRules {
                 | FieldName::RequestId
                 | FieldName::Traceparent => true,
                 FieldName::Authorization => !self.forward_credential,
+                // It says more of the parent, so it means nothing under another one.
+                FieldName::Tracestate => !client.trace.is_inbound(),
                 FieldName::Other => self.is_ours(field.name),
                 known => known.is_hop_by_hop(),
             };
@@ -156,9 +161,7 @@ impl FieldRules {
         }
         self.client_fields(client, client_host, out);
         push_line(out, b"x-request-id", client.request_id.as_bytes());
-        if let Some(parent) = head.first(FieldName::Traceparent).filter(|parent| is_traceparent(parent)) {
-            push_line(out, b"traceparent", parent);
-        }
+        push_line(out, b"traceparent", client.trace.as_bytes());
         self.identity_fields(client, out);
         out.extend_from_slice(b"\r\n");
     }
@@ -253,34 +256,45 @@ fn is_nominated(head: &Head, name: &[u8]) -> bool {
         .any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
 }
 
-/// `version-traceid-parentid-flags` of W3C Trace Context, version 00.
-fn is_traceparent(value: &[u8]) -> bool {
-    let parts: Vec<&[u8]> = value.split(|byte| *byte == b'-').collect();
-    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let [version, trace, parent, flags] = parts[..] else { return false };
-    version == b"00"
-        && (trace.len(), parent.len(), flags.len()) == (32, 16, 2)
-        && is_hex(trace)
-        && is_hex(parent)
-        && is_hex(flags)
-        && trace.iter().any(|byte| *byte != b'0')
-        && parent.iter().any(|byte| *byte != b'0')
-}
-
 fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write as _;
     // Writing to memory cannot fail.
     let _ = write!(out, "{}", address.to_canonical());
 }
 
+/// Which fields of an answer we set ourselves, so that the upstream's own do not leave beside them.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of four, each named")]
+pub struct OwnFields {
+    /// `X-RateLimit-*`
+    pub x_rate_limit: bool,
+    /// `RateLimit` and `RateLimit-Policy`
+    pub rate_limit: bool,
+    /// `Deprecation`
+    pub deprecation: bool,
+    /// `Sunset`
+    pub sunset: bool,
+}
+
+impl OwnFields {
+    fn has(self, name: &[u8]) -> bool {
+        match name.len() {
+            6 => self.sunset && name.eq_ignore_ascii_case(b"sunset"),
+            9 => self.rate_limit && name.eq_ignore_ascii_case(b"ratelimit"),
+            11 if self.deprecation && name.eq_ignore_ascii_case(b"deprecation") => true,
+            16 if self.rate_limit && name.eq_ignore_ascii_case(b"ratelimit-policy") => true,
+            _ => self.x_rate_limit && starts_with(name, b"x-ratelimit-"),
+        }
+    }
+}
+
 /// Appends an answer's fields for the client: without those of one connection, CORS, and what we set.
-/// `keeps_limits` says whether the upstream's own `X-RateLimit-*` stay.
-pub fn response_lines(head: &Head, keeps_limits: bool, out: &mut Vec<u8>) {
+pub fn response_lines(head: &Head, own: OwnFields, out: &mut Vec<u8>) {
     let has_nominated = head.first(FieldName::Connection).is_some();
     for field in head.fields() {
         let ends_here = match field.known {
             FieldName::ContentLength | FieldName::RequestId => true,
-            FieldName::Other => is_cors(field.name) || !keeps_limits && is_limit(field.name),
+            FieldName::Other => is_cors(field.name) || own.has(field.name),
             known => known.is_hop_by_hop(),
         };
         if !(ends_here || has_nominated && is_nominated(head, field.name)) {
@@ -289,12 +303,16 @@ pub fn response_lines(head: &Head, keeps_limits: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn is_cors(name: &[u8]) -> bool {
-    starts_with(name, b"access-control-")
+/// Whether the answer says already that it depends on `Accept` (RFC 9110, section 12.5.5).
+pub fn varies_by_accept(head: &Head) -> bool {
+    head.all(FieldName::Vary).flat_map(|line| line.split(|byte| *byte == b',')).any(|name| {
+        let name = name.trim_ascii();
+        name == b"*" || name.eq_ignore_ascii_case(b"accept")
+    })
 }
 
-fn is_limit(name: &[u8]) -> bool {
-    starts_with(name, b"x-ratelimit-")
+fn is_cors(name: &[u8]) -> bool {
+    starts_with(name, b"access-control-")
 }
 
 fn starts_with(name: &[u8], start: &[u8]) -> bool {

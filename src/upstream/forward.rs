@@ -1,5 +1,6 @@
 //! The attempts of one request: a reused connection, a fresh one, the next upstream.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,15 +38,6 @@ pub enum Fault {
     Client(BodyFault),
 }
 
-/// A request that got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForwardFault {
-    /// Why.
-    pub fault: Fault,
-    /// Whether the upstream may have acted on it.
-    pub forwarded: Forwarded,
-}
-
 /// A request on its way out.
 pub struct OutgoingRequest<'r, 'c> {
     /// Its head as it arrived.
@@ -62,13 +54,15 @@ pub struct OutgoingRequest<'r, 'c> {
 /// its body still arriving. `first` is where to start, so that load spreads.
 ///
 /// A request is sent again only if nothing of it was sent, or if a reused connection turned out to be closed
-/// before any answer and repeating the request is safe.
+/// before any answer and repeating the request is safe. `forwarded` says at every moment, also when this is
+/// dropped, whether an upstream may have acted on the request.
 pub async fn forward<'c>(
     pools: &[Rc<Pool>],
     first: usize,
     _admission: &Admission<'_>,
     request: OutgoingRequest<'_, 'c>,
-) -> Result<UpstreamResponse<'c>, ForwardFault> {
+    forwarded: &Cell<Forwarded>,
+) -> Result<UpstreamResponse<'c>, Fault> {
     let mut fault = Fault::Unreachable;
     let mut request = Some(request);
     for offset in 0..pools.len() {
@@ -86,9 +80,9 @@ pub async fn forward<'c>(
                 }
             },
         };
-        return attempt(pool, connection, pending).await;
+        return attempt(pool, connection, pending, forwarded).await;
     }
-    Err(ForwardFault { fault, forwarded: Forwarded::No })
+    Err(fault)
 }
 
 /// One upstream: a reused connection may have to be replaced by a fresh one.
@@ -96,7 +90,8 @@ async fn attempt<'c>(
     pool: &Rc<Pool>,
     connection: Connection,
     request: OutgoingRequest<'_, 'c>,
-) -> Result<UpstreamResponse<'c>, ForwardFault> {
+    forwarded: &Cell<Forwarded>,
+) -> Result<UpstreamResponse<'c>, Fault> {
     let to_head_request = request.head.method() == b"HEAD";
     let is_idempotent = request.is_idempotent;
     let is_whole = !matches!(request.body, RequestBody::Stream { .. });
@@ -104,39 +99,20 @@ async fn attempt<'c>(
     let was_reused = connection.is_reused;
     let mut head = Head::with_room();
     let mut exchange = Exchange::new(connection, Rc::clone(pool), out, upload);
-    let mut result = exchange.receive_head(to_head_request, &mut head).await;
-    let mut repeated = Forwarded::No;
+    let mut result = exchange.receive_head(to_head_request, &mut head, forwarded).await;
     let mut retries = 0;
     if was_reused && is_whole && result == Err(Fault::ClosedUnanswered) && (is_idempotent || !exchange.wrote)
     {
-        if exchange.wrote {
-            repeated = Forwarded::Maybe;
-        }
         retries = 1;
         let out = exchange.into_request();
-        let connection = pool.connect().await.map_err(|fault| ForwardFault { fault, forwarded: repeated })?;
+        let connection = pool.connect().await?;
         exchange = Exchange::new(connection, Rc::clone(pool), out, Upload::Done);
-        result = exchange.receive_head(to_head_request, &mut head).await;
+        result = exchange.receive_head(to_head_request, &mut head, forwarded).await;
     }
-    match result {
-        Ok(found) => {
-            let upstream = Arc::clone(&pool.upstream().url);
-            match exchange.into_payload(found).await {
-                Ok(payload) => {
-                    Ok(UpstreamResponse { status: found.status, head, payload, upstream, retries })
-                }
-                Err(fault) => Err(ForwardFault { fault, forwarded: Forwarded::Yes }),
-            }
-        }
-        Err(fault) => {
-            let forwarded = match (exchange.answered, exchange.wrote) {
-                (true, _) => Forwarded::Yes,
-                (false, true) => Forwarded::Maybe,
-                (false, false) => repeated,
-            };
-            Err(ForwardFault { fault, forwarded })
-        }
-    }
+    let found = result?;
+    let upstream = Arc::clone(&pool.upstream().url);
+    let payload = exchange.into_payload(found).await?;
+    Ok(UpstreamResponse { status: found.status, head, payload, upstream, retries })
 }
 
 /// The bytes to send at once, and what follows as it arrives.

@@ -18,8 +18,8 @@ mod target;
 
 pub use check::{Checked, RegionServers, from_settings};
 pub use exchange::UpstreamResponse;
-pub use fields::{Client, FieldRules, response_lines};
-pub use forward::{Fault, ForwardFault, OutgoingRequest, forward};
+pub use fields::{Client, FieldRules, OwnFields, response_lines, varies_by_accept};
+pub use forward::{Fault, OutgoingRequest, forward};
 pub use pool::{Pool, PoolSettings};
 pub use settings::{ForwardedFields, HostSetting, IdentityFields, Settings};
 pub use target::{Health, Upstream, UpstreamError};

@@ -6,7 +6,8 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Behaviour, Client, Demo, Gateway, Signer, Upstream, address, claims, config, raw, request, until,
+    Answer, Behaviour, Client, Demo, Gateway, Signer, Upstream, address, ask_admin, claims, config, raw,
+    request, until,
 };
 
 fn ask(demo: &Demo, method: &str, target: &str, token: &str) -> Answer {
@@ -268,6 +269,28 @@ fn an_issuer_that_comes_back_is_noticed() {
         assert_ne!(answer.status, 401);
         (answer.status == 200).then_some(())
     });
+}
+
+#[test]
+fn keys_are_still_loaded_while_the_gateway_drains() {
+    let demo = Demo::start();
+    let upstream = Upstream::start(Behaviour::status(200, "us"));
+    let uri = demo.text("/jwt/jwks_uri").strip_suffix("/jwks.json").unwrap();
+    let jwks = Client::connect(address(uri)).send(&raw("GET", "/jwks.json", "", b"")).body;
+    let keys = Upstream::start(Behaviour::status(500, "none"));
+    let dead = issuer(&demo, &format!("jwks_uri = \"{}/jwks.json\"\nunknown_key_seconds = 1", keys.url()));
+    let text = config(&upstream.url(), &upstream.url(), &dead);
+    let text = text.replacen("[listen]\n", "[listen]\ndrain_delay_seconds = 30\n", 1);
+    let gateway = Gateway::start(&text);
+    let mut good = claims(&demo, "us");
+    good["workspace"] = json!("ws-us");
+    let token = Signer::issuer(&demo, "ES256").sign(&good);
+    assert_eq!(gateway.ask(&token, "/sources").said(), (503, "issuer_unavailable".to_owned()));
+    gateway.process.signal("TERM");
+    until("readiness to go", || (ask_admin(gateway.admin, "/readyz").status == 503).then_some(()));
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", jwks.len());
+    keys.behave(Behaviour::Answer(head + std::str::from_utf8(&jwks).unwrap()));
+    until("the issuer's keys", || (gateway.ask(&token, "/sources").status == 200).then_some(()));
 }
 
 fn upstream_saw_only(upstream: &Upstream, requests: usize) {

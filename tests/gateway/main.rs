@@ -7,6 +7,7 @@
 mod browser;
 mod demo;
 mod drain;
+mod faults;
 mod guide;
 mod input;
 mod jwt;

@@ -89,8 +89,8 @@ impl<IO: Transport> Connection<IO> {
         match delivery {
             Delivery::Complete if keep_alive => Ending::KeepAlive,
             Delivery::Complete => Ending::Close,
-            Delivery::Broken if delimiter != Delimiter::Close => Ending::Close,
-            Delivery::Broken | Delivery::ClientGone => {
+            Delivery::Broken(_) if delimiter != Delimiter::Close => Ending::Close,
+            Delivery::Broken(_) | Delivery::ClientGone => {
                 self.io.borrow().set_reset_when_closed(true);
                 Ending::Gone
             }
@@ -145,7 +145,7 @@ impl<IO: Transport> Connection<IO> {
                             has_last_chunk |= matches!(part, Part::Trailers(_));
                             *sent_bytes += append_part(part, delimiter, out);
                         }
-                        Poll::Ready(Some(Err(_))) => ended = Some(Delivery::Broken),
+                        Poll::Ready(Some(Err(fault))) => ended = Some(Delivery::Broken(fault)),
                         Poll::Ready(None) => {
                             ended = Some(Delivery::Complete);
                             if !has_last_chunk {

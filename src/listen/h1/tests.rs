@@ -147,7 +147,7 @@ fn a_client_that_takes_a_little_in_time_is_waited_for() {
 
 #[test]
 fn what_was_gathered_of_a_body_that_breaks_off_is_written_and_seen_to_be_cut() {
-    let broken = || [Ok("hel"), Err(BodyFault::Gone)];
+    let broken = || [Ok("hel"), Err(BodyFault::AnswerBroken)];
     let chunked = write(200, stream(&broken(), None), USUAL, ALL);
     assert!(chunked.got.ends_with("\r\n\r\n3\r\nhel\r\n"), "{}", chunked.got);
     assert_eq!((chunked.ending, chunked.resets), (Ending::Close, false));
@@ -155,13 +155,13 @@ fn what_was_gathered_of_a_body_that_breaks_off_is_written_and_seen_to_be_cut() {
     assert!(length.got.contains("content-length: 5\r\n") && length.got.ends_with("\r\n\r\nhel"));
     assert_eq!((length.ending, length.resets), (Ending::Close, false));
     for written in [chunked, length] {
-        assert_eq!(written.delivery, Some((3, Delivery::Broken)));
+        assert_eq!(written.delivery, Some((3, Delivery::Broken(BodyFault::AnswerBroken))));
     }
 }
 
 #[test]
 fn a_cut_that_only_the_end_of_the_connection_shows_is_a_reset() {
-    let cut = write(200, stream(&[Ok("hel"), Err(BodyFault::Gone)], None), HTTP_10, ALL);
+    let cut = write(200, stream(&[Ok("hel"), Err(BodyFault::AnswerBroken)], None), HTTP_10, ALL);
     assert!(cut.got.ends_with("connection: close\r\n\r\nhel"), "{}", cut.got);
     assert_eq!((cut.ending, cut.resets), (Ending::Gone, true));
     let whole = write(200, stream(&[Ok("hel")], None), HTTP_10, ALL);

@@ -102,7 +102,7 @@ impl OutgoingBody {
                     Poll::Ready(Some(Ok(Frame::trailers(header_map(&lines)))))
                 }
                 Poll::Ready(Some(Err(fault))) => {
-                    self.finish(Delivery::Broken);
+                    self.finish(Delivery::Broken(fault));
                     Poll::Ready(Some(Err(fault)))
                 }
             },

@@ -4,6 +4,8 @@ use super::*;
 use crate::domain::{Plan, RegionId, Subject, Workspace, WorkspaceState};
 use crate::message::Version;
 
+const OTHER_TRACE: &str = "00-11111111111111111111111111111111-1111111111111111-01";
+
 fn caller() -> Caller {
     let workspace = Workspace {
         id: "ws_1".into(),
@@ -18,6 +20,8 @@ fn caller() -> Caller {
 
 fn sent(fields: &[(&str, &str)], settings: &Settings) -> String {
     let caller = caller();
+    let kept = fields.iter().find_map(|(_, value)| TraceParent::kept(value.as_bytes()));
+    let trace = kept.unwrap_or(TraceParent::kept(OTHER_TRACE.as_bytes()).unwrap());
     let mut all = vec![(&b"Host"[..], &b"api.example"[..])];
     all.extend(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let head = Head::from_parts(Version::Http11, b"GET", b"/a%2f?b=[1]", all);
@@ -25,6 +29,7 @@ fn sent(fields: &[(&str, &str)], settings: &Settings) -> String {
         address: "192.0.2.7:4711".parse().unwrap(),
         is_tls: true,
         request_id: "req-1",
+        trace: &trace,
         caller: Some(&caller),
         region: "us",
     };
@@ -104,16 +109,11 @@ fn target_host_and_order_stay_as_sent() {
 }
 
 #[test]
-fn a_valid_traceparent_passes_once() {
+fn exactly_one_traceparent_is_sent_on() {
     let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    assert!(sent(&[("traceparent", good)], &Settings::default()).contains(good));
-    for bad in [
-        "00-0-0-01",
-        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-    ] {
-        assert!(!sent(&[("traceparent", bad)], &Settings::default()).contains("traceparent"), "{bad}");
-    }
+    let out = sent(&[("Traceparent", good), ("tracestate", "a=1")], &Settings::default());
+    assert!(out.contains(&format!("traceparent: {good}\r\n")) && out.contains("tracestate: a=1\r\n"));
+    assert_eq!(out.to_lowercase().matches("traceparent").count(), 1);
 }
 
 #[test]
@@ -138,8 +138,44 @@ fn no_cors_field_leaves_and_hop_by_hop_ends_on_the_way_back() {
     ];
     let head = Head::from_parts(Version::Http11, b"", b"", fields);
     let mut out = Vec::new();
-    response_lines(&head, false, &mut out);
+    response_lines(&head, OwnFields { x_rate_limit: true, ..OwnFields::default() }, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), "Set-Cookie: a\r\nSet-Cookie: b\r\n");
+}
+
+#[test]
+fn what_we_set_does_not_leave_twice_and_what_we_do_not_set_stays() {
+    let names = ["RateLimit", "ratelimit-policy", "Deprecation", "SUNSET", "X-RateLimit-Reset"];
+    let head = Head::from_parts(
+        Version::Http11,
+        b"",
+        b"",
+        names.iter().map(|name| (name.as_bytes(), &b"theirs"[..])),
+    );
+    let left = |own| {
+        let mut out = Vec::new();
+        response_lines(&head, own, &mut out);
+        let out = format!("\r\n{}", String::from_utf8(out).unwrap());
+        names.iter().map(|name| out.contains(&format!("\r\n{name}: "))).collect::<Vec<_>>()
+    };
+    assert_eq!(left(OwnFields::default()), [true; 5]);
+    let all = OwnFields { x_rate_limit: true, rate_limit: true, deprecation: true, sunset: true };
+    assert_eq!(left(all), [false; 5]);
+    assert_eq!(
+        left(OwnFields { rate_limit: true, ..OwnFields::default() }),
+        [false, false, true, true, true]
+    );
+    let deprecated = OwnFields { deprecation: true, ..OwnFields::default() };
+    assert_eq!(left(deprecated), [true, true, false, true, true]);
+}
+
+#[test]
+fn another_vary_does_not_hide_that_accept_matters() {
+    let varies = |lines: &[&str]| {
+        let fields = lines.iter().map(|line| (&b"Vary"[..], line.as_bytes()));
+        varies_by_accept(&Head::from_parts(Version::Http11, b"", b"", fields))
+    };
+    assert!(varies(&["Origin, accept"]) && varies(&["Origin", "Accept"]) && varies(&["*"]));
+    assert!(!varies(&[]) && !varies(&["Origin, Accept-Encoding"]));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What it does with a request.
 #[derive(Clone, Debug)]
@@ -18,6 +19,12 @@ pub(crate) enum Behaviour {
     Close,
     /// Sends the body back as it arrives.
     Echo,
+    /// Writes this as soon as a request's head came, and then only reads.
+    Early(String),
+    /// Answers without an end, as fast as it is taken.
+    Endless,
+    /// Answers without an end, a few bytes at a time.
+    Drip,
     /// Reads the head, and the rest only when [`Upstream::go_on`] says so.
     Pause,
 }
@@ -124,9 +131,17 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, behaviour: &Mutex<Behaviour>
         let behaviour = behaviour.lock().unwrap().clone();
         match behaviour {
             Behaviour::Hang => while read(&mut stream, seen, &mut unread) {},
+            Behaviour::Early(answer) => {
+                if stream.write_all(answer.as_bytes()).is_ok() {
+                    while read(&mut stream, seen, &mut unread) {}
+                }
+                return;
+            }
+            Behaviour::Endless => return without_end(&mut stream, &[b'x'; 16 * 1024], Duration::ZERO),
+            Behaviour::Drip => return without_end(&mut stream, b"drip", Duration::from_millis(50)),
             Behaviour::Reset => {
                 // Closing with unread bytes, or without lingering, resets.
-                socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
                 return;
             }
             Behaviour::Close => {
@@ -151,7 +166,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, behaviour: &Mutex<Behaviour>
             }
             Behaviour::Pause => {
                 while !seen.lock().unwrap().goes_on {
-                    thread::sleep(std::time::Duration::from_millis(2));
+                    thread::sleep(Duration::from_millis(2));
                 }
                 let mut left = length - unread.len();
                 let mut part = vec![0; 64 * 1024];
@@ -167,6 +182,18 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, behaviour: &Mutex<Behaviour>
                 }
             }
         }
+    }
+}
+
+/// Chunks until nobody takes them any more.
+fn without_end(stream: &mut TcpStream, data: &[u8], pause: Duration) {
+    let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
+    chunk.extend_from_slice(data);
+    chunk.extend_from_slice(b"\r\n");
+    let mut taken = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    while taken.is_ok() {
+        thread::sleep(pause);
+        taken = stream.write_all(&chunk);
     }
 }
 
