@@ -203,9 +203,9 @@ impl Replies {
     /// Writes the message of a row with what it quotes, as the inside of a JSON string.
     fn message(&self, row: &Row<'_>, body: &mut Vec<u8>) {
         let mut rest = row.message;
-        while let Some((before, after)) = rest.split_once('{') {
-            body.extend_from_slice(before.as_bytes());
-            let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        while let Some(open) = memchr::memchr(b'{', rest.as_bytes()) {
+            body.extend_from_slice(&rest.as_bytes()[..open]);
+            let (name, after) = rest[open + 1..].split_once('}').unwrap_or((&rest[open + 1..], ""));
             rest = after;
             match name {
                 "said" => push_escaped(body, row.said),
