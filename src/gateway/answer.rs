@@ -3,13 +3,12 @@
 use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::progress::Progress;
 use crate::clock::Now;
-use crate::domain::{Forwarded, Outcome};
-use crate::limits::InFlightGuard;
-use crate::message::{Completion, Delivery, FieldName, Head, Payload, Response, push_line};
+use crate::domain::Outcome;
+use crate::message::{FieldName, Head, Payload, Response, push_line};
 use crate::reply::{Refusal, Rendered, Replies};
 use crate::routing::Deprecation;
-use crate::telemetry::Record;
 use crate::upstream::UpstreamResponse;
 
 thread_local! {
@@ -17,48 +16,18 @@ thread_local! {
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Closes the record and the request's time in flight when the answer was written.
-struct Closing {
-    record: Record,
-    outcome: Outcome,
-    status: u16,
-    /// The request is in flight until its answer is written.
-    _in_flight: InFlightGuard,
-}
-
-impl Completion for Closing {
-    fn sent(mut self: Box<Self>, body_bytes: u64, delivery: Delivery) {
-        self.record.facts.bytes_out = body_bytes;
-        let outcome = match delivery {
-            Delivery::Complete => self.outcome,
-            Delivery::Broken => Outcome::UpstreamBroken,
-            Delivery::ClientGone => Outcome::ClientGone,
-        };
-        self.record.finish(outcome, self.status);
-    }
-}
-
-/// What both kinds of answers carry beside their own fields.
-pub(super) struct Common<'a> {
-    pub(super) limit_lines: &'a [u8],
-    pub(super) keeps_limits: bool,
-    pub(super) now: Now,
-    pub(super) in_flight: InFlightGuard,
-}
-
 /// The upstream's answer with our fields.
 pub(super) fn forwarded<'c>(
     answer: UpstreamResponse<'c>,
-    common: Common<'_>,
     is_versioned: bool,
     deprecation: Option<&Deprecation>,
-    record: Record,
+    progress: Box<Progress>,
 ) -> Response<'c> {
     let UpstreamResponse { status, head, payload, upstream: _, retries: _ } = answer;
     let mut fields = Vec::with_capacity(768);
-    crate::upstream::response_lines(&head, common.keeps_limits, &mut fields);
+    crate::upstream::response_lines(&head, progress.keeps_limits, &mut fields);
     if head.first(FieldName::Date).is_none() {
-        push_date(common.now, &mut fields);
+        push_date(progress.now, &mut fields);
     }
     if is_versioned && head.first(FieldName::Vary).is_none() {
         fields.extend_from_slice(b"vary: Accept\r\n");
@@ -69,24 +38,19 @@ pub(super) fn forwarded<'c>(
             push_line(&mut fields, b"sunset", sunset.as_bytes());
         }
     }
-    fields.extend_from_slice(common.limit_lines);
-    push_line(&mut fields, b"x-request-id", record.request_id().as_bytes());
-    let closing = Closing { record, outcome: Outcome::Forwarded, status, _in_flight: common.in_flight };
-    Response { status, fields, payload, close: false, completion: Some(Box::new(closing)) }
+    fields.extend_from_slice(&progress.limit_lines);
+    push_line(&mut fields, b"x-request-id", progress.record.request_id().as_bytes());
+    let completion = Some(progress.answered(Outcome::Forwarded, status));
+    Response { status, fields, payload, close: false, completion }
 }
 
 /// An answer of our own.
-pub(super) fn own(
-    rendered: Rendered,
-    outcome: Outcome,
-    common: Common<'_>,
-    record: Record,
-) -> Response<'static> {
+pub(super) fn own(rendered: Rendered, outcome: Outcome, progress: Box<Progress>) -> Response<'static> {
     let Rendered { status, mut fields, body, close } = rendered;
-    push_date(common.now, &mut fields);
-    fields.extend_from_slice(common.limit_lines);
-    let closing = Closing { record, outcome, status, _in_flight: common.in_flight };
-    Response { status, fields, payload: Payload::Full(body), close, completion: Some(Box::new(closing)) }
+    push_date(progress.now, &mut fields);
+    fields.extend_from_slice(&progress.limit_lines);
+    let completion = Some(progress.answered(outcome, status));
+    Response { status, fields, payload: Payload::Full(body), close, completion }
 }
 
 /// A refusal, written for this caller.
@@ -94,14 +58,13 @@ pub(super) fn refusal(
     refusal: &Refusal,
     replies: &Replies,
     head: &Head,
-    forwarded: Forwarded,
-    common: Common<'_>,
-    mut record: Record,
+    mut progress: Box<Progress>,
 ) -> Response<'static> {
     let mut rendered = Rendered::with_room();
-    replies.render(refusal, replies.dialect(head), record.request_id(), forwarded, &mut rendered);
-    record.facts.forwarded = forwarded;
-    own(rendered, refusal.outcome(), common, record)
+    let Progress { record, forwarded, .. } = &mut *progress;
+    record.facts.forwarded = *forwarded;
+    replies.render(refusal, replies.dialect(head), record.request_id(), *forwarded, &mut rendered);
+    own(rendered, refusal.outcome(), progress)
 }
 
 /// `Date` (RFC 9110, section 6.6.1), made once a second.
