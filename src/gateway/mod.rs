@@ -14,6 +14,7 @@ mod answer;
 mod own_pages;
 mod pipeline;
 mod preflight;
+mod progress;
 mod refuse;
 mod snapshot;
 

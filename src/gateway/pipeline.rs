@@ -10,15 +10,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::answer::{self, Common};
 use super::own_pages::OwnPage;
+use super::progress::Progress;
 use super::snapshot::PlacedTokens;
-use super::{Parts, Snapshot, preflight, refuse};
+use super::{Parts, Snapshot, answer, preflight, refuse};
 use crate::authentication::{Attempt, Caller, Refused};
 use crate::authorization::{Permit, permit};
 use crate::clock::Now;
 use crate::domain::{Forwarded, Method, Outcome};
-use crate::limits::{Admission, Charge, Decision, Exceeded, InFlightGuard, Mode, PolicyIndex, Strictest};
+use crate::limits::{Admission, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
 use crate::listen::{Peer, Service};
 use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
@@ -33,15 +33,6 @@ pub struct Gateway {
     /// Upstream pools by region id.
     pools: Vec<Vec<Rc<Pool>>>,
     next_pool: Cell<usize>,
-}
-
-/// What one request has come to know on its way, also when it is refused later.
-struct Progress {
-    record: Record,
-    limit_lines: Vec<u8>,
-    in_flight: InFlightGuard,
-    /// Whether the upstream's own limit fields are stricter than ours.
-    keeps_limits: bool,
 }
 
 /// What a request that was not refused is answered with.
@@ -271,25 +262,23 @@ impl Service for Gateway {
     async fn serve<'c>(&self, head: &Head, body: RequestBody<'c>, peer: &Peer) -> Response<'c> {
         let now = self.parts.clock.now();
         let snapshot = self.parts.snapshot.load_full();
-        let mut progress = Progress::new(self.open_record(head, peer, now));
+        let mut progress = Progress::new(self.open_record(head, peer, now), now);
         progress.record.facts.bytes_in = head.len() as u64 + body.announced_length();
         let decided = {
             // Pinned where it is made: this future is large, and moving it would cost more than most of its steps.
             let path = pin!(self.decide_and_forward(&snapshot, &mut progress, (head, body, peer), now));
             caught(path).await
         };
-        let Progress { record, limit_lines, in_flight, keeps_limits } = progress;
-        let common = Common { limit_lines: &limit_lines, keeps_limits, now, in_flight };
         match decided {
             Some(Ok(Answer::Forwarded { answer, is_versioned, deprecation })) => {
-                answer::forwarded(answer, common, is_versioned, deprecation.as_ref(), record)
+                answer::forwarded(answer, is_versioned, deprecation.as_ref(), progress)
             }
-            Some(Ok(Answer::OwnPage(page))) => answer::own(page, Outcome::Answered, common, record),
-            Some(Err(refusal)) => answer::refusal(&refusal, &snapshot.replies, head, common, record),
+            Some(Ok(Answer::OwnPage(page))) => answer::own(page, Outcome::Answered, progress),
+            Some(Err(refusal)) => answer::refusal(&refusal, &snapshot.replies, head, progress),
             None => {
                 self.core.panicked();
-                record.facts.forwarded.set(Forwarded::Maybe);
-                answer::refusal(&Refusal::Internal, &snapshot.replies, head, common, record)
+                progress.record.facts.forwarded.set(Forwarded::Maybe);
+                answer::refusal(&Refusal::Internal, &snapshot.replies, head, progress)
             }
         }
     }
@@ -297,20 +286,12 @@ impl Service for Gateway {
     fn refuse(&self, fault: HeadFault, head: &Head, peer: &Peer) -> Response<'static> {
         let now = self.parts.clock.now();
         let snapshot = self.parts.snapshot.load_full();
-        let record = self.open_record(head, peer, now);
-        let common =
-            Common { limit_lines: &[], keeps_limits: false, now, in_flight: InFlightGuard::default() };
-        answer::refusal(&refuse::head(fault), &snapshot.replies, head, common, record)
+        let progress = Progress::new(self.open_record(head, peer, now), now);
+        answer::refusal(&refuse::head(fault), &snapshot.replies, head, progress)
     }
 
     fn opened(&self) -> Box<dyn std::any::Any> {
         Box::new(self.core.connection())
-    }
-}
-
-impl Progress {
-    fn new(record: Record) -> Self {
-        Self { record, limit_lines: Vec::new(), in_flight: InFlightGuard::default(), keeps_limits: false }
     }
 }
 

@@ -61,7 +61,10 @@ impl Limits {
         let claim = Claim { policy: rules.reserved(FAILURES), quota: rules.failures, ..self.blank() };
         match verdict.wait_nanos {
             None => Ok(()),
-            Some(wait) => Err(self.exceeded(&claim, &verdict, wait, Vec::new(), now)),
+            Some(wait) => {
+                let own = Headroom::of(&claim, &verdict, now, Decision::Refused);
+                Err(self.exceeded(&claim, wait, vec![own]))
+            }
         }
     }
 
@@ -131,21 +134,19 @@ impl Limits {
     /// Composes the refusal: of all that refuse, the one with the longest wait.
     #[cold]
     fn refuse(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Exceeded {
-        let mut longest = (place, verdict.wait_nanos.unwrap_or(0), *verdict);
-        let mut headrooms: Vec<(usize, Headroom)> = Vec::with_capacity(claims.len());
+        let mut speaks = (place, verdict.wait_nanos.unwrap_or(0));
+        let mut headrooms = Vec::with_capacity(claims.len());
         for (other, (verdict, headroom)) in self.looked_at(claims, Some((place, *verdict)), now).enumerate() {
             if let Some(wait) = verdict.wait_nanos
-                && wait > longest.1
+                && wait > speaks.1
             {
-                longest = (other, wait, verdict);
+                speaks = (other, wait);
             }
-            headrooms.push((other, headroom));
+            headrooms.push(headroom);
         }
-        let (speaks, wait, verdict) = longest;
-        let others =
-            headrooms.into_iter().filter(|(other, _)| *other != speaks).map(|(_, headroom)| headroom);
-        let claim = &claims[speaks];
-        self.exceeded(claim, &verdict, wait, others.collect(), now)
+        let (speaks, wait) = speaks;
+        headrooms[..=speaks].rotate_right(1);
+        self.exceeded(&claims[speaks], wait, headrooms)
     }
 
     /// What the enforcing claims have left, counting nothing; `known` is a verdict that stands.
@@ -165,15 +166,9 @@ impl Limits {
         })
     }
 
-    fn exceeded(
-        &self,
-        claim: &Claim,
-        verdict: &Verdict,
-        wait_nanos: u64,
-        others: Vec<Headroom>,
-        now: u64,
-    ) -> Exceeded {
-        let own = Headroom::of(claim, verdict, now, Decision::Refused);
+    /// What is said of a claim that must wait; its own headroom is the first.
+    fn exceeded(&self, claim: &Claim, wait_nanos: u64, headrooms: Vec<Headroom>) -> Exceeded {
+        let own = headrooms[0];
         let long = claim.quota.period_seconds >= A_DAY_SECONDS;
         Exceeded {
             kind: if long { ExceededKind::QuotaExceeded } else { ExceededKind::RateLimited },
@@ -185,7 +180,7 @@ impl Limits {
             remaining: own.remaining(),
             consumed: own.consumed(),
             exposed: claim.exposed,
-            headrooms: std::iter::once(own).chain(others).collect(),
+            headrooms: headrooms.into(),
             rules: Arc::clone(&self.rules),
         }
     }

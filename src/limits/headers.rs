@@ -15,6 +15,9 @@ use super::rules::Rules;
 use crate::clock::Now;
 use crate::domain::Quota;
 
+/// Room for the lines of three policies or four.
+const LINES_BYTES: usize = 384;
+
 /// Whose `X-RateLimit-*` an answer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictest {
@@ -39,6 +42,7 @@ impl Admission<'_> {
     /// Appends the header lines of an answer, each with its line end: `RateLimit-Policy` and `RateLimit`, and
     /// `X-RateLimit-*` if they are to be ours. Nothing where every policy is hidden. `now` is the request's.
     pub fn write_headers(&self, out: &mut Vec<u8>, now: Now, whose: Strictest) {
+        out.reserve(LINES_BYTES);
         let tightest = self.tightest();
         write_lists(out, self.rules(), tightest, self.headrooms());
         if let (Some(tightest), Strictest::Ours) = (tightest, whose) {
@@ -57,6 +61,7 @@ impl Exceeded {
     /// Appends the header lines of a refusal, each with its line end: what [`Admission::write_headers`] writes,
     /// about the limit that refused. `Retry-After` is the reply's. A hidden limit is not described. `now` is the request's.
     pub fn write_headers(&self, out: &mut Vec<u8>, now: Now) {
+        out.reserve(LINES_BYTES);
         match (self.quota, self.exposed) {
             (None, true) => self.write_in_flight(out),
             (None, false) => {}

@@ -203,9 +203,8 @@ impl Replies {
     /// Writes the message of a row with what it quotes, as the inside of a JSON string.
     fn message(&self, row: &Row<'_>, body: &mut Vec<u8>) {
         let mut rest = row.message;
-        while let Some((before, after)) = rest.split_once('{') {
+        while let Some((before, name, after)) = next_quote(rest) {
             body.extend_from_slice(before.as_bytes());
-            let (name, after) = after.split_once('}').unwrap_or((after, ""));
             rest = after;
             match name {
                 "said" => push_escaped(body, row.said),
@@ -254,6 +253,13 @@ fn push_strings<'t>(body: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>) {
     body.push(b']');
 }
 
+/// The first `{name}` of a message: what stands before it, the name, and what follows.
+fn next_quote(message: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = message.split_at(memchr::memchr(b'{', message.as_bytes())?);
+    let (quote, after) = rest.split_at(memchr::memchr(b'}', rest.as_bytes())? + 1);
+    Some((before, &quote[1..quote.len() - 1], after))
+}
+
 /// A datum as words in a message.
 fn quote(datum: Option<Datum<'_>>, body: &mut Vec<u8>) {
     match datum {
@@ -280,7 +286,7 @@ const fn is_scope_byte(byte: u8) -> bool {
 }
 
 fn push_printable(out: &mut Vec<u8>, text: &str, allowed: impl Fn(u8) -> bool) {
-    if text.bytes().all(&allowed) {
+    if text.bytes().fold(true, |all, byte| all & allowed(byte)) {
         out.extend_from_slice(text.as_bytes());
     } else {
         out.extend(text.bytes().map(|byte| if allowed(byte) { byte } else { b'?' }));

@@ -224,11 +224,14 @@ impl<'r> Row<'r> {
 
     fn counting(self, policy: &'r str, remaining: u64, consumed: u64, wait: Duration) -> Self {
         let wait_millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        Self { retry: Retry::After(wait), ..self }
-            .with("remainingPoints", Datum::Number(remaining))
-            .with("consumedPoints", Datum::Number(consumed))
-            .with("msBeforeNext", Datum::Number(wait_millis))
-            .with("policy", Datum::Text(policy))
+        let data = [
+            Some(("remainingPoints", Datum::Number(remaining))),
+            Some(("consumedPoints", Datum::Number(consumed))),
+            Some(("msBeforeNext", Datum::Number(wait_millis))),
+            Some(("policy", Datum::Text(policy))),
+            None,
+        ];
+        Self { retry: Retry::After(wait), data, ..self }
     }
 
     fn exhausted(self, limit: &'r Exhausted) -> Self {

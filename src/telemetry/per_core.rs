@@ -165,5 +165,6 @@ const LONGEST_ORIGIN_BYTES: usize = 200;
 
 /// Bytes from a client as text that a page can show.
 fn printable(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '?' }).collect()
+    let shown = bytes.iter().map(|&byte| if byte.is_ascii_graphic() { byte } else { b'?' });
+    String::from_utf8(shown.collect()).unwrap_or_default()
 }

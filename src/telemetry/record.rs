@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Core, Facts};
-use crate::clock::Now;
 use crate::domain::Outcome;
 
 /// The record of one request, counted and written exactly once: by [`Record::finish`], or when it is dropped
@@ -31,19 +30,17 @@ impl Record {
         self.facts.request_id.as_str()
     }
 
-    /// Closes the record: the answer is complete, or was broken off by us or the upstream.
-    pub fn finish(self, outcome: Outcome, status: u16) {
+    /// Closes the record: the answer is complete, or was broken off by us or the upstream. A closed record stays
+    /// as it is.
+    pub fn finish(&mut self, outcome: Outcome, status: u16) {
+        if !self.closed {
+            self.facts.status = status;
+            self.close(outcome);
+        }
+    }
+
+    fn close(&mut self, outcome: Outcome) {
         let now = self.core.now();
-        self.finish_at(outcome, status, now);
-    }
-
-    /// As [`Record::finish`], for those who have just read the clock.
-    pub fn finish_at(mut self, outcome: Outcome, status: u16, now: Now) {
-        self.facts.status = status;
-        self.close(outcome, now);
-    }
-
-    fn close(&mut self, outcome: Outcome, now: Now) {
         self.closed = true;
         self.facts.outcome = Some(outcome);
         self.facts.total = now.since(self.facts.arrived);
@@ -55,8 +52,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.closed {
             let outcome = if std::thread::panicking() { Outcome::Internal } else { Outcome::ClientGone };
-            let now = self.core.now();
-            self.close(outcome, now);
+            self.close(outcome);
         }
     }
 }

@@ -165,7 +165,7 @@ fn no_label_comes_from_a_client() {
     let core = bench.telemetry.core(1);
     for number in 0..50 {
         let name = format!("INVENTED{number}");
-        let record = core.open(Arrival {
+        let mut record = core.open(Arrival {
             request_id: core.request_id(Some(name.as_bytes())),
             trace: core.trace(None),
             now: bench.clock.now(),

@@ -27,6 +27,10 @@ pub struct TopK {
     marked: [u64; K],
     names: Vec<String>,
     halved_at_nanos: u64,
+    /// No count of a name is below it.
+    floor: u64,
+    /// Where the search for the rarest goes on.
+    next: usize,
 }
 
 const K: usize = 64;
@@ -35,7 +39,16 @@ const HALF_LIFE_NANOS: u64 = 60_000_000_000;
 
 impl Default for TopK {
     fn default() -> Self {
-        Self { hashes: [0; K], counts: [0; K], marked: [0; K], names: Vec::new(), halved_at_nanos: 0 }
+        let zeros = [0; K];
+        Self {
+            hashes: [0; K],
+            counts: zeros,
+            marked: zeros,
+            names: Vec::new(),
+            halved_at_nanos: 0,
+            floor: 0,
+            next: 0,
+        }
     }
 }
 
@@ -88,13 +101,27 @@ impl TopK {
             self.names.push(String::new());
             self.names.len() - 1
         } else {
-            let rarest = self.counts.iter().enumerate().min_by_key(|(_, count)| **count);
-            rarest.map_or(0, |(at, _)| at)
+            self.rarest()
         };
         self.hashes[at] = hash;
         self.marked[at] = 0;
         self.names[at].clear();
         self.names[at].push_str(name);
+        at
+    }
+
+    /// A name with the lowest count. Where most names are new, and so many counts are equally low, the next of
+    /// them is near.
+    fn rarest(&mut self) -> usize {
+        let is_rarest = |at: &usize| self.counts[*at] <= self.floor;
+        let found = (self.next..K).chain(0..self.next).find(is_rarest);
+        let at = found.unwrap_or_else(|| {
+            let (at, lowest) =
+                self.counts.iter().enumerate().min_by_key(|(_, count)| **count).unwrap_or((0, &0));
+            self.floor = *lowest;
+            at
+        });
+        self.next = (at + 1) % K;
         at
     }
 
@@ -108,6 +135,7 @@ impl TopK {
         for count in self.counts.iter_mut().chain(&mut self.marked) {
             *count >>= by;
         }
+        self.floor >>= by;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writing a response: head and small body in one write, larger ones as they come.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,6 +12,12 @@ use crate::message::{BodyStream, Delivery, Part, Payload, Response, encode_chunk
 
 /// Written bytes that are gathered before a slow client is waited for.
 const GATHER_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// The buffer that the core's last response was written from. A response that has to wait for its client
+    /// keeps it, and the next makes itself another.
+    static OUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What happens to the connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +59,8 @@ impl<IO: Transport> Connection<IO> {
         let body_is_skipped = self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES);
         let mut keep_alive = shape.keep_alive && !close && (body_is_skipped || !answers_early);
         let full_length = if let Payload::Full(body) = &payload { body.len() } else { 0 };
-        let mut out = Vec::with_capacity(fields.len() + full_length + 160);
+        let mut out = OUT.take();
+        out.reserve(fields.len() + full_length + 160);
         write_status_line(status, &mut out);
         out.extend_from_slice(&fields);
         let delimiter = write_framing(status, &payload, shape, &mut out);
@@ -75,6 +83,10 @@ impl<IO: Transport> Connection<IO> {
                 self.write_stream(&mut out, &mut *stream, delimiter, &mut sent_bytes, deadline).await
             }
         };
+        if out.capacity() <= 2 * GATHER_BYTES {
+            out.clear();
+            OUT.set(out);
+        }
         if let Some(completion) = completion {
             completion.sent(sent_bytes, delivery);
         }

@@ -1,0 +1,322 @@
+//! What each step of the request path costs.
+//!
+//! ```text
+//! cargo bench --bench steps               all of them, about two minutes
+//! cargo bench --bench steps -- --quick    roughly, in a few seconds
+//! ```
+//!
+//! The steps stand in the order of a request. What the kernel takes for sockets is not in them: `benches/load` has
+//! the whole.
+
+#![expect(clippy::unwrap_used, reason = "a bench may panic")]
+
+mod support;
+
+use std::hint::black_box;
+use std::io::BufReader;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tollgate::authentication::{Attempt, Authenticator, Caller, SubjectKey, TokenEntry, TokenLookup, Tokens};
+use tollgate::authorization::{UnmatchedNeeds, permit};
+use tollgate::clock::{Clock, Now};
+use tollgate::config::{self, Config};
+use tollgate::domain::{Endpoint, Forwarded, Outcome, Plan, Role, Workspace};
+use tollgate::gateway::{Gateway, Parts, Snapshot};
+use tollgate::limits::{Charge, Counters, Limits, Strictest};
+use tollgate::listen::{Peer, Service};
+use tollgate::message::{Delivery, Head, HeadLimits, RequestBody, request_head, response_head};
+use tollgate::reply::{Dialect, Exhausted, Refusal, Rendered, Replies};
+use tollgate::routing::Match;
+use tollgate::telemetry::{Arrival, Build, Core, Telemetry};
+use tollgate::tokens::{Act, ImportDefaults, Lookup, Mint, Registry, SystemRandom};
+use tollgate::upstream::{OwnFields, response_lines};
+
+use self::support::Site;
+
+const HEAD_LIMITS: HeadLimits = HeadLimits { head_bytes: 64 * 1024, fields: 100, target_bytes: 8 * 1024 };
+const NOWHERE: &str = "127.0.0.1:9";
+
+/// A gateway's parts without sockets.
+struct World {
+    site: Site,
+    registry: Arc<Registry>,
+    snapshot: Arc<Snapshot>,
+    core: Arc<Core>,
+    clock: Clock,
+    peer: Peer,
+}
+
+struct Known<'w>(&'w Registry);
+
+impl Tokens for Known<'_> {
+    fn find(&self, token: &[u8], now: Now) -> TokenLookup {
+        match self.0.find(token, now) {
+            Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
+                id: Arc::clone(entry.token_id()),
+                subject: entry.subject(),
+                workspace: Arc::clone(entry.workspace()),
+                role: entry.role(),
+                scopes: Arc::clone(entry.scopes()),
+                own_limit: entry.own_limit(),
+                expires_at_unix_seconds: entry.expires_at_unix_seconds(),
+            }),
+            _ => TokenLookup::Unknown,
+        }
+    }
+
+    fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
+        self.0.workspace(id)
+    }
+
+    fn recognises(&self, value: &[u8]) -> bool {
+        self.0.format().recognise(value).is_some()
+    }
+}
+
+impl World {
+    fn build() -> Self {
+        let nowhere = NOWHERE.parse().unwrap();
+        let site = Site::create(nowhere, nowhere);
+        let config = config::load(&site.configuration(), &|_| None).ok().unwrap();
+        let clock = Clock::system();
+        let now = clock.now();
+        let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now).unwrap();
+        let defaults = ImportDefaults {
+            workspace: None,
+            region: None,
+            plan: Plan::Business,
+            scopes: Vec::new(),
+            role: Role::Owner,
+            lifetime_seconds: None,
+        };
+        let mut tokens = BufReader::new(std::fs::File::open(site.tokens()).unwrap());
+        mint.import(Act { actor: "bench", now }, &mut tokens, &defaults, &mut |_, _| {}).unwrap();
+        let registry = Registry::open(&mint, now).unwrap();
+        let build = Build { version: "bench", commit: "bench" };
+        let telemetry = Telemetry::new(&config.logs, 1, &clock, 1, build).unwrap();
+        let authenticator = authenticator(&config, &clock);
+        let labels = telemetry.labels();
+        let snapshot = Snapshot {
+            operation_labels: config
+                .table
+                .endpoints()
+                .iter()
+                .map(|row| labels.operation(&row.operation))
+                .collect(),
+            region_labels: config
+                .places
+                .regions()
+                .iter()
+                .map(|(_, region)| labels.region(&region.name))
+                .collect(),
+            policy_labels: config.limits.names().iter().map(|name| labels.policy(name)).collect(),
+            unmatched: UnmatchedNeeds { scope: None, plans: Vec::new() },
+            table: config.table.clone(),
+            authenticator,
+            limits: Limits::new(Arc::clone(&config.limits), Counters::new([7; 32])),
+            input: config.input.clone(),
+            places: config.places.clone(),
+            replies: Replies::new(config.replies.clone()),
+        };
+        let peer = Peer { address: nowhere, local: nowhere, is_tls: false };
+        let (snapshot, core) = (Arc::new(snapshot), telemetry.core(0));
+        Self { site, registry, snapshot, core, clock, peer }
+    }
+
+    fn identify(&self, head: &Head, now: Now) -> Caller {
+        match self.snapshot.authenticator.try_identify(head, &Known(&self.registry), now) {
+            Attempt::Decided(Ok(caller)) => caller,
+            _ => unreachable!("the bench's credentials are good"),
+        }
+    }
+
+    fn endpoint(&self, operation: &str) -> &Endpoint {
+        self.snapshot.table.by_operation(operation).unwrap()
+    }
+}
+
+fn opaque(index: usize) -> Head {
+    parsed(&support::request_with("/v1/data", &support::opaque_token(index)))
+}
+
+/// An authenticator whose issuer's keys are loaded.
+fn authenticator(config: &Config, clock: &Clock) -> Authenticator {
+    let subjects = SubjectKey::new(&[9; 32]);
+    let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for refresher in refreshers {
+            tokio::spawn(refresher.run(clock.clone()));
+        }
+        while !authenticator.issuers(clock.now()).all(|issuer| issuer.has_keys) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    authenticator
+}
+
+fn parsed(request: &[u8]) -> Head {
+    let mut head = Head::with_room();
+    request_head(request, &HEAD_LIMITS, &mut head).unwrap().unwrap();
+    head
+}
+
+fn reading(c: &mut Criterion, world: &World) {
+    let request = support::request_with("/v1/data", &support::opaque_token(0));
+    let mut group = c.benchmark_group("message");
+    group.throughput(Throughput::Bytes(request.len() as u64));
+    let mut head = Head::with_room();
+    group.bench_function("parse a request head", |b| {
+        b.iter(|| {
+            head.clear();
+            request_head(black_box(&request), &HEAD_LIMITS, &mut head).is_ok()
+        });
+    });
+    group.finish();
+    let head = opaque(0);
+    c.bench_function("routing/match", |b| b.iter(|| world.snapshot.table.find(black_box(&head)).is_ok()));
+}
+
+fn deciding(c: &mut Criterion, world: &World) {
+    let now = world.clock.now();
+    let tokens: Vec<Head> = (0..support::OPAQUE_TOKENS).map(opaque).collect();
+    let jwts: Vec<Head> = (0..support::JWTS)
+        .map(|index| parsed(&support::request_with("/v1/data", &world.site.jwt(index))))
+        .collect();
+    for (name, heads) in [("opaque token", &tokens), ("JWT, verified before", &jwts)] {
+        for head in heads {
+            world.identify(head, now);
+        }
+        let mut next = heads.iter().cycle();
+        c.bench_function(&format!("authentication/{name}"), |b| {
+            b.iter(|| world.identify(next.next().unwrap(), now));
+        });
+    }
+    let endpoint = world.endpoint("data");
+    let caller = || world.identify(&tokens[0], now);
+    c.bench_function("authorization/permit", |b| {
+        b.iter_batched(
+            caller,
+            |caller| permit(Some(caller), Some(endpoint), None, &world.snapshot.unmatched).is_ok(),
+            BatchSize::SmallInput,
+        );
+    });
+    limits(c, world, caller);
+}
+
+fn limits(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {
+    let charge = Charge { address: world.peer.address.ip(), path_parameter: &|_| None };
+    let mut lines = Vec::new();
+    for (name, operation) in [("admit by two policies", "data"), ("refuse", "scarce")] {
+        let endpoint = world.endpoint(operation);
+        let permitted = || permit(Some(caller()), Some(endpoint), None, &world.snapshot.unmatched).unwrap();
+        // Time goes on, so that the buckets of what is to be admitted stay nearly full.
+        let mut now = world.clock.now();
+        c.bench_function(&format!("limits/{name}, and its field lines"), |b| {
+            b.iter_batched(
+                permitted,
+                |permit| {
+                    now.monotonic_nanos += 10_000;
+                    lines.clear();
+                    match world.snapshot.limits.admit(permit, &charge, now) {
+                        Ok(admission) => admission.write_headers(&mut lines, now, Strictest::Ours),
+                        Err(exceeded) => exceeded.write_headers(&mut lines, now),
+                    }
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+fn answering(c: &mut Criterion, world: &World) {
+    let answer =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: \"1\"\r\nContent-Length: 2\r\n\r\n";
+    let mut head = Head::new();
+    response_head(answer, false, &mut head).unwrap();
+    let mut fields = Vec::new();
+    let own = OwnFields { x_rate_limit: true, rate_limit: true, deprecation: false, sunset: false };
+    c.bench_function("upstream/field lines of an answer", |b| {
+        b.iter(|| {
+            fields.clear();
+            response_lines(black_box(&head), own, &mut fields);
+        });
+    });
+    let exhausted = Exhausted {
+        policy: "caller".into(),
+        wait: Duration::from_millis(1_234),
+        remaining: 0,
+        consumed: 6_000,
+    };
+    let mut rendered = Rendered::with_room();
+    for (name, refusal) in
+        [("token_unknown", Refusal::TokenUnknown), ("rate_limited", Refusal::RateLimited(exhausted))]
+    {
+        c.bench_function(&format!("reply/render {name}"), |b| {
+            b.iter(|| {
+                let id = black_box("01hzy3v9w3q4x5y6z7a8b9c0de");
+                let replies = &world.snapshot.replies;
+                replies.render(&refusal, Dialect::Envelope, id, Forwarded::No, &mut rendered);
+            });
+        });
+    }
+    c.bench_function("telemetry/a record, opened and closed", |b| {
+        b.iter(|| {
+            let arrival = Arrival {
+                request_id: world.core.request_id(None),
+                trace: world.core.trace(None),
+                now: world.clock.now(),
+                method: b"GET",
+                path: b"/v1/data",
+                user_agent: b"bench/1",
+                peer: Some(world.peer.address),
+                protocol: "HTTP/1.1",
+            };
+            world.core.open(arrival).finish(Outcome::Forwarded, 200);
+        });
+    });
+}
+
+/// The whole path of requests that end here, between parsing and writing.
+fn refusing(c: &mut Criterion, world: &World) {
+    let parts = Parts {
+        snapshot: Arc::new(ArcSwap::new(Arc::clone(&world.snapshot))),
+        registry: Arc::clone(&world.registry),
+        clock: world.clock.clone(),
+    };
+    let gateway = Gateway::new(parts, Arc::clone(&world.core), Vec::new());
+    let scarce = support::request_with("/v1/scarce", &support::opaque_token(0));
+    let unknown = support::request_with("/v1/data", "tk_0000000000000000000000000000000000000000");
+    for (request, status) in [(scarce, 429), (unknown, 401), (support::preflight(), 403)] {
+        let head = parsed(&request);
+        let serve = || {
+            let answer = pin!(gateway.serve(black_box(&head), RequestBody::Empty, &world.peer));
+            let Poll::Ready(answer) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
+                unreachable!("a refusal waits for nothing");
+            };
+            answer.completion.unwrap().sent(0, Delivery::Complete);
+            answer.status
+        };
+        // The first is within its limit, and finds no upstream.
+        serve();
+        assert_eq!(serve(), status);
+        c.bench_function(&format!("gateway/the whole of a {status}"), |b| b.iter(serve));
+    }
+}
+
+fn steps(c: &mut Criterion) {
+    let world = World::build();
+    assert!(matches!(world.snapshot.table.find(&opaque(0)), Ok(Match::Matched(_))));
+    reading(c, &world);
+    deciding(c, &world);
+    answering(c, &world);
+    refusing(c, &world);
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);
