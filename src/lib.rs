@@ -30,6 +30,7 @@ pub mod reply;
 pub mod gateway;
 pub mod admin;
 pub mod config;
+pub mod effects;
 pub mod assembly;
 pub mod sample;
 pub mod cli;

@@ -3,13 +3,13 @@
 //! Decides from the credential alone, never from what the client says. Invariant: a request is sent to its
 //! caller's home region or nowhere. It refuses to know which upstreams a region has and how they are.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{Problems, Region, RegionId, Regions};
 use crate::limits::Admission;
 
 /// `[regions.NAME]`: one region. Without any there is one, `main`, whose upstreams are `upstream.servers`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegionSettings {
     /// The letter that the region's tokens carry after their prefix; unique, one of `A-Z a-z 0-9`.
@@ -25,7 +25,7 @@ pub struct RegionSettings {
 }
 
 /// `[place]`: which regions this gateway serves.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// `route` serves every region and sends each request home; `fence` serves `region` and answers 421 to
@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 /// How foreign callers are met.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModeSetting {
     /// Send each request home.

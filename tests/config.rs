@@ -297,3 +297,38 @@ fn a_mistake_elsewhere_does_not_stop_a_revocation() {
     fs::write(folder.path().join("y.toml"), "[tokens]\nprefix = \"${TOLLGATE_TEST_UNSET}\"\n").unwrap();
     assert_eq!(run(folder.path(), &["workspace", "list", "--config", "y.toml"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_difference_that_callers_notice_is_exit_code_one() {
+    let folder = folder();
+    let with = |level: &str, quota: &str| {
+        format!(
+            "listen.plain = [\"127.0.0.1:0\"]\nupstream.servers = [\"http://127.0.0.1:9\"]\nlogs.level = {level:?}\n\
+             [[limits.policies]]\nname = \"a\"\nper = [\"token\"]\nquota = {quota:?}\n"
+        )
+    };
+    for (name, text) in [
+        ("old.toml", with("info", "60 per minute")),
+        ("quiet.toml", with("warn", "60 per minute")),
+        ("narrow.toml", with("info", "30 per minute")),
+        ("bad.toml", with("info", "often")),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let diff = |new: &str, format: &str| run(folder.path(), &["diff", "old.toml", new, "--format", format]);
+    let found = |new: &str| diff(new, "text").status.code();
+    assert_eq!((found("old.toml"), found("quiet.toml")), (Some(0), Some(0)));
+    assert_eq!((found("narrow.toml"), found("bad.toml")), (Some(1), Some(2)));
+    assert_eq!(text(&diff("old.toml", "text").stdout), "no differences\n");
+    assert_eq!(
+        text(&diff("narrow.toml", "text").stdout),
+        "callers notice:\n  limit a: quota 60 per minute (at most 120 in one minute) → \
+         30 per minute (at most 60 in one minute)\n"
+    );
+    let list: Vec<Value> = serde_json::from_slice(&diff("quiet.toml", "json").stdout).unwrap();
+    let expected = serde_json::json!({
+        "subject": "setting", "name": "logs.level", "property": null,
+        "before": "\"info\"", "after": "\"warn\"", "callers": false, "restart": true
+    });
+    assert_eq!(list, [expected]);
+}

@@ -5,7 +5,6 @@
 //! threads, the store, where logs go) stays as it was started, and is named. Certificates are read again on
 //! their own when their files change, also while the configuration has a mistake.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +13,11 @@ use super::node::Node;
 use super::snapshot;
 use crate::config::{Config, Diagnostic};
 use crate::domain::Regions;
+use crate::effects::{self, Effect};
 use crate::listen;
+
+/// The most changes that one reload lists in the log.
+const MOST_TOLD: usize = 100;
 
 /// Reads the configuration once more.
 type Load = Box<dyn Fn() -> Result<Config, Vec<Diagnostic>>>;
@@ -71,14 +74,12 @@ impl Reloader {
         self.files.look();
         let certificates = FileWatch::new(certificate_files(&self.node));
         match self.try_reload() {
-            Ok(restart) => {
+            Ok(effects) => {
                 self.certificates = certificates;
                 self.certificates.watch(certificate_files(&self.node));
                 let generation = self.node.configuration.generation();
                 tracing::info!(generation, "the configuration was reloaded");
-                for key in restart {
-                    tracing::warn!(key, "changed in the configuration, and takes a restart");
-                }
+                self.tell(&effects);
             }
             Err(error) => {
                 let error = error.to_string();
@@ -91,8 +92,22 @@ impl Reloader {
         }
     }
 
-    /// Puts the configuration in force; what of it takes a restart.
-    fn try_reload(&mut self) -> Result<Vec<&'static str>, ReloadError> {
+    /// Logs what changed since the last reload, and what is still not in force since the start.
+    fn tell(&self, effects: &[Effect]) {
+        for effect in effects.iter().filter(|effect| !effect.restart).take(MOST_TOLD) {
+            tracing::info!(callers = effect.callers, %effect, "changed");
+        }
+        if effects.len() > MOST_TOLD {
+            tracing::info!(effects = effects.len(), "changed; only the first are listed");
+        }
+        let in_force = self.node.configuration.config();
+        for effect in effects::between(&self.started, &in_force).iter().filter(|effect| effect.restart) {
+            tracing::warn!(%effect, "changed in the configuration, and takes a restart");
+        }
+    }
+
+    /// Puts the configuration in force; what changed.
+    fn try_reload(&mut self) -> Result<Vec<Effect>, ReloadError> {
         let config = Arc::new((self.load)().map_err(ReloadError::Mistakes)?);
         let node = &self.node;
         if !same_places(self.started.places.regions(), config.places.regions()) {
@@ -114,10 +129,10 @@ impl Reloader {
                 certificates.replace_with(new);
             }
         }
-        let restart = needs_restart(&self.started, &config);
+        let effects = effects::between(&node.configuration.config(), &config);
         self.files.watch(config.files.clone());
         node.configuration.replaced(config, node.clock.now());
-        Ok(restart)
+        Ok(effects)
     }
 
     fn read_certificates(&self) {
@@ -142,29 +157,6 @@ fn same_places(old: &Regions, new: &Regions) -> bool {
 
 fn certificate_files(node: &Node) -> Vec<PathBuf> {
     node.edge.certificates.iter().flat_map(|(_, certificates)| certificates.files()).collect()
-}
-
-/// What of a configuration differs from what the process was started with and has for life.
-fn needs_restart(started: &Config, new: &Config) -> Vec<&'static str> {
-    let tls = |config: &Config| -> Vec<SocketAddr> {
-        config.listen.tls.iter().map(|(address, _)| *address).collect()
-    };
-    let urls = |config: &Config| -> Vec<Vec<Arc<str>>> {
-        let regions = config.upstream.regions.iter();
-        regions.map(|servers| servers.iter().map(|server| Arc::clone(&server.url)).collect()).collect()
-    };
-    let changed = [
-        ("listen.plain", started.listen.plain != new.listen.plain),
-        ("listen.tls", tls(started) != tls(new)),
-        ("listen.share_port", started.listen.shares_port != new.listen.shares_port),
-        ("listen.workers", started.listen.workers != new.listen.workers),
-        ("admin", started.admin != new.admin),
-        ("tokens", started.tokens != new.tokens),
-        ("logs", started.logs != new.logs),
-        ("regions.*.upstreams", urls(started) != urls(new)),
-        ("upstream", started.upstream.pool != new.upstream.pool),
-    ];
-    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
 fn listed(mistakes: &[Diagnostic]) -> String {

@@ -12,6 +12,12 @@ pub enum Error {
     /// A configuration has mistakes, which are still to be told.
     #[error("the configuration has {}", counted(.0))]
     Config(Vec<Diagnostic>),
+    /// One of two configurations has mistakes, which are still to be told, so that they cannot be compared.
+    #[error("the configuration has {}", counted(.0))]
+    Incomparable(Vec<Diagnostic>),
+    /// Callers notice a difference of two configurations, which was told.
+    #[error("{0}")]
+    Differs(String),
     /// A configuration has mistakes that were told already.
     #[error("the configuration has {0}")]
     Told(String),
@@ -65,9 +71,11 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_)
+            | Self::Incomparable(_)
             | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
             Self::Config(_)
             | Self::Told(_)
+            | Self::Differs(_)
             | Self::Start(_)
             | Self::Telemetry(_)
             | Self::Demo(_)

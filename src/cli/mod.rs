@@ -6,6 +6,7 @@
 
 mod check;
 mod demo;
+mod diff;
 mod error;
 mod init;
 mod output;
@@ -67,6 +68,8 @@ enum Command {
         #[command(flatten)]
         args: check::CheckArgs,
     },
+    /// Tell what changes for callers between two configurations, and what takes a restart.
+    Diff(diff::DiffArgs),
     /// Create, list, show and change workspaces.
     Workspace {
         #[command(flatten)]
@@ -93,7 +96,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to be told if standard error is gone too.
-            if let Error::Config(found) = &error {
+            if let Error::Config(found) | Error::Incomparable(found) = &error {
                 let _ = output::diagnostics(found);
             }
             let _ = writeln!(io::stderr(), "tollgate: {error}");
@@ -109,6 +112,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Init(args) => init::run(&args, &clock, out),
         Command::Serve { config } => serve::run(&config.config, &clock),
         Command::Check { config, args } => check::run(&config.config, args, out),
+        Command::Diff(args) => diff::run(&args, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
     }

@@ -55,6 +55,7 @@ pub(super) fn check(
         files: Vec::new(),
         warnings: Vec::new(),
         redaction: Redaction::default(),
+        rows: rows.iter().map(|(_, row)| row).chain(&file.endpoints.extra).cloned().collect(),
         written: file.clone(),
         listen: listen?,
         admin: admin?,

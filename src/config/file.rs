@@ -7,6 +7,7 @@ use super::diagnostic::Diagnostic;
 use super::redaction::Redaction;
 use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
+use crate::routing::EndpointRow;
 use crate::{
     admin, authentication, input, limits, listen, place, reply, routing, telemetry, tokens, upstream,
 };
@@ -70,6 +71,8 @@ pub struct Config {
     pub redaction: Redaction,
     /// Every section as written.
     pub written: File,
+    /// The endpoint table's rows as written: those of the files, then the inline ones.
+    pub rows: Vec<EndpointRow>,
     /// `[listen]`
     pub listen: listen::Checked,
     /// `[admin]`

@@ -1,9 +1,9 @@
 //! `[listen]`: what the edge accepts and how long it waits.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The listeners and every limit and deadline of the edge.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Addresses that speak plain HTTP/1.1 and HTTP/2 with prior knowledge, for example `127.0.0.1:8080`.
@@ -45,7 +45,7 @@ pub struct Settings {
 }
 
 /// A TLS listener and its certificates.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsListener {
     /// Where it listens, for example `0.0.0.0:443`.
@@ -55,7 +55,7 @@ pub struct TlsListener {
 }
 
 /// A certificate chain and its key, in PEM files.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFiles {
     /// The chain, leaf first.

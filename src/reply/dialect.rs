@@ -3,7 +3,7 @@
 use crate::message::{FieldName, Head};
 
 /// The shape of an error body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// The API's own `{"errors":[…]}`, which its SDKs read.

@@ -119,10 +119,12 @@ fn what_a_process_has_for_life_is_named_and_the_rest_is_in_force() {
     world.write(&text.replacen("[listen]\n", "[listen]\nworkers = 1\n", 1));
     world.gateway.process.signal("HUP");
     until("the new configuration", || (world.generation() == 2).then_some(()));
-    for key in ["listen.workers", "tokens"] {
-        let named = |line: &str| line.contains("takes a restart") && line.contains(&format!("{key:?}"));
+    for key in ["listen.workers: 0 → 1", "tokens.poll_millis: 200 → 300"] {
+        let named = |line: &str| line.contains("takes a restart") && line.contains(key);
         until(key, || world.gateway.process.stderr.text().lines().any(named).then_some(()));
     }
+    let changed = |line: &str| line.contains("quota 10 per day") && line.contains("→ 20 per day");
+    assert!(world.gateway.process.stderr.text().lines().any(changed), "a reload logs what it changed");
     assert_eq!(world.remaining(), "19");
 }
 
