@@ -9,6 +9,7 @@ mod demo;
 mod drain;
 mod guide;
 mod input;
+mod jwks;
 mod jwt;
 mod limits;
 mod metrics;
