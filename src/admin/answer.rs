@@ -81,7 +81,7 @@ impl Admin {
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
         };
-        document(status, &json!({"status": word, "reasons": readiness.reasons}))
+        document(status, &json!({"status": word, "reasons": readiness.reasons, "notes": readiness.notes}))
     }
 
     fn page(&self) -> Response<Bytes> {

@@ -21,6 +21,8 @@ pub trait Operator: Send + Sync + 'static {
 pub struct Readiness {
     /// Why it does not; empty if it does.
     pub reasons: Vec<String>,
+    /// What is impaired without speaking against it.
+    pub notes: Vec<String>,
 }
 
 impl Readiness {

@@ -35,7 +35,7 @@ impl Fake {
 impl Operator for Fake {
     fn ready(&self) -> Readiness {
         let reasons = if self.ready.load(Ordering::SeqCst) { vec![] } else { vec!["draining".to_owned()] };
-        Readiness { reasons }
+        Readiness { reasons, notes: Vec::new() }
     }
 
     fn metrics(&self) -> String {
@@ -169,7 +169,10 @@ fn readiness_tells_its_reasons_and_liveness_does_not_care() {
     operator.ready.store(false, Ordering::SeqCst);
     let response = ask(&admin, "GET", "/readyz", &[]);
     assert_eq!(response.status(), 503);
-    assert_eq!(json(&response), serde_json::json!({"status": "not_ready", "reasons": ["draining"]}));
+    assert_eq!(
+        json(&response),
+        serde_json::json!({"status": "not_ready", "reasons": ["draining"], "notes": []})
+    );
     assert_eq!(ask(&admin, "GET", "/livez", &[]).status(), 200);
 }
 

@@ -7,6 +7,7 @@
 //! else. It refuses to know requests.
 
 mod files;
+mod issuers;
 mod node;
 mod operator;
 mod reload;
@@ -114,7 +115,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
-    let (snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels());
+    let (snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let node = Arc::new(Node {
         clock: clock.clone(),

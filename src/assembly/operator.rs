@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::BUILD;
 use super::node::Node;
-use crate::admin::{
-    BuildStatus, ConfigStatus, IssuerStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
-};
-use crate::clock::Now;
+use super::{BUILD, issuers};
+use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
 use crate::telemetry::{Gauge, Telemetry};
 use crate::upstream::Checked as Upstreams;
 
@@ -28,6 +24,7 @@ impl NodeStatus {
     pub(super) fn add_gauges(&self) {
         self.add_configuration();
         self.add_upstreams();
+        issuers::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
@@ -38,16 +35,6 @@ impl NodeStatus {
             let help = "How far memory may be behind the token store.";
             telemetry.add_gauge(Gauge::single("tollgate_registry_staleness_seconds", help, move || {
                 node.registry.staleness(node.clock.now()).as_secs_f64()
-            }));
-        });
-        self.add(|telemetry, node| {
-            let help = "Age of an issuer's keys; absent while none were ever loaded.";
-            telemetry.add_gauge(Gauge::family("tollgate_jwks_age_seconds", help, &["issuer"], move || {
-                let loaded = |issuer: crate::authentication::IssuerStatus| {
-                    let age = Duration::from_secs(issuer.age_seconds?).as_secs_f64();
-                    Some((vec![issuer.issuer.to_string()], age))
-                };
-                node.snapshot.load().authenticator.issuers(node.clock.now()).filter_map(loaded).collect()
             }));
         });
         self.add(|telemetry, node| {
@@ -125,21 +112,6 @@ impl NodeStatus {
             })
             .collect()
     }
-
-    fn issuers(&self, now: Now) -> Vec<IssuerStatus> {
-        self.node
-            .snapshot
-            .load()
-            .authenticator
-            .issuers(now)
-            .map(|issuer| IssuerStatus {
-                issuer: issuer.issuer.to_string(),
-                keys: issuer.keys,
-                age_seconds: issuer.age_seconds,
-                last_error: issuer.last_load_failed.then(|| "the last load of its keys failed".to_owned()),
-            })
-            .collect()
-    }
 }
 
 impl Operator for NodeStatus {
@@ -148,7 +120,7 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
-        Readiness { reasons }
+        Readiness { reasons, notes: issuers::notes(&self.node) }
     }
 
     fn metrics(&self) -> String {
@@ -176,7 +148,7 @@ impl Operator for NodeStatus {
             },
             traffic: self.node.telemetry.traffic(),
             upstreams: self.upstreams(),
-            issuers: self.issuers(now),
+            issuers: issuers::status(&self.node, now),
             registry: RegistryStatus {
                 store: "sqlite".to_owned(),
                 workspaces: registry.workspaces as u64,
@@ -194,7 +166,7 @@ impl Operator for NodeStatus {
 
 /// A count as a metric's value.
 #[expect(clippy::cast_precision_loss, reason = "counts in memory stay far below 2^52")]
-const fn whole(count: u64) -> f64 {
+pub(super) const fn whole(count: u64) -> f64 {
     count as f64
 }
 

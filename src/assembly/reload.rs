@@ -115,7 +115,8 @@ impl Reloader {
         }
         let previous = node.snapshot.load_full();
         let labels = node.telemetry.labels();
-        let (snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels);
+        let now = node.clock.now();
+        let (snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels, now);
         for refresher in refreshers {
             node.background.spawn(refresher.run(node.clock.clone()));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::authentication::{Authenticator, Refresher, SubjectKey};
 use crate::authorization::UnmatchedNeeds;
+use crate::clock::Now;
 use crate::config::Config;
 use crate::gateway::Snapshot;
 use crate::limits::{Counters, Limits};
@@ -21,9 +22,10 @@ pub(super) fn first(
     mint: &Mint,
     counters: &Arc<Counters>,
     labels: &Labels,
+    now: Now,
 ) -> (Snapshot, Vec<Refresher>) {
     let subjects = SubjectKey::new(&mint.peppers().derive(SUBJECTS));
-    let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects);
+    let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects, now);
     (build(config, authenticator, counters, labels), refreshers)
 }
 
@@ -33,8 +35,9 @@ pub(super) fn next(
     previous: &Snapshot,
     counters: &Arc<Counters>,
     labels: &Labels,
+    now: Now,
 ) -> (Snapshot, Vec<Refresher>) {
-    let (authenticator, refreshers) = previous.authenticator.reloaded(config.authentication.clone());
+    let (authenticator, refreshers) = previous.authenticator.reloaded(config.authentication.clone(), now);
     (build(config, authenticator, counters, labels), refreshers)
 }
 

@@ -39,26 +39,26 @@ pub enum Attempt {
     NeedsKeys(KeysWanted),
 }
 
-/// A fetch that is under way. Owns what it needs, so the head need not be kept borrowed.
+/// A load that is under way or about to begin. Owns what it needs, so the head need not be kept borrowed.
 #[derive(Debug)]
 pub struct KeysWanted(Arrival);
 
 impl KeysWanted {
-    /// Waits for the end of the fetch, at most 2 s.
+    /// Waits for the end of the load, at most 7 s.
     pub async fn arrived(self) -> KeysArrived {
-        KeysArrived { in_time: self.0.wait().await }
+        KeysArrived { issuer_answered: self.0.wait().await }
     }
 }
 
 /// Proof that a request has waited, so that it waits only once.
 #[derive(Clone, Copy, Debug)]
 pub struct KeysArrived {
-    in_time: bool,
+    issuer_answered: bool,
 }
 
 #[cfg(test)]
 impl KeysArrived {
-    pub(super) const TOO_LATE: Self = Self { in_time: false };
+    pub(super) const TOO_LATE: Self = Self { issuer_answered: false };
 }
 
 /// How an issuer's keys are, for readiness and metrics.
@@ -70,40 +70,47 @@ pub struct IssuerStatus {
     pub keys: usize,
     /// Whether its tokens can be verified.
     pub has_keys: bool,
-    /// Seconds since its keys were last loaded; [`None`] before the first time.
+    /// Seconds since its keys were last loaded or confirmed; [`None`] before the first time.
     pub age_seconds: Option<u64>,
-    /// Whether the last load failed.
-    pub last_load_failed: bool,
+    /// Why the last load failed, if it did.
+    pub last_failure: Option<Arc<String>>,
+    /// How often loads ended in each way since the process began.
+    pub loads: Vec<(&'static str, u64)>,
 }
 
 /// What a token's verification came to.
 enum Verification {
     Genuine(Arc<Verified>),
-    /// All that can be checked without a key holds; the key is not in the set of this generation.
-    KeyUnknown(Arc<IssuerKeys>, u64),
+    /// All that can be checked without a key holds; the key is unknown.
+    KeyUnknown(UnknownKey),
+}
+
+/// A key that is not in its issuer's set of a generation.
+struct UnknownKey {
+    keys: Arc<IssuerKeys>,
+    generation: u64,
+    /// The second in which the token was made at the latest, if it says so.
+    made_by: Option<i64>,
 }
 
 impl Authenticator {
     /// An authenticator, and the tasks that load its issuers' keys: spawn [`Refresher::run`] of each.
-    pub fn new(checked: Checked, subjects: SubjectKey) -> (Self, Vec<Refresher>) {
+    ///
+    /// Reads the sets that an earlier process saved, at most 64 keys each: do it before requests are served.
+    pub fn new(checked: Checked, subjects: SubjectKey, now: Now) -> (Self, Vec<Refresher>) {
         let empty = Self { issuers: Vec::new(), verified: None, subjects, verifications: Arc::default() };
-        empty.reloaded(checked)
+        empty.reloaded(checked, now)
     }
 
-    /// The same after a reload: an issuer whose settings did not change keeps its keys, its task and its
-    /// verified tokens; clients keep their subjects. The tasks of issuers that are gone end by themselves.
-    pub fn reloaded(&self, checked: Checked) -> (Self, Vec<Refresher>) {
+    /// The same after a reload; clients keep their subjects. An issuer that stays as it was keeps its verified
+    /// tokens. One whose keys come from where they came keeps these and their task, whatever else of it changed;
+    /// its tokens are then verified anew. The tasks of issuers that are gone end by themselves.
+    pub fn reloaded(&self, checked: Checked, now: Now) -> (Self, Vec<Refresher>) {
         let mut refreshers = Vec::new();
         let issuers = checked.issuers.into_iter().map(|settings| {
-            let known = self.issuers.iter().find(|(known, _)| *known == settings);
-            let issuer = known.map_or_else(
-                || {
-                    let (issuer, refresher) = start(&settings);
-                    refreshers.push(refresher);
-                    issuer
-                },
-                |(_, issuer)| Arc::clone(issuer),
-            );
+            let known = self.issuers.iter().find(|(known, _)| known.rules.issuer == settings.rules.issuer);
+            let (issuer, refresher) = issuer(&settings, known, now);
+            refreshers.extend(refresher);
             (settings, issuer)
         });
         let issuers = issuers.collect();
@@ -116,7 +123,7 @@ impl Authenticator {
         (Self { issuers, verified, subjects, verifications }, refreshers)
     }
 
-    /// Identifies the caller of a request, waiting at most 2 s for a key that is being fetched.
+    /// Identifies the caller of a request, waiting at most 7 s for a key that is not known yet.
     pub async fn identify<T: Tokens>(&self, head: &Head, tokens: &T, now: Now) -> Result<Caller, Refused> {
         match self.try_identify(head, tokens, now) {
             Attempt::Decided(result) => result,
@@ -149,10 +156,8 @@ impl Authenticator {
             Credential::Jwt(token) => match self.recall_or_verify(token, now)? {
                 Verification::Genuine(verified) => verified.caller(tokens, now),
                 // Only an answer of the issuer proves that a key does not exist.
-                Verification::KeyUnknown(keys, _) if arrived.in_time && !keys.last_load_failed() => {
-                    Err(InvalidJwt::KeyUnknown.into())
-                }
-                Verification::KeyUnknown(keys, _) => Err(unavailable(&keys)),
+                Verification::KeyUnknown(_) if arrived.issuer_answered => Err(InvalidJwt::KeyUnknown.into()),
+                Verification::KeyUnknown(unknown) => Err(unavailable(&unknown.keys)),
             },
         }
     }
@@ -164,7 +169,7 @@ impl Authenticator {
             Credential::Opaque(token) => opaque(token, tokens, now).ok(),
             Credential::Jwt(token) => match self.recall_or_verify(token, now) {
                 Ok(Verification::Genuine(verified)) => verified.caller(tokens, now).ok(),
-                Ok(Verification::KeyUnknown(..)) | Err(_) => None,
+                Ok(Verification::KeyUnknown(_)) | Err(_) => None,
             },
         }
     }
@@ -176,7 +181,8 @@ impl Authenticator {
             keys: issuer.keys.current(now).1.map_or(0, |set| set.len()),
             has_keys: issuer.keys.has_keys(now),
             age_seconds: issuer.keys.age_seconds(now),
-            last_load_failed: issuer.keys.last_load_failed(),
+            last_failure: issuer.keys.last_failure(),
+            loads: issuer.keys.loads().counts().map(|(result, count)| (result.name(), count)).collect(),
         })
     }
 
@@ -192,16 +198,16 @@ impl Authenticator {
 
     fn jwt<T: Tokens>(&self, token: &[u8], tokens: &T, now: Now) -> Attempt {
         loop {
-            let (keys, generation) = match self.recall_or_verify(token, now) {
+            let unknown = match self.recall_or_verify(token, now) {
                 Ok(Verification::Genuine(verified)) => return Attempt::Decided(verified.caller(tokens, now)),
-                Ok(Verification::KeyUnknown(keys, generation)) => (keys, generation),
+                Ok(Verification::KeyUnknown(unknown)) => unknown,
                 Err(refused) => return Attempt::Decided(Err(refused)),
             };
-            return match keys.ask(generation, now) {
+            return match unknown.keys.ask(unknown.generation, unknown.made_by, now) {
                 Ask::Wait(arrival) => Attempt::NeedsKeys(KeysWanted(arrival)),
                 Ask::LookAgain => continue,
                 Ask::Refused => Attempt::Decided(Err(InvalidJwt::KeyUnknown.into())),
-                Ask::Unavailable => Attempt::Decided(Err(unavailable(&keys))),
+                Ask::Unavailable => Attempt::Decided(Err(unavailable(&unknown.keys))),
             };
         }
     }
@@ -235,14 +241,16 @@ impl Authenticator {
         issuer.rules.check_header(&jws.header)?;
         issuer.rules.check_claims(&claims, now)?;
         let (generation, set) = issuer.keys.current(now);
-        let key = match set.as_ref().map(|set| set.select(&jws.header)) {
+        let key = match set.as_ref().map(|set| set.select(&jws.header, now.monotonic_nanos)) {
             Some(Selection::Key(key)) => Arc::clone(key),
             Some(Selection::Ambiguous) => return Err(InvalidJwt::KeyAmbiguous.into()),
             Some(Selection::Unknown) | None if issuer.rules.is_past(claims.expires_at, now) => {
                 return Err(InvalidJwt::ExpiredUnverified.into());
             }
             Some(Selection::Unknown) | None => {
-                return Ok(Verification::KeyUnknown(Arc::clone(&issuer.keys), generation));
+                let keys = Arc::clone(&issuer.keys);
+                let made_by = claims.issued_at.map(|at| at.saturating_add(issuer.rules.leeway_seconds));
+                return Ok(Verification::KeyUnknown(UnknownKey { keys, generation, made_by }));
             }
         };
         self.verifications.fetch_add(1, Ordering::Relaxed);
@@ -259,11 +267,32 @@ impl Authenticator {
     }
 }
 
-fn start(settings: &CheckedIssuer) -> (Arc<Issuer>, Refresher) {
-    let CheckedIssuer { rules, source, pace } = settings.clone();
-    let (keys, refresher) =
-        IssuerKeys::new(Arc::clone(&rules.issuer), source, rules.algorithms.clone(), pace);
-    (Arc::new(Issuer { rules, keys }), refresher)
+/// An issuer with as much as may be taken over of what is `known` of it, and the task that loads its keys if that
+/// is a new one.
+fn issuer(
+    settings: &CheckedIssuer,
+    known: Option<&(CheckedIssuer, Arc<Issuer>)>,
+    now: Now,
+) -> (Arc<Issuer>, Option<Refresher>) {
+    if let Some((_, known)) = known.filter(|(known, _)| known == settings) {
+        return (Arc::clone(known), None);
+    }
+    let CheckedIssuer { rules, source, pace, saved } = settings.clone();
+    // What a key without an algorithm of its own is used for depends on those that are allowed.
+    let same_keys =
+        known.filter(|(known, _)| known.source == source && known.rules.algorithms == rules.algorithms);
+    if let Some((_, issuer)) = same_keys.filter(|(known, _)| known.pace == pace && known.saved == saved) {
+        let keys = Arc::clone(&issuer.keys);
+        return (Arc::new(Issuer { rules, keys }), None);
+    }
+    let (name, allowed) = (Arc::clone(&rules.issuer), rules.algorithms.clone());
+    let (keys, refresher) = IssuerKeys::new(name, source, allowed, pace, saved.clone());
+    match (same_keys, saved) {
+        (Some((_, issuer)), _) => keys.begin_with(&issuer.keys),
+        (None, Some(saved)) => keys.restore(&saved, now),
+        (None, None) => {}
+    }
+    (Arc::new(Issuer { rules, keys }), Some(refresher))
 }
 
 fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refused> {

@@ -177,6 +177,18 @@ pub(super) fn issuer_settings() -> IssuerSettings {
     }
 }
 
+impl IssuerStatus {
+    /// How many loads have ended.
+    pub(super) fn loads(&self) -> u64 {
+        self.loads.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How many loads ended in this way.
+    pub(super) fn ended(&self, result: &str) -> u64 {
+        self.loads.iter().find(|(name, _)| *name == result).unwrap().1
+    }
+}
+
 /// An authenticator of one issuer with everything around it.
 pub(super) struct World {
     pub(super) clock: Clock,
@@ -199,35 +211,68 @@ impl World {
     ) -> Self {
         let source = FakeSource::answering(set);
         let checked = checked(&source, change, home);
-        let (authenticator, refreshers) = Authenticator::new(checked, SubjectKey::new(b"test"));
+        Self::of(source, checked, Clock::manual(START))
+    }
+
+    fn of(source: FakeSource, checked: Checked, clock: Clock) -> Self {
+        let (authenticator, refreshers) = Authenticator::new(checked, SubjectKey::new(b"test"), clock.now());
         let tokens = FakeTokens::default();
         tokens.put(workspace("ws_us", US, Plan::Business));
         tokens.put(workspace("ws_eu", EU, Plan::Business));
-        Self { clock: Clock::manual(START), source, authenticator, tokens, refreshers }
+        Self { clock, source, authenticator, tokens, refreshers }
     }
 
     /// Puts another authenticator in its place.
     pub(super) fn replace(&mut self, checked: Checked) {
-        (self.authenticator, self.refreshers) = Authenticator::new(checked, SubjectKey::new(b"test"));
+        (self.authenticator, self.refreshers) =
+            Authenticator::new(checked, SubjectKey::new(b"test"), self.clock.now());
     }
 
     /// Runs a test with the refreshers beside it, after their first load has ended.
     pub(super) fn run<T>(mut self, test: impl AsyncFnOnce(&Self) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            for refresher in std::mem::take(&mut self.refreshers) {
-                drop(tokio::spawn(refresher.run(self.clock.clone())));
-            }
-            let first_load_ended = || {
-                self.authenticator
-                    .issuers(self.clock.now())
-                    .all(|issuer| issuer.has_keys || issuer.last_load_failed)
-            };
-            while !first_load_ended() {
-                tokio::task::yield_now().await;
-            }
+            self.first_load().await;
             test(&self).await
         })
+    }
+
+    /// Runs a test on a clock that goes on when everybody waits.
+    pub(super) fn in_time<T>(
+        set: Option<String>,
+        change: impl FnOnce(&mut IssuerSettings),
+        test: impl AsyncFnOnce(&Self) -> T,
+    ) -> T {
+        let source = FakeSource::answering(set);
+        let checked = checked(&source, change, None);
+        Self::in_time_of(source, checked, test)
+    }
+
+    /// As [`World::in_time`], of checked settings.
+    pub(super) fn in_time_of<T>(
+        source: FakeSource,
+        checked: Checked,
+        test: impl AsyncFnOnce(&Self) -> T,
+    ) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let mut world = Self::of(source, checked, Clock::paused(START));
+            world.first_load().await;
+            test(&world).await
+        })
+    }
+
+    async fn first_load(&mut self) {
+        for refresher in std::mem::take(&mut self.refreshers) {
+            drop(tokio::spawn(refresher.run(self.clock.clone())));
+        }
+        while !self.authenticator.issuers(self.clock.now()).all(|issuer| issuer.loads() > 0) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) fn status(&self) -> IssuerStatus {
+        self.authenticator.issuers(self.clock.now()).next().unwrap()
     }
 
     pub(super) async fn identify(&self, token: &str) -> Result<Caller, Refused> {

@@ -11,6 +11,8 @@ use crate::message::{Head, Version};
 
 mod cached;
 mod keys;
+mod restart;
+mod weather;
 
 fn entry(subject: u64) -> TokenEntry {
     TokenEntry {

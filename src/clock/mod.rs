@@ -43,6 +43,9 @@ pub struct Clock(Source);
 enum Source {
     System(Instant),
     Manual(Arc<ManualTime>),
+    /// Tokio's time, and the second since 1970 in which it started.
+    #[cfg(test)]
+    Paused(tokio::time::Instant, u64),
 }
 
 #[derive(Debug)]
@@ -65,6 +68,12 @@ impl Clock {
         })))
     }
 
+    /// A clock that goes with the time of a paused runtime, in which it must be made; starts at `unix_seconds`.
+    #[cfg(test)]
+    pub(crate) fn paused(unix_seconds: u64) -> Self {
+        Self(Source::Paused(tokio::time::Instant::now(), unix_seconds))
+    }
+
     /// Reads both clocks.
     pub fn now(&self) -> Now {
         match &self.0 {
@@ -77,6 +86,11 @@ impl Clock {
             Source::Manual(time) => Now {
                 monotonic_nanos: time.monotonic_nanos.load(Ordering::SeqCst),
                 unix_millis: time.unix_millis.load(Ordering::SeqCst),
+            },
+            #[cfg(test)]
+            Source::Paused(start, unix_seconds) => Now {
+                monotonic_nanos: START_NANOS + start.elapsed().as_nanos() as u64,
+                unix_millis: unix_seconds * 1_000 + start.elapsed().as_millis() as u64,
             },
         }
     }

@@ -10,6 +10,7 @@ mod drain;
 mod faults;
 mod guide;
 mod input;
+mod jwks;
 mod jwt;
 mod limits;
 mod metrics;

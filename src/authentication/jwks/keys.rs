@@ -1,18 +1,15 @@
-//! The current keys of one issuer and the gate in front of asking for more.
+//! The current keys of one issuer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, watch};
 
-use super::{KeySet, LoadFailed, Pace, Refresher, Source};
+use super::{KeySet, LoadFailed, LoadResult, Loaded, Loads, Pace, Refresher, SavedSet, Source};
 use crate::authentication::jwt::{Algorithm, VerificationKey};
 use crate::clock::Now;
 
-/// The most requests that wait for one issuer at a time.
-const MAX_WAITING: u32 = 1024;
 /// A load is taken to be under way for no longer than this, should its task have died.
 const LONGEST_LOAD_NANOS: u64 = 7_000_000_000;
 
@@ -21,65 +18,38 @@ const LONGEST_LOAD_NANOS: u64 = 7_000_000_000;
 pub(in crate::authentication) struct IssuerKeys {
     issuer: Arc<str>,
     allowed: Vec<Algorithm>,
-    pace: Pace,
+    pub(super) pace: Pace,
     set: ArcSwapOption<KeySet>,
     /// Moves whenever the set's keys change; what was verified under an older one is looked at again.
-    generation: AtomicU64,
-    /// Monotonic time of the last good load.
-    loaded_nanos: AtomicU64,
-    last_load_failed: AtomicBool,
+    pub(super) generation: AtomicU64,
+    /// When the next key's time comes that left the set.
+    next_retirement_nanos: AtomicU64,
+    /// Monotonic time at which the load began that brought or confirmed the set. Lies before the clock's start
+    /// where an earlier process loaded it.
+    renewed_nanos: AtomicI64,
+    /// The same by the wall clock.
+    renewed_unix_seconds: AtomicU64,
+    last_failure: ArcSwapOption<String>,
     /// Until when a load is under way; 0 if none is.
-    loading_until_nanos: AtomicU64,
-    next_ask_nanos: AtomicU64,
-    waiting: AtomicU32,
-    asks: mpsc::Sender<()>,
+    pub(super) loading_until_nanos: AtomicU64,
+    /// Before when unknown keys cause no load.
+    pub(super) next_ask_nanos: AtomicU64,
+    pub(super) waiting: AtomicU32,
+    pub(super) asks: mpsc::Sender<()>,
     /// How many loads have ended.
-    ended: watch::Sender<u64>,
-}
-
-/// What asking for an unknown key led to.
-#[derive(Debug)]
-pub(in crate::authentication) enum Ask {
-    /// A load is under way: wait for its end, then look again.
-    Wait(Arrival),
-    /// The keys have changed since they were looked at.
-    LookAgain,
-    /// The issuer was asked within the cool-down and answered: the key does not exist.
-    Refused,
-    /// The issuer could not be asked, so nothing can be said of the key.
-    Unavailable,
+    pub(super) ended: watch::Sender<u64>,
+    loads: Loads,
 }
 
 /// Whether a key may be used at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::authentication) enum Trust {
-    /// It is in a set that is fresh enough.
+    /// It is in a set that is fresh enough, or left it a short while ago.
     Trusted,
     /// It has left the set.
     Removed,
     /// The set could not be renewed for too long.
     Stale,
-}
-
-/// The end of a load that is under way. Holds one of the issuer's waiting places until it is dropped.
-#[derive(Debug)]
-pub(in crate::authentication) struct Arrival {
-    keys: Arc<IssuerKeys>,
-    ended: watch::Receiver<u64>,
-}
-
-impl Arrival {
-    /// Waits at most 2 s; false if the load did not end in time.
-    pub(in crate::authentication) async fn wait(mut self) -> bool {
-        let wait = tokio::time::timeout(Duration::from_secs(2), self.ended.changed());
-        matches!(wait.await, Ok(Ok(())))
-    }
-}
-
-impl Drop for Arrival {
-    fn drop(&mut self) {
-        self.keys.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl IssuerKeys {
@@ -89,6 +59,7 @@ impl IssuerKeys {
         source: Source,
         allowed: Vec<Algorithm>,
         pace: Pace,
+        saved: Option<SavedSet>,
     ) -> (Arc<Self>, Refresher) {
         // One place: asks while one is queued are answered by the same load.
         let (asks, asked) = mpsc::channel(1);
@@ -98,16 +69,46 @@ impl IssuerKeys {
             pace,
             set: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
-            loaded_nanos: AtomicU64::new(0),
-            last_load_failed: AtomicBool::new(false),
+            next_retirement_nanos: AtomicU64::new(u64::MAX),
+            renewed_nanos: AtomicI64::new(0),
+            renewed_unix_seconds: AtomicU64::new(0),
+            last_failure: ArcSwapOption::empty(),
             loading_until_nanos: AtomicU64::new(0),
             next_ask_nanos: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             asks,
             ended: watch::Sender::new(0),
+            loads: Loads::default(),
         });
-        let refresher = Refresher::new(Arc::downgrade(&keys), source, asked, pace);
+        let refresher = Refresher::new(Arc::downgrade(&keys), source, asked, pace, saved);
         (keys, refresher)
+    }
+
+    /// Begins with the set that other keys of the same source hold, as old as it is there.
+    pub(in crate::authentication) fn begin_with(&self, other: &Self) {
+        let Some(set) = other.set.load_full() else { return };
+        self.renewed_nanos.store(other.renewed_nanos.load(Ordering::Acquire), Ordering::Release);
+        let unix_seconds = other.renewed_unix_seconds.load(Ordering::Acquire);
+        self.renewed_unix_seconds.store(unix_seconds, Ordering::Release);
+        self.put(set);
+    }
+
+    /// Begins with a set that an earlier process loaded, if there is one that can be used.
+    pub(in crate::authentication) fn restore(&self, saved: &SavedSet, now: Now) {
+        let restored = saved.load(now).and_then(|found| {
+            let Some((text, loaded_unix_seconds)) = found else { return Ok(()) };
+            let set = self.parse(&text).map_err(super::saved::NotRestored::Set)?;
+            let age_seconds = now.unix_seconds().saturating_sub(loaded_unix_seconds);
+            tracing::info!(issuer = &*self.issuer, age_seconds, keys = set.len(), "saved keys are in use");
+            let age_nanos = age_seconds.saturating_mul(1_000_000_000).try_into().unwrap_or(i64::MAX);
+            self.renewed_nanos.store(signed(now).saturating_sub(age_nanos), Ordering::Release);
+            self.renewed_unix_seconds.store(loaded_unix_seconds, Ordering::Release);
+            self.put(Arc::new(set));
+            Ok(())
+        });
+        if let Err(reason) = restored {
+            tracing::warn!(issuer = &*self.issuer, "saved keys are not used: {reason}");
+        }
     }
 
     pub(in crate::authentication) const fn issuer(&self) -> &Arc<str> {
@@ -134,87 +135,91 @@ impl IssuerKeys {
             return Trust::Stale;
         }
         let generation = self.generation.load(Ordering::Acquire);
-        if generation == verified_under.load(Ordering::Relaxed) {
+        let all_stay = now.monotonic_nanos < self.next_retirement_nanos.load(Ordering::Acquire);
+        if all_stay && generation == verified_under.load(Ordering::Relaxed) {
             return Trust::Trusted;
         }
-        if !self.set.load().as_ref().is_some_and(|set| set.holds(key)) {
+        if !self.set.load().as_ref().is_some_and(|set| set.holds(key, now.monotonic_nanos)) {
             return Trust::Removed;
         }
         verified_under.store(generation, Ordering::Relaxed);
         Trust::Trusted
     }
 
-    /// Asks for a key that the set of generation `seen` does not hold. At most one load per cool-down, shared
-    /// by all who ask.
-    pub(in crate::authentication) fn ask(self: &Arc<Self>, seen: u64, now: Now) -> Ask {
-        // Subscribed before anything is read, so that no end of a load is missed.
-        let ended = self.ended.subscribe();
-        if now.monotonic_nanos < self.loading_until_nanos.load(Ordering::Acquire) {
-            return self.join(ended);
+    /// Marks a load as under way; one that unknown keys asked for begins a cool-down.
+    pub(super) fn begin_load(&self, was_asked: bool, now: Now) {
+        if was_asked {
+            let next = now.monotonic_nanos + self.pace.cool_down.as_nanos() as u64;
+            self.next_ask_nanos.store(next, Ordering::Release);
         }
-        if self.generation.load(Ordering::Acquire) != seen {
-            return Ask::LookAgain;
-        }
-        if self.set.load().is_none() || self.is_stale(now) {
-            return Ask::Unavailable;
-        }
-        let next = self.next_ask_nanos.load(Ordering::Acquire);
-        if now.monotonic_nanos < next {
-            let failed = self.last_load_failed.load(Ordering::Acquire);
-            return if failed { Ask::Unavailable } else { Ask::Refused };
-        }
-        let after = now.monotonic_nanos + self.pace.cool_down.as_nanos() as u64;
-        if self.next_ask_nanos.compare_exchange(next, after, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.begin_load(now);
-            // A full channel means that a load is about to begin anyway.
-            let _ = self.asks.try_send(());
-        }
-        self.join(ended)
-    }
-
-    fn join(self: &Arc<Self>, ended: watch::Receiver<u64>) -> Ask {
-        let arrival = Arrival { keys: Arc::clone(self), ended };
-        // Dropping the arrival gives the place back.
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
-            Ask::Wait(arrival)
-        } else {
-            Ask::Unavailable
-        }
-    }
-
-    /// Marks a load as under way.
-    pub(super) fn begin_load(&self, now: Now) {
         self.loading_until_nanos.store(now.monotonic_nanos + LONGEST_LOAD_NANOS, Ordering::Release);
     }
 
-    /// Takes in what a load brought; the last good set stays where it failed.
-    pub(super) fn end_load(&self, loaded: Result<Vec<u8>, LoadFailed>, now: Now) -> Result<(), LoadFailed> {
-        let result = loaded.and_then(|text| self.replace(&text, now));
-        self.last_load_failed.store(result.is_err(), Ordering::Release);
+    /// Takes in what a load that began at `began` brought; the last good set stays where it failed.
+    pub(super) fn end_load(
+        &self,
+        loaded: Result<Loaded, LoadFailed>,
+        began: Now,
+        now: Now,
+    ) -> Result<Loaded, LoadFailed> {
+        let result = loaded.and_then(|loaded| self.take_in(&loaded, now).map(|()| loaded));
+        self.loads.count(match &result {
+            Ok(Loaded::Set { .. }) => LoadResult::Loaded,
+            Ok(Loaded::NotModified { .. }) => LoadResult::NotModified,
+            Err(failure) => failure.result(),
+        });
+        if result.is_ok() {
+            self.renewed_nanos.store(signed(began), Ordering::Release);
+            self.renewed_unix_seconds.store(began.unix_seconds(), Ordering::Release);
+        }
+        self.last_failure.store(result.as_ref().err().map(|failure| Arc::new(failure.to_string())));
         self.loading_until_nanos.store(0, Ordering::Release);
         self.ended.send_modify(|count| *count += 1);
         result
     }
 
-    fn replace(&self, text: &[u8], now: Now) -> Result<(), LoadFailed> {
+    fn take_in(&self, loaded: &Loaded, now: Now) -> Result<(), LoadFailed> {
         let previous = self.set.load_full();
+        match (loaded, previous) {
+            (Loaded::Set { text, .. }, None) => self.put(Arc::new(self.parse(text)?)),
+            (Loaded::Set { text, .. }, Some(previous)) => {
+                let until_nanos = now.monotonic_nanos + self.pace.removal_overlap.as_nanos() as u64;
+                let set = self.parse(text)?.succeeding(&previous, now.monotonic_nanos, until_nanos);
+                if !set.is_same(&previous) {
+                    self.put(Arc::new(set));
+                }
+            }
+            (Loaded::NotModified { .. }, previous) => {
+                let fewer = previous.and_then(|set| set.without_retired(now.monotonic_nanos));
+                if let Some(set) = fewer {
+                    self.put(Arc::new(set));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<KeySet, LoadFailed> {
         let ignored = |place, reason| {
             tracing::warn!(
                 issuer = &*self.issuer,
                 "keys[{place}] of the issuer's key set is left out: {reason}"
             );
         };
-        let set = KeySet::parse(text, &self.allowed, previous.as_deref(), ignored)?;
-        tracing::debug!(issuer = &*self.issuer, keys = set.len(), "key set loaded");
-        self.loaded_nanos.store(now.monotonic_nanos, Ordering::Release);
-        self.set.store(Some(Arc::new(set)));
+        KeySet::parse(text, &self.allowed, ignored)
+    }
+
+    fn put(&self, set: Arc<KeySet>) {
+        tracing::debug!(issuer = &*self.issuer, keys = set.len(), "the key set changed");
+        let next_retirement_nanos = set.next_retirement_nanos();
+        self.set.store(Some(set));
+        self.next_retirement_nanos.store(next_retirement_nanos, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        Ok(())
     }
 
     fn is_stale(&self, now: Now) -> bool {
-        now.monotonic_nanos.saturating_sub(self.loaded_nanos.load(Ordering::Acquire))
-            > self.pace.max_stale.as_nanos() as u64
+        signed(now).saturating_sub(self.renewed_nanos.load(Ordering::Acquire))
+            > self.pace.max_stale.as_nanos() as i64
     }
 
     /// Whether there is a set that may be used.
@@ -222,15 +227,40 @@ impl IssuerKeys {
         self.set.load().is_some() && !self.is_stale(now)
     }
 
-    /// Seconds since the last good load.
+    /// Whether the set in use was loaded after a monotonic time.
+    pub(super) fn renewed_since(&self, monotonic_nanos: u64) -> bool {
+        self.renewed_nanos.load(Ordering::Acquire) >= monotonic_nanos.cast_signed()
+    }
+
+    /// Whether the set in use was loaded after a second by the wall clock.
+    pub(super) fn renewed_after_second(&self, unix_seconds: i64) -> bool {
+        self.renewed_unix_seconds.load(Ordering::Acquire).cast_signed() > unix_seconds
+    }
+
+    /// Seconds since the keys were loaded or confirmed.
     pub(in crate::authentication) fn age_seconds(&self, now: Now) -> Option<u64> {
         self.set.load().as_ref()?;
-        let loaded = self.loaded_nanos.load(Ordering::Acquire);
-        Some(now.monotonic_nanos.saturating_sub(loaded) / 1_000_000_000)
+        let age_nanos = signed(now).saturating_sub(self.renewed_nanos.load(Ordering::Acquire));
+        Some(age_nanos.max(0).cast_unsigned() / 1_000_000_000)
     }
 
     /// Whether the last load failed.
     pub(in crate::authentication) fn last_load_failed(&self) -> bool {
-        self.last_load_failed.load(Ordering::Acquire)
+        self.last_failure.load().is_some()
     }
+
+    /// Why the last load failed, if it did.
+    pub(in crate::authentication) fn last_failure(&self) -> Option<Arc<String>> {
+        self.last_failure.load_full()
+    }
+
+    /// How its loads ended.
+    pub(in crate::authentication) fn loads(&self) -> &Loads {
+        &self.loads
+    }
+}
+
+/// Monotonic time that can be compared with a time before the clock's start.
+const fn signed(now: Now) -> i64 {
+    now.monotonic_nanos.cast_signed()
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 #[cfg(test)]
 use super::FakeSource;
-use super::{LoadFailed, MAX_SET_BYTES, fetch};
+use super::{Freshness, LoadFailed, MAX_SET_BYTES, fetch};
 
 /// A checked address of a key set: `https`, or `http` on loopback.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,22 @@ fn is_loopback(host: &str) -> bool {
         || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// What a load brought.
+#[derive(Debug)]
+pub(in crate::authentication) enum Loaded {
+    /// A text that should be a key set, with its validator.
+    Set { text: Vec<u8>, etag: Option<HeaderValue>, freshness: Freshness },
+    /// The set is still the one with the validator that was sent.
+    NotModified { freshness: Freshness },
+}
+
+impl Loaded {
+    /// A text without a word on its freshness.
+    pub(super) fn text(text: Vec<u8>) -> Self {
+        Self::Set { text, etag: None, freshness: Freshness::Unsaid }
+    }
+}
+
 /// A key set's place.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::authentication) enum Source {
@@ -60,13 +76,13 @@ pub(in crate::authentication) enum Source {
 }
 
 impl Source {
-    /// Loads the bytes of the set, at most 256 KiB within 5 s.
-    pub(super) async fn load(&self) -> Result<Vec<u8>, LoadFailed> {
+    /// Loads the bytes of the set, at most 256 KiB within 5 s. `etag` is the validator of the set that is known.
+    pub(super) async fn load(&self, etag: Option<&HeaderValue>) -> Result<Loaded, LoadFailed> {
         match self {
-            Self::Url { url, ca_file } => fetch::get(url.uri(), ca_file.as_deref()).await,
-            Self::File(path) => read(path.clone()).await,
+            Self::Url { url, ca_file } => fetch::get(url.uri(), ca_file.as_deref(), etag).await,
+            Self::File(path) => read(path.clone()).await.map(Loaded::text),
             #[cfg(test)]
-            Self::Fake(source) => source.load().await,
+            Self::Fake(source) => source.load(etag).await,
         }
     }
 
@@ -76,6 +92,16 @@ impl Source {
         let path = path.clone();
         let read = move || std::fs::metadata(path)?.modified();
         tokio::task::spawn_blocking(read).await.ok()?.ok()
+    }
+
+    /// The address, where it is one.
+    pub(in crate::authentication) const fn url(&self) -> Option<&JwksUrl> {
+        match self {
+            Self::Url { url, .. } => Some(url),
+            Self::File(_) => None,
+            #[cfg(test)]
+            Self::Fake(_) => None,
+        }
     }
 
     /// Whether it is watched for changes between refreshes.

@@ -10,8 +10,7 @@ use crate::clock::Clock;
 
 fn read(text: &str) -> (Option<usize>, Vec<(usize, KeyIgnored)>) {
     let mut ignored = Vec::new();
-    let set =
-        KeySet::parse(text.as_bytes(), &Algorithm::ALL, None, |place, reason| ignored.push((place, reason)));
+    let set = KeySet::parse(text.as_bytes(), &Algorithm::ALL, |place, reason| ignored.push((place, reason)));
     (set.ok().map(|set| set.len()), ignored)
 }
 
@@ -43,15 +42,16 @@ fn a_set_keeps_what_is_understood_and_says_why_it_leaves_out_the_rest() {
 #[test]
 fn a_set_is_bounded() {
     let key = Key::ed25519("a");
-    let many: Vec<_> = (0..70)
-        .map(|number| {
+    let many = |count: u32| {
+        let numbered = (0..count).map(|number| {
             let mut jwk = key.jwk.clone();
             jwk["kid"] = number.to_string().into();
             jwk
-        })
-        .collect();
-    let (kept, ignored) = read(&json!({ "keys": many }).to_string());
-    assert_eq!((kept, ignored.len()), (Some(64), 6));
+        });
+        json!({ "keys": numbered.collect::<Vec<_>>() }).to_string()
+    };
+    assert_eq!(read(&many(64)), (Some(64), vec![]));
+    assert_eq!(read(&many(65)), (None, vec![]));
     let padded = key_set(&[&key]).unwrap() + &" ".repeat(MAX_SET_BYTES);
     assert_eq!(read(&padded).0, None);
     let twice = key_set(&[&key]).unwrap().replacen('{', r#"{"keys":[],"#, 1);
@@ -67,9 +67,10 @@ fn a_file_is_read_again_when_it_changes() {
         refresh: Duration::from_hours(1),
         cool_down: Duration::from_secs(5),
         max_stale: Duration::from_hours(1),
+        removal_overlap: Duration::ZERO,
     };
     let (keys, refresher) =
-        IssuerKeys::new("issuer".into(), Source::File(path.clone()), Algorithm::ALL.into(), pace);
+        IssuerKeys::new("issuer".into(), Source::File(path.clone()), Algorithm::ALL.into(), pace, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let task = tokio::spawn(refresher.run(clock.clone()));
@@ -78,13 +79,8 @@ fn a_file_is_read_again_when_it_changes() {
         }
         std::fs::write(&path, key_set(&[&Key::es256("a")]).unwrap()).unwrap();
         let knows = |kid: &str| {
-            let header = crate::authentication::jwt::Header {
-                algorithm: Some(Algorithm::Es256),
-                kid: Some(kid.to_owned()),
-                typ: None,
-            };
             let (_, set) = keys.current(clock.now());
-            set.is_some_and(|set| matches!(set.select(&header), Selection::Key(_)))
+            set.is_some_and(|set| find(&set, kid, 0).is_some())
         };
         while !knows("a") {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -100,25 +96,66 @@ fn a_file_is_read_again_when_it_changes() {
     });
 }
 
+/// The key of an id that may be used at a time.
+fn find(set: &KeySet, kid: &str, now_nanos: u64) -> Option<Arc<crate::authentication::jwt::VerificationKey>> {
+    let kid = Some(kid.to_owned());
+    let header = crate::authentication::jwt::Header { algorithm: Some(Algorithm::Es256), kid, typ: None };
+    match set.select(&header, now_nanos) {
+        Selection::Key(key) => Some(Arc::clone(key)),
+        Selection::Unknown | Selection::Ambiguous => None,
+    }
+}
+
+fn parse(keys: &[&Key]) -> KeySet {
+    KeySet::parse(key_set(keys).unwrap().as_bytes(), &Algorithm::ALL, |_, _| {}).unwrap()
+}
+
 #[test]
 fn keys_that_stay_keep_their_identity() {
     let (one, two) = (Key::es256("a"), Key::es256("b"));
-    let parse = |keys: &[&Key], previous: Option<&KeySet>| {
-        let text = key_set(keys).unwrap();
-        KeySet::parse(text.as_bytes(), &Algorithm::ALL, previous, |_, _| {}).unwrap()
-    };
-    let first = parse(&[&one], None);
-    let second = parse(&[&two, &one], Some(&first));
-    let header = |kid: &str| crate::authentication::jwt::Header {
-        algorithm: Some(Algorithm::Es256),
-        kid: Some(kid.to_owned()),
-        typ: None,
-    };
-    let key = |set: &KeySet, kid: &str| match set.select(&header(kid)) {
-        Selection::Key(key) => Arc::clone(key),
-        Selection::Unknown | Selection::Ambiguous => panic!("{kid}"),
-    };
-    assert!(second.holds(&key(&first, "a")));
-    assert!(!first.holds(&key(&second, "b")));
-    assert!(!parse(&[&Key::es256("a")], Some(&first)).holds(&key(&first, "a")));
+    let first = parse(&[&one]);
+    let second = parse(&[&two, &one]).succeeding(&first, 0, 0);
+    assert!(second.holds(&find(&first, "a", 0).unwrap(), 0));
+    assert!(!first.holds(&find(&second, "b", 0).unwrap(), 0));
+    assert!(!first.is_same(&second) && first.is_same(&parse(&[&one]).succeeding(&first, 0, 0)));
+    let replaced = parse(&[&Key::es256("a")]).succeeding(&first, 0, 100);
+    assert!(!replaced.holds(&find(&first, "a", 0).unwrap(), 0), "its id belongs to another");
+}
+
+#[test]
+fn a_key_that_left_is_used_until_its_time_and_no_longer() {
+    let (one, two, three) = (Key::es256("a"), Key::es256("b"), Key::es256("c"));
+    let first = parse(&[&one]);
+    let key = find(&first, "a", 0).unwrap();
+    let second = parse(&[&two]).succeeding(&first, 0, 100);
+    assert_eq!((second.len(), second.next_retirement_nanos()), (1, 100));
+    assert!(second.without_retired(99).is_none());
+    // A later change does not lengthen it.
+    let third = parse(&[&three]).succeeding(&second, 50, 150);
+    for set in [&second, &third] {
+        assert!(set.holds(&key, 99) && find(set, "a", 99).is_some());
+        assert!(!set.holds(&key, 100) && find(set, "a", 100).is_none());
+    }
+    let later = third.without_retired(100).unwrap();
+    assert!(find(&later, "a", 0).is_none() && find(&later, "b", 149).is_some());
+    // It may come back, as the same key.
+    let back = parse(&[&one]).succeeding(&third, 60, 160);
+    assert!(back.holds(&key, 1_000));
+    // At once where no overlap is wanted.
+    assert!(!parse(&[&two]).succeeding(&first, 7, 7).holds(&key, 7));
+}
+
+#[test]
+fn those_that_left_are_bounded() {
+    let key = Key::ed25519("x");
+    let mut set = parse(&[&key]);
+    for number in 0..200 {
+        let mut jwk = key.jwk.clone();
+        jwk["kid"] = number.to_string().into();
+        let text = json!({ "keys": [jwk] }).to_string();
+        let next = KeySet::parse(text.as_bytes(), &Algorithm::ALL, |_, _| {}).unwrap();
+        set = next.succeeding(&set, 0, 100);
+    }
+    let usable = (0..200).filter(|number| find(&set, &number.to_string(), 0).is_some()).collect::<Vec<_>>();
+    assert_eq!(usable, (135..200).collect::<Vec<_>>(), "the current one and the 64 that left last");
 }

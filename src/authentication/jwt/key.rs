@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::Algorithm;
 
+/// Members of private keys (RFC 7518, sections 6.2.2 and 6.3.2; RFC 8037, section 2).
+const PRIVATE_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
+
 /// A key with the one algorithm that it verifies.
 pub(in crate::authentication) struct VerificationKey {
     kid: Option<String>,
@@ -39,8 +42,6 @@ pub(in crate::authentication) enum KeyIgnored {
     Point,
     #[error("another key has the same `kid`")]
     DuplicateKid,
-    #[error("the set holds more keys than are kept")]
-    TooMany,
 }
 
 impl VerificationKey {
@@ -59,7 +60,7 @@ impl VerificationKey {
         if kty == "oct" {
             return Err(KeyIgnored::Symmetric);
         }
-        if jwk.contains_key("d") {
+        if PRIVATE_MEMBERS.iter().any(|name| jwk.contains_key(*name)) {
             return Err(KeyIgnored::Private);
         }
         if text("use")?.is_some_and(|usage| usage != "sig") || !may_verify(jwk)? {

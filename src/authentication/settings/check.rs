@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Checked, CheckedIssuer, ClaimSettings, IssuerSettings, Settings};
 use crate::authentication::issuer::{ClaimNames, Rules, Typ};
-use crate::authentication::jwks::{JwksUrl, Pace, Source};
+use crate::authentication::jwks::{JwksUrl, Pace, SavedSet, Source};
 use crate::authentication::jwt::Algorithm;
 use crate::domain::{Plan, Problems, RegionId, Regions};
 
@@ -33,6 +33,10 @@ pub fn from_settings(
             format!("write at most {MAX_VERIFIED_TOKENS}; 100000 is plenty for most"),
         );
     }
+    let keys_folder = settings.keys_folder.as_ref().map(|path| folder.join(path));
+    if let Some(keys_folder) = &keys_folder {
+        check_keys_folder(keys_folder, problems);
+    }
     let mut issuers = Vec::new();
     for (place, issuer) in settings.issuers.iter().enumerate() {
         let mut check = Check { prefix: format!("authentication.issuers[{place}]"), folder, problems };
@@ -41,7 +45,7 @@ pub fn from_settings(
         {
             check.problem("issuer", "issuer_twice", "the issuer is configured twice", "keep one of the two");
         }
-        issuers.push(check.issuer(issuer, regions, fenced_to));
+        issuers.push(check.issuer(issuer, regions, fenced_to, keys_folder.as_deref()));
     }
     let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
     (problems.0.len() == found_before)
@@ -64,6 +68,7 @@ impl Check<'_> {
         settings: &IssuerSettings,
         regions: &Regions,
         fenced_to: Option<RegionId>,
+        keys_folder: Option<&Path>,
     ) -> Option<CheckedIssuer> {
         let found_before = self.problems.0.len();
         self.names(settings);
@@ -100,7 +105,10 @@ impl Check<'_> {
             accept_sender_constrained: settings.accept_sender_constrained,
             fenced_to,
         };
-        Some(CheckedIssuer { rules, source: source?, pace })
+        let source = source?;
+        let saved = keys_folder.zip(source.url());
+        let saved = saved.map(|(folder, url)| SavedSet::new(folder.to_owned(), &settings.issuer, url));
+        Some(CheckedIssuer { rules, source, pace, saved })
     }
 
     fn names(&mut self, settings: &IssuerSettings) {
@@ -310,6 +318,7 @@ impl Check<'_> {
             ("refresh_seconds", settings.refresh_seconds, 1, 86_400),
             ("unknown_key_seconds", settings.unknown_key_seconds, 1, 3_600),
             ("max_stale_seconds", settings.max_stale_seconds, settings.refresh_seconds, 2_592_000),
+            ("removal_overlap_seconds", settings.removal_overlap_seconds, 0, 86_400),
         ] {
             if !(least..=most).contains(&seconds) {
                 let reason = format!("{seconds} is not between {least} and {most}");
@@ -320,6 +329,23 @@ impl Check<'_> {
             refresh: Duration::from_secs(settings.refresh_seconds.into()),
             cool_down: Duration::from_secs(settings.unknown_key_seconds.into()),
             max_stale: Duration::from_secs(settings.max_stale_seconds.into()),
+            removal_overlap: if settings.revoke_on_removal {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(settings.removal_overlap_seconds.into())
+            },
         }
     }
+}
+
+/// A folder that is there, or can be made in one that is.
+fn check_keys_folder(path: &Path, problems: &mut Problems) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let reason = match (path.exists(), path.is_dir(), parent.is_dir()) {
+        (_, true, _) | (false, _, true) => return,
+        (true, false, _) => format!("{} is not a folder", path.display()),
+        (false, false, false) => format!("there is no folder {}", parent.display()),
+    };
+    let fix = "name a folder that this user can write, or a new one in a folder that is there";
+    problems.add("authentication.keys_folder", "keys_folder_missing", reason, fix);
 }

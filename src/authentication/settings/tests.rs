@@ -48,8 +48,10 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(rules.regions, [("us".into(), RegionId(0))]);
     assert!(rules.plans.is_empty() && !rules.claims_suffice && !rules.accept_sender_constrained);
     let seconds =
-        [issuer.pace.refresh, issuer.pace.cool_down, issuer.pace.max_stale].map(|wait| wait.as_secs());
-    assert_eq!(seconds, [600, 5, 86_400]);
+        [issuer.pace.refresh, issuer.pace.cool_down, issuer.pace.max_stale, issuer.pace.removal_overlap]
+            .map(|wait| wait.as_secs());
+    assert_eq!(seconds, [600, 5, 86_400, 600]);
+    assert_eq!(issuer.saved, None);
 }
 
 #[test]

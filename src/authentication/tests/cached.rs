@@ -67,7 +67,8 @@ fn a_cached_token_ends_with_its_revocation() {
 #[test]
 fn a_cached_token_ends_with_its_key() {
     let (key, next) = (Key::es256("a"), Key::es256("b"));
-    World::new(key_set(&[&key, &next])).run(async |world| {
+    let at_once = |issuer: &mut IssuerSettings| issuer.revoke_on_removal = true;
+    World::with(key_set(&[&key, &next]), at_once, None).run(async |world| {
         let token = key.token(&claims());
         assert!(world.identify(&token).await.is_ok());
         world.source.answer(key_set(&[&next]));
@@ -155,27 +156,5 @@ fn the_cache_stays_within_its_bound() {
             assert!(world.identify(&token).await.is_ok());
         }
         assert!(world.authenticator.verified_tokens() <= 64 / 3);
-    });
-}
-
-#[test]
-fn a_reload_keeps_keys_and_tokens_of_issuers_that_did_not_change() {
-    let key = Key::es256("a");
-    World::new(key_set(&[&key])).run(async |world| {
-        let (now, token) = (world.clock.now(), key.token(&claims()));
-        let caller = world.identify(&token).await.unwrap();
-        let (same, refreshers) = world.authenticator.reloaded(checked(&world.source, |_| {}, None));
-        assert!(refreshers.is_empty());
-        let kept = same.identify(&head(&token), &world.tokens, now).await.unwrap();
-        assert_eq!((kept.subject(), same.verifications()), (caller.subject(), 1));
-        let narrower = |issuer: &mut IssuerSettings| issuer.audiences = vec!["other".to_owned()];
-        let (changed, refreshers) = world.authenticator.reloaded(checked(&world.source, narrower, None));
-        assert_eq!(refreshers.len(), 1);
-        let refused = changed.identify(&head(&token), &world.tokens, now).await.unwrap_err();
-        assert_eq!(refused, InvalidJwt::Audience.into());
-        let none = Checked { verified_tokens: 10, issuers: Vec::new() };
-        let (none, _) = world.authenticator.reloaded(none);
-        let refused = none.identify(&head(&token), &world.tokens, now).await.unwrap_err();
-        assert_eq!(refused, InvalidJwt::IssuerUnknown.into());
     });
 }

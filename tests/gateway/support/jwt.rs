@@ -20,6 +20,24 @@ impl Signer {
         Self::of(keys.iter().find(|key| key["alg"] == algorithm).unwrap(), algorithm, "at+jwt")
     }
 
+    /// A new ES256 key of this id.
+    pub(crate) fn fresh(kid: &str) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(kid.to_owned());
+        Self { header, key: EncodingKey::from_ec_der(&pair.serialize_der()) }
+    }
+
+    /// The public half, as a key set has it.
+    pub(crate) fn jwk(&self) -> Value {
+        let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&self.key, self.header.alg).unwrap();
+        let mut jwk = serde_json::to_value(jwk).unwrap();
+        jwk["kid"] = json!(self.header.kid);
+        jwk["alg"] = json!(self.header.alg);
+        jwk
+    }
+
     /// The key of a client's assertions.
     pub(crate) fn client(demo: &Demo, client: &str) -> Self {
         Self::of(&demo.json["jwt"]["clients"][client], "RS256", "JWT")
