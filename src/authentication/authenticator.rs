@@ -279,6 +279,7 @@ fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refus
             role: entry.role,
             scopes: entry.scopes,
             own_limit: entry.own_limit,
+            overrides: entry.overrides,
             expires_at_unix_seconds: entry.expires_at_unix_seconds,
         }),
         TokenLookup::Unknown if !tokens.available() => Err(Refused::RegistryUnavailable),

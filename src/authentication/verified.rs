@@ -76,6 +76,7 @@ impl Verified {
             role: identity.role,
             scopes: Arc::clone(&identity.scopes),
             own_limit: None,
+            overrides: None,
             expires_at_unix_seconds: u64::try_from(identity.expires_at).ok(),
         })
     }

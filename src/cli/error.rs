@@ -1,7 +1,7 @@
 //! Why a command ended without doing its work, and with which exit code.
 
 use crate::config::{Diagnostic, Severity};
-use crate::{assembly, telemetry, tokens};
+use crate::{assembly, limits, telemetry, tokens};
 
 /// What a command ends with if not with success.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Error {
     /// The registry refused or failed.
     #[error(transparent)]
     Tokens(#[from] tokens::Error),
+    /// A limit cannot be overridden so.
+    #[error(transparent)]
+    NotOverridable(#[from] limits::NotOverridable),
     /// Lines of an import were not taken; they were listed.
     #[error("{0} lines were not imported; mend them and import the file again, what is there stays as it is")]
     LinesRefused(u64),
@@ -65,6 +68,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_)
+            | Self::NotOverridable(_)
             | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
             Self::Config(_)
             | Self::Told(_)

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod error;
 mod init;
+pub mod limits;
 mod output;
 mod registry;
 mod serve;
@@ -81,6 +82,13 @@ enum Command {
         #[command(flatten)]
         args: token::TokenArgs,
     },
+    /// Show and set overrides of limits, for one token or workspace, until a date.
+    Limits {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: limits::LimitsArgs,
+    },
 }
 
 /// Runs the command line of this process.
@@ -111,6 +119,9 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Check { config, args } => check::run(&config.config, args, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
+        Command::Limits { config, args } => {
+            limits::run(&args, &registry(&config)?, &config.config, &clock, out)
+        }
     }
 }
 

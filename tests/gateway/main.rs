@@ -12,6 +12,7 @@ mod input;
 mod jwt;
 mod limits;
 mod metrics;
+mod overrides;
 mod recorded;
 mod regions;
 mod reload;

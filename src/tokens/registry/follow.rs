@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::Registry;
 use super::entry::{Grants, Held, WorkspaceCell};
 use crate::clock::{Clock, Now};
-use crate::domain::{RegionId, Workspace};
+use crate::domain::{LimitOverride, RegionId, Workspace};
 use crate::tokens::record::workspace_subject;
 use crate::tokens::store::{Row, StoredToken};
-use crate::tokens::{Error, Scheme, WorkspaceRecord};
+use crate::tokens::{Error, OverrideRecord, Scheme, WorkspaceRecord};
 
 const BATCH: u32 = 2_000;
 
@@ -203,7 +203,9 @@ impl Loader {
 
     fn grants(&mut self, stored: &StoredToken) -> Arc<Grants> {
         let scopes = stored.record.scopes.iter().map(|scope| self.scope(scope)).collect();
-        let grants = Grants { scopes, role: stored.record.role, own_limit: stored.record.own_limit };
+        let record = &stored.record;
+        let overrides = (!record.overrides.is_empty()).then(|| as_met(&record.overrides));
+        let grants = Grants { scopes, role: record.role, own_limit: record.own_limit, overrides };
         if let Some(known) = self.grants.get(&grants) {
             return Arc::clone(known);
         }
@@ -230,7 +232,12 @@ fn described(record: &WorkspaceRecord, region: RegionId) -> Workspace {
         plan: record.plan,
         features: record.features.iter().map(|feature| Arc::from(feature.as_str())).collect(),
         state: record.state,
+        overrides: as_met(&record.overrides),
     }
+}
+
+fn as_met(overrides: &[OverrideRecord]) -> Arc<[LimitOverride]> {
+    overrides.iter().map(OverrideRecord::as_met).collect()
 }
 
 /// The thread behind [`Registry::follow`]. Dropping it stops the thread after the last-used times were

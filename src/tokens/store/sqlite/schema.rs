@@ -12,9 +12,27 @@ use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
 const APPLICATION_ID: i64 = 0x7467_7465;
-const SCHEMA: i64 = 1;
+/// The newest schema: how many of [`STEPS`] a file has.
+const SCHEMA: i64 = STEPS.len() as i64;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// What makes each schema out of the one before; the first starts from nothing.
+const STEPS: [&str; 2] = [TABLES, OVERRIDES];
+
+const OVERRIDES: &str = "
+CREATE TABLE limit_override (
+    kind TEXT NOT NULL CHECK (kind IN ('token', 'workspace')),
+    holder TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    quota TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    set_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, holder, policy)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX token_by_family ON token (family);
+";
 
 const TABLES: &str = "
 CREATE TABLE head (
@@ -80,7 +98,8 @@ CREATE TABLE pepper (
 ) STRICT;
 ";
 
-/// Opens the file, makes it (readable by its owner alone) and its tables if they are not there.
+/// Opens the file, makes it (readable by its owner alone) if it is not there, and brings its tables to
+/// [`SCHEMA`].
 pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     OpenOptions::new()
         .write(true)
@@ -97,10 +116,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if pragma(&transaction, "user_version")? == 0 {
-        transaction.execute_batch(TABLES)?;
+    let found = usize::try_from(pragma(&transaction, "user_version")?).unwrap_or(0);
+    for (before, step) in STEPS.iter().enumerate().skip(found) {
+        transaction.execute_batch(step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
+        transaction.pragma_update(None, "user_version", before as i64 + 1)?;
     }
     transaction.commit()?;
     Ok(connection)

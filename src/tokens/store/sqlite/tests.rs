@@ -48,6 +48,27 @@ fn refuses_files_that_are_not_its_own() {
 }
 
 #[test]
+fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let file = File::new();
+    drop(file.open());
+    let old = Connection::open(file.path()).unwrap();
+    old.execute_batch("DROP TABLE limit_override; DROP INDEX token_by_family; PRAGMA user_version = 1")
+        .unwrap();
+    old.execute_batch(
+        "INSERT INTO workspace VALUES ('ws', 1, 'eu', 'team', '[]', 'active', '[]', 1700000000)",
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| drop(file.open()));
+        }
+    });
+    let store = file.open();
+    assert!(store.workspace("ws").unwrap().unwrap().overrides.is_empty());
+    assert!(store.overrides(None, 1).unwrap().is_empty());
+}
+
+#[test]
 fn is_durable_and_for_its_owner_alone() {
     let file = File::new();
     let store = SqliteStore::open(&file.path()).unwrap();
