@@ -274,6 +274,7 @@ fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refus
         TokenLookup::Found(entry) => Ok(Caller {
             kind: CredentialKind::Opaque,
             token_id: entry.id,
+            issuer: None,
             subject: entry.subject,
             workspace: entry.workspace,
             role: entry.role,

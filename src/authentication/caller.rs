@@ -19,6 +19,7 @@ pub enum CredentialKind {
 pub struct Caller {
     pub(super) kind: CredentialKind,
     pub(super) token_id: Arc<str>,
+    pub(super) issuer: Option<Arc<str>>,
     pub(super) subject: Subject,
     pub(super) workspace: Arc<Workspace>,
     pub(super) role: Role,
@@ -37,6 +38,11 @@ impl Caller {
     /// The credential's public name: the token's id, or the JWT's client. Never the credential itself.
     pub const fn token_id(&self) -> &Arc<str> {
         &self.token_id
+    }
+
+    /// The issuer of its JWT; [`None`] for an opaque token.
+    pub const fn issuer(&self) -> Option<&Arc<str>> {
+        self.issuer.as_ref()
     }
 
     /// What its limits are counted under; outlives rotation and renewal.
@@ -90,6 +96,7 @@ impl Caller {
         Self {
             kind: CredentialKind::Opaque,
             token_id: "tok_test".into(),
+            issuer: None,
             subject: Subject(subject),
             workspace: Arc::new(workspace),
             role: Role::Owner,

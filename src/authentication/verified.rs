@@ -71,6 +71,7 @@ impl Verified {
         Ok(Caller {
             kind: CredentialKind::Jwt,
             token_id: Arc::clone(&identity.client),
+            issuer: Some(Arc::clone(&rules.issuer)),
             subject: identity.subject,
             workspace,
             role: identity.role,

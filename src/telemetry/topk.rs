@@ -27,6 +27,7 @@ pub struct TopK {
     marked: [u64; K],
     names: Vec<String>,
     halved_at_nanos: u64,
+    half_life_nanos: u64,
 }
 
 const K: usize = 64;
@@ -35,11 +36,23 @@ const HALF_LIFE_NANOS: u64 = 60_000_000_000;
 
 impl Default for TopK {
     fn default() -> Self {
-        Self { hashes: [0; K], counts: [0; K], marked: [0; K], names: Vec::new(), halved_at_nanos: 0 }
+        Self {
+            hashes: [0; K],
+            counts: [0; K],
+            marked: [0; K],
+            names: Vec::new(),
+            halved_at_nanos: 0,
+            half_life_nanos: HALF_LIFE_NANOS,
+        }
     }
 }
 
 impl TopK {
+    /// One whose counts are never halved: they speak of all the time since it was made.
+    pub fn lasting() -> Self {
+        Self { half_life_nanos: u64::MAX, ..Self::default() }
+    }
+
     /// Counts a name once. `now` drives the halving.
     pub fn add(&mut self, name: &str, marked: bool, now: Now) {
         self.halve(now);
@@ -99,7 +112,7 @@ impl TopK {
     }
 
     fn halve(&mut self, now: Now) {
-        let passed = now.monotonic_nanos.saturating_sub(self.halved_at_nanos) / HALF_LIFE_NANOS;
+        let passed = now.monotonic_nanos.saturating_sub(self.halved_at_nanos) / self.half_life_nanos;
         if passed == 0 {
             return;
         }

@@ -17,6 +17,7 @@ mod recorded;
 mod regions;
 mod reload;
 mod revocation;
+mod shadow;
 mod streaming;
 mod support;
 mod tokens;

@@ -131,7 +131,7 @@ fn an_override_is_set_shown_and_removed() {
     assert!(lines[2].contains("workspace ws") && lines[2].contains("200 per minute"), "{shown}");
     assert_eq!(world.run("show").unwrap(), shown, "all there is");
     assert_eq!(world.run("show --workspace ws").unwrap().lines().count(), 2);
-    world.clock.advance(std::time::Duration::from_secs(3_600));
+    world.clock.advance(std::time::Duration::from_hours(1));
     assert!(world.run("show --workspace ws").unwrap().contains("  ended  "));
     let json: serde_json::Value = serde_json::from_str(&world.run("show --format json").unwrap()).unwrap();
     assert_eq!((&json[0]["token"], &json[0]["in_force"]), (&world.token.as_str().into(), &true.into()));

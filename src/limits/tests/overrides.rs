@@ -184,12 +184,12 @@ fn an_endpoints_own_limit_and_shadow_policies_can_be_overridden() {
     let ask = Ask { operation: Some("getWarehouseSyncs"), ..of_token("getWarehouseSyncs", "4 per minute") };
     assert_eq!(world.admitted(&ask), 4);
     let tried = Ask { token: Some(2), ..of_token("tried", "3 per hour") };
-    let would = |ask: &Ask| {
+    let over = |ask: &Ask| {
         world
             .ask(ask)
             .unwrap()
             .decisions()
             .any(|(_, decision)| decision == crate::limits::Decision::WouldRefuse)
     };
-    assert_eq!([would(&tried), would(&tried), would(&tried), would(&tried)], [false, false, false, true]);
+    assert_eq!([over(&tried), over(&tried), over(&tried), over(&tried)], [false, false, false, true]);
 }

@@ -410,7 +410,7 @@ pub(crate) fn overrides_are_bounded_and_ended_ones_go(fixture: &dyn Fixture) {
     let refused = store.set_override(act(&clock), &ws, &more);
     assert!(matches!(refused, Err(Error::TooManyOverrides { cap: MOST_OVERRIDES, .. })));
     store.set_override(act(&clock), &ws, &given("p0", "6 per minute", START + 60)).unwrap();
-    clock.advance(std::time::Duration::from_secs(60));
+    clock.advance(std::time::Duration::from_mins(1));
     store.set_override(act(&clock), &ws, &more).unwrap();
     assert_eq!(store.workspace("ws").unwrap().unwrap().overrides.len(), 1, "ended ones are gone");
 }

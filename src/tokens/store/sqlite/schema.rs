@@ -12,13 +12,13 @@ use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
 const APPLICATION_ID: i64 = 0x7467_7465;
-/// The newest schema: how many of [`STEPS`] a file has.
-const SCHEMA: i64 = STEPS.len() as i64;
+/// The newest schema.
+const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [&str; 2] = [TABLES, OVERRIDES];
+const STEPS: [(i64, &str); 2] = [(1, TABLES), (2, OVERRIDES)];
 
 const OVERRIDES: &str = "
 CREATE TABLE limit_override (
@@ -116,11 +116,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = usize::try_from(pragma(&transaction, "user_version")?).unwrap_or(0);
-    for (before, step) in STEPS.iter().enumerate().skip(found) {
+    let found = pragma(&transaction, "user_version")?;
+    for (schema, step) in STEPS.iter().filter(|(schema, _)| *schema > found) {
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", before as i64 + 1)?;
+        transaction.pragma_update(None, "user_version", schema)?;
     }
     transaction.commit()?;
     Ok(connection)
