@@ -31,5 +31,6 @@ pub mod gateway;
 pub mod admin;
 pub mod config;
 pub mod assembly;
+pub mod replay;
 pub mod sample;
 pub mod cli;

@@ -1,7 +1,7 @@
 //! Why a command ended without doing its work, and with which exit code.
 
 use crate::config::{Diagnostic, Severity};
-use crate::{assembly, limits, telemetry, tokens};
+use crate::{assembly, limits, replay, telemetry, tokens};
 
 /// What a command ends with if not with success.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,12 @@ pub enum Error {
     /// A limit cannot be overridden so.
     #[error(transparent)]
     NotOverridable(#[from] limits::NotOverridable),
+    /// A log cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] replay::Error),
+    /// Somebody would be refused; it was written who.
+    #[error("{0} requests would newly be refused")]
+    NewlyRefused(u64),
     /// Lines of an import were not taken; they were listed.
     #[error("{0} lines were not imported; mend them and import the file again, what is there stays as it is")]
     LinesRefused(u64),
@@ -76,6 +82,8 @@ impl Error {
             | Self::Telemetry(_)
             | Self::Demo(_)
             | Self::Tokens(_)
+            | Self::Replay(_)
+            | Self::NewlyRefused(_)
             | Self::LinesRefused(_)
             | Self::Output(_)
             | Self::Json(_) => 1,

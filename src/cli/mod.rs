@@ -11,6 +11,7 @@ mod init;
 pub mod limits;
 mod output;
 mod registry;
+mod replay;
 mod serve;
 pub mod token;
 pub mod workspace;
@@ -82,6 +83,13 @@ enum Command {
         #[command(flatten)]
         args: token::TokenArgs,
     },
+    /// Say who of an access log would newly be refused under a configuration.
+    Replay {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: replay::ReplayArgs,
+    },
     /// Show and set overrides of limits, for one token or workspace, until a date.
     Limits {
         #[command(flatten)]
@@ -119,6 +127,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Check { config, args } => check::run(&config.config, args, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
+        Command::Replay { config, args } => replay::run(&args, &config.config, out),
         Command::Limits { config, args } => {
             limits::run(&args, &registry(&config)?, &config.config, &clock, out)
         }

@@ -14,7 +14,7 @@ mod answer;
 mod own_pages;
 mod pipeline;
 mod preflight;
-mod refuse;
+pub(crate) mod refuse;
 mod snapshot;
 
 pub use pipeline::Gateway;

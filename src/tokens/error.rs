@@ -119,6 +119,18 @@ pub enum Error {
         /// Ours.
         known: i64,
     },
+    /// The store was written by an older version of tollgate and is only read.
+    #[error(
+        "the token store {place} has schema {found}, this tollgate knows {known}; run `tollgate workspace list` once, which brings it up to date"
+    )]
+    StoreOlder {
+        /// Which store.
+        place: String,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
     /// A file is no token store.
     #[error("{place} is a database of something else; name another file in `tokens.store`")]
     StoreForeign {

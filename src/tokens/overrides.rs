@@ -75,6 +75,11 @@ impl OverrideRecord {
         }
     }
 
+    /// A holder's overrides as a request meets them.
+    pub fn all_as_met(overrides: &[Self]) -> Arc<[LimitOverride]> {
+        overrides.iter().map(Self::as_met).collect()
+    }
+
     /// What people and programs are shown of it.
     pub fn view(&self) -> OverrideView<'_> {
         OverrideView {

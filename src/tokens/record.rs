@@ -1,9 +1,11 @@
 //! What the registry knows of a token and of a workspace, as it is stored and as it is shown.
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 
 use super::overrides::{OverrideRecord, OverrideView};
-use crate::domain::{Plan, Quota, Role, Subject, WorkspaceState};
+use crate::domain::{Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState};
 
 /// Marks a workspace's subject. Token families have numbers below it, so the two never meet; numbers from
 /// 2^63 are free for callers that no registry knows, such as JWT clients.
@@ -143,6 +145,19 @@ impl TokenRecord {
 }
 
 impl WorkspaceRecord {
+    /// The workspace as a request sees it, in its region.
+    pub fn described(&self, region: RegionId) -> Workspace {
+        Workspace {
+            id: self.id.as_str().into(),
+            subject: workspace_subject(self.number),
+            region,
+            plan: self.plan,
+            features: self.features.iter().map(|feature| Arc::from(feature.as_str())).collect(),
+            state: self.state,
+            overrides: OverrideRecord::all_as_met(&self.overrides),
+        }
+    }
+
     /// What people and programs are shown of it.
     pub fn view(&self) -> WorkspaceView<'_> {
         WorkspaceView {

@@ -16,6 +16,7 @@ mod overrides;
 mod recorded;
 mod regions;
 mod reload;
+mod replay;
 mod revocation;
 mod shadow;
 mod streaming;

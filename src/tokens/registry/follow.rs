@@ -10,10 +10,8 @@ use std::time::Duration;
 use super::Registry;
 use super::entry::{Grants, Held, WorkspaceCell};
 use crate::clock::{Clock, Now};
-use crate::domain::{LimitOverride, RegionId, Workspace};
-use crate::tokens::record::workspace_subject;
 use crate::tokens::store::{Row, StoredToken};
-use crate::tokens::{Error, OverrideRecord, Scheme, WorkspaceRecord};
+use crate::tokens::{Error, OverrideRecord, Scheme};
 
 const BATCH: u32 = 2_000;
 
@@ -105,7 +103,7 @@ impl Registry {
         match row {
             Row::Workspace(record) => {
                 let region = self.regions.by_name(&record.region);
-                let workspace = region.map(|region| Arc::new(described(&record, region)));
+                let workspace = region.map(|region| Arc::new(record.described(region)));
                 self.cell(&record.id).store(workspace);
                 if region.is_none() {
                     loader.unplaced.insert(record.id, record.region);
@@ -204,7 +202,7 @@ impl Loader {
     fn grants(&mut self, stored: &StoredToken) -> Arc<Grants> {
         let scopes = stored.record.scopes.iter().map(|scope| self.scope(scope)).collect();
         let record = &stored.record;
-        let overrides = (!record.overrides.is_empty()).then(|| as_met(&record.overrides));
+        let overrides = (!record.overrides.is_empty()).then(|| OverrideRecord::all_as_met(&record.overrides));
         let grants = Grants { scopes, role: record.role, own_limit: record.own_limit, overrides };
         if let Some(known) = self.grants.get(&grants) {
             return Arc::clone(known);
@@ -222,22 +220,6 @@ impl Loader {
         self.scopes.insert(Arc::clone(&scope));
         scope
     }
-}
-
-fn described(record: &WorkspaceRecord, region: RegionId) -> Workspace {
-    Workspace {
-        id: record.id.as_str().into(),
-        subject: workspace_subject(record.number),
-        region,
-        plan: record.plan,
-        features: record.features.iter().map(|feature| Arc::from(feature.as_str())).collect(),
-        state: record.state,
-        overrides: as_met(&record.overrides),
-    }
-}
-
-fn as_met(overrides: &[OverrideRecord]) -> Arc<[LimitOverride]> {
-    overrides.iter().map(OverrideRecord::as_met).collect()
 }
 
 /// The thread behind [`Registry::follow`]. Dropping it stops the thread after the last-used times were

@@ -74,6 +74,15 @@ impl SqliteStore {
         Ok(Self { place, reader, writer })
     }
 
+    /// Opens a file that is there for reading; every change then fails. [`Error::StoreOlder`] beside the errors of
+    /// [`SqliteStore::open`].
+    pub fn open_read_only(path: &Path) -> Result<Self, Error> {
+        let place = path.display().to_string();
+        let open = || schema::open_read_only(path).map_err(|failure| failure.at(&place));
+        let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
+        Ok(Self { place, reader, writer })
+    }
+
     fn write<T>(
         &self,
         act: Act<'_>,

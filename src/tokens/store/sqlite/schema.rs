@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::Failure;
 use crate::tokens::Error;
@@ -123,6 +123,18 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
         transaction.pragma_update(None, "user_version", schema)?;
     }
     transaction.commit()?;
+    Ok(connection)
+}
+
+/// Opens a file that is there for reading alone; nothing is made or brought up to date. [`Error::StoreOlder`].
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, Failure> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    refuse_other_files(&connection, path)?;
+    let found = pragma(&connection, "user_version")?;
+    if found < SCHEMA {
+        return Err(Error::StoreOlder { place: path.display().to_string(), found, known: SCHEMA }.into());
+    }
     Ok(connection)
 }
 
