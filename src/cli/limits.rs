@@ -8,7 +8,7 @@ use serde_json::json as object;
 
 use super::output::{Table, json, pairs};
 use super::registry::{Until, quota, until};
-use super::{Error, RegistryAccess, environment, listed};
+use super::{Error, RegistryAccess, environment};
 use crate::clock::{Clock, Now};
 use crate::config::load;
 use crate::domain::{LimitOverride, OverrideHolder, Quota};
@@ -119,7 +119,7 @@ pub fn run(
                 let removed = access.open(clock)?.remove_override(access.act(now), &holder, &set.policy)?;
                 return tell_removed(&holder, &removed, args.format, out);
             }
-            let rules = load(config, &environment).map_err(|found| Error::Config(listed(&found)))?.limits;
+            let rules = load(config, &environment)?.limits;
             let (quota, until) = set.quota.zip(set.until).ok_or_else(|| {
                 Error::Usage("say how much and how long: --quota \"600 per minute\" --until DATE".to_owned())
             })?;

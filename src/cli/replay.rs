@@ -8,7 +8,7 @@ use clap::Args;
 use super::limits::Format;
 use super::output::{Table, json, thousands};
 use super::token::open;
-use super::{Error, environment, listed};
+use super::{Error, environment};
 use crate::config::load;
 use crate::replay::{DeprecatedCallers, NewlyRefused, Report, replay};
 
@@ -24,7 +24,7 @@ pub(super) struct ReplayArgs {
 
 /// Writes who would newly be refused; exit code 1 if there is one.
 pub(super) fn run(args: &ReplayArgs, config: &Path, out: &mut dyn Write) -> Result<(), Error> {
-    let config = load(config, &environment).map_err(|found| Error::Config(listed(&found)))?;
+    let config = load(config, &environment)?;
     let mut log = open(&args.log)?;
     let mut told = std::io::stderr();
     let is_terminal = told.is_terminal();
