@@ -63,6 +63,7 @@ impl Tokens for Known<'_> {
                 role: entry.role(),
                 scopes: Arc::clone(entry.scopes()),
                 own_limit: entry.own_limit(),
+                overrides: entry.overrides(),
                 expires_at_unix_seconds: entry.expires_at_unix_seconds(),
             }),
             _ => TokenLookup::Unknown,
@@ -147,7 +148,8 @@ fn opaque(index: usize) -> Head {
 /// An authenticator whose issuer's keys are loaded.
 fn authenticator(config: &Config, clock: &Clock) -> Authenticator {
     let subjects = SubjectKey::new(&[9; 32]);
-    let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects);
+    let settings = config.authentication.clone();
+    let (authenticator, refreshers) = Authenticator::new(settings, subjects, clock.now());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for refresher in refreshers {
@@ -274,6 +276,8 @@ fn answering(c: &mut Criterion, world: &World) {
                 method: b"GET",
                 path: b"/v1/data",
                 user_agent: b"bench/1",
+                accept: b"application/json",
+                content_type: b"",
                 peer: Some(world.peer.address),
                 protocol: "HTTP/1.1",
             };

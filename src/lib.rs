@@ -32,5 +32,6 @@ pub mod admin;
 pub mod config;
 pub mod effects;
 pub mod assembly;
+pub mod replay;
 pub mod sample;
 pub mod cli;

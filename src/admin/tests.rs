@@ -187,6 +187,8 @@ fn metrics_and_status_come_from_the_operator() {
         method: b"GET",
         path: b"/",
         user_agent: b"",
+        accept: b"",
+        content_type: b"",
         peer: None,
         protocol: "HTTP/1.1",
     })

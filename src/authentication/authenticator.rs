@@ -303,11 +303,13 @@ fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refus
         TokenLookup::Found(entry) => Ok(Caller {
             kind: CredentialKind::Opaque,
             token_id: entry.id,
+            issuer: None,
             subject: entry.subject,
             workspace: entry.workspace,
             role: entry.role,
             scopes: entry.scopes,
             own_limit: entry.own_limit,
+            overrides: entry.overrides,
             expires_at_unix_seconds: entry.expires_at_unix_seconds,
         }),
         TokenLookup::Unknown if !tokens.available() => Err(Refused::RegistryUnavailable),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Quota, Role, Subject, Workspace};
+use crate::domain::{LimitOverride, Quota, Role, Subject, Workspace};
 
 /// How the caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,13 @@ pub enum CredentialKind {
 pub struct Caller {
     pub(super) kind: CredentialKind,
     pub(super) token_id: Arc<str>,
+    pub(super) issuer: Option<Arc<str>>,
     pub(super) subject: Subject,
     pub(super) workspace: Arc<Workspace>,
     pub(super) role: Role,
     pub(super) scopes: Arc<[Arc<str>]>,
     pub(super) own_limit: Option<Quota>,
+    pub(super) overrides: Option<Arc<[LimitOverride]>>,
     pub(super) expires_at_unix_seconds: Option<u64>,
 }
 
@@ -36,6 +38,11 @@ impl Caller {
     /// The credential's public name: the token's id, or the JWT's client. Never the credential itself.
     pub const fn token_id(&self) -> &Arc<str> {
         &self.token_id
+    }
+
+    /// The issuer of its JWT; [`None`] for an opaque token.
+    pub const fn issuer(&self) -> Option<&Arc<str>> {
+        self.issuer.as_ref()
     }
 
     /// What its limits are counted under; outlives rotation and renewal.
@@ -63,6 +70,21 @@ impl Caller {
         self.own_limit
     }
 
+    /// Whether any limit of its token or its workspace was ever overridden.
+    pub fn has_overrides(&self) -> bool {
+        self.overrides.is_some() || !self.workspace.overrides.is_empty()
+    }
+
+    /// What its token's quota for a policy is overridden with at a time.
+    pub fn token_override(&self, policy: &str, unix_seconds: u64) -> Option<Quota> {
+        LimitOverride::in_force(self.overrides.as_deref()?, policy, unix_seconds)
+    }
+
+    /// What its workspace's quota for a policy is overridden with at a time.
+    pub fn workspace_override(&self, policy: &str, unix_seconds: u64) -> Option<Quota> {
+        LimitOverride::in_force(&self.workspace.overrides, policy, unix_seconds)
+    }
+
     /// When the credential ends.
     pub const fn expires_at_unix_seconds(&self) -> Option<u64> {
         self.expires_at_unix_seconds
@@ -74,11 +96,13 @@ impl Caller {
         Self {
             kind: CredentialKind::Opaque,
             token_id: "tok_test".into(),
+            issuer: None,
             subject: Subject(subject),
             workspace: Arc::new(workspace),
             role: Role::Owner,
             scopes: Arc::from(vec![Arc::from("public_api:read_write")]),
             own_limit: None,
+            overrides: None,
             expires_at_unix_seconds: None,
         }
     }
@@ -89,6 +113,13 @@ impl Caller {
         self.role = role;
         self.scopes = scopes.iter().map(|scope| Arc::from(*scope)).collect();
         self.own_limit = own_limit;
+        self
+    }
+
+    /// The same caller with overrides of its token's limits, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_overrides(mut self, overrides: &[LimitOverride]) -> Self {
+        self.overrides = (!overrides.is_empty()).then(|| overrides.into());
         self
     }
 }

@@ -119,7 +119,8 @@ pub(super) fn claims_with(changes: &Value) -> Value {
 
 pub(super) fn workspace(id: &str, region: RegionId, plan: Plan) -> Workspace {
     let (id, features) = (id.into(), Arc::new([]));
-    Workspace { id, subject: Subject(1), region, plan, features, state: WorkspaceState::Active }
+    let overrides = Arc::default();
+    Workspace { id, subject: Subject(1), region, plan, features, state: WorkspaceState::Active, overrides }
 }
 
 /// A registry in memory.

@@ -200,6 +200,7 @@ impl Rules {
             plan,
             features: Arc::clone(&self.claimed_features),
             state: WorkspaceState::Active,
+            overrides: Arc::default(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{Quota, RegionId, Role, Subject, Workspace};
+use crate::domain::{LimitOverride, Quota, RegionId, Role, Subject, Workspace};
 
 /// The registry as identification sees it. Every method is synchronous and answers from memory.
 pub trait Tokens {
@@ -60,6 +60,8 @@ pub struct TokenEntry {
     pub scopes: Arc<[Arc<str>]>,
     /// Its own limit.
     pub own_limit: Option<Quota>,
+    /// Limits in place of policies'; [`None`] for none, which most have.
+    pub overrides: Option<Arc<[LimitOverride]>>,
     /// When it ends.
     pub expires_at_unix_seconds: Option<u64>,
 }

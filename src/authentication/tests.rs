@@ -22,6 +22,7 @@ fn entry(subject: u64) -> TokenEntry {
         role: Role::Restricted,
         scopes: Arc::new(["public_api:read_write".into()]),
         own_limit: "5 per minute".parse().ok(),
+        overrides: None,
         expires_at_unix_seconds: Some(START + 1),
     }
 }

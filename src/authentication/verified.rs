@@ -71,11 +71,13 @@ impl Verified {
         Ok(Caller {
             kind: CredentialKind::Jwt,
             token_id: Arc::clone(&identity.client),
+            issuer: Some(Arc::clone(&rules.issuer)),
             subject: identity.subject,
             workspace,
             role: identity.role,
             scopes: Arc::clone(&identity.scopes),
             own_limit: None,
+            overrides: None,
             expires_at_unix_seconds: u64::try_from(identity.expires_at).ok(),
         })
     }

@@ -11,6 +11,7 @@ fn workspace() -> Workspace {
         plan: Plan::Business,
         features: Arc::from(vec![Arc::from("Audience")]),
         state: WorkspaceState::Active,
+        overrides: Arc::default(),
     }
 }
 

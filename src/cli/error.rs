@@ -1,7 +1,7 @@
 //! Why a command ended without doing its work, and with which exit code.
 
 use crate::config::{Diagnostic, Severity};
-use crate::{assembly, telemetry, tokens};
+use crate::{assembly, limits, replay, telemetry, tokens};
 
 /// What a command ends with if not with success.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,15 @@ pub enum Error {
     /// The registry refused or failed.
     #[error(transparent)]
     Tokens(#[from] tokens::Error),
+    /// A limit cannot be overridden so.
+    #[error(transparent)]
+    NotOverridable(#[from] limits::NotOverridable),
+    /// A log cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] replay::Error),
+    /// Somebody would be refused; it was written who.
+    #[error("{0} requests would newly be refused")]
+    NewlyRefused(u64),
     /// Lines of an import were not taken; they were listed.
     #[error("{0} lines were not imported; mend them and import the file again, what is there stays as it is")]
     LinesRefused(u64),
@@ -72,6 +81,7 @@ impl Error {
         match self {
             Self::Usage(_)
             | Self::Incomparable(_)
+            | Self::NotOverridable(_)
             | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
             Self::Config(_)
             | Self::Told(_)
@@ -80,6 +90,8 @@ impl Error {
             | Self::Telemetry(_)
             | Self::Demo(_)
             | Self::Tokens(_)
+            | Self::Replay(_)
+            | Self::NewlyRefused(_)
             | Self::LinesRefused(_)
             | Self::Output(_)
             | Self::Json(_) => 1,

@@ -9,8 +9,10 @@ mod demo;
 mod diff;
 mod error;
 mod init;
+pub mod limits;
 mod output;
 mod registry;
+mod replay;
 mod serve;
 pub mod token;
 pub mod workspace;
@@ -84,6 +86,20 @@ enum Command {
         #[command(flatten)]
         args: token::TokenArgs,
     },
+    /// Say who of an access log would newly be refused under a configuration.
+    Replay {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: replay::ReplayArgs,
+    },
+    /// Show and set overrides of limits, for one token or workspace, until a date.
+    Limits {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: limits::LimitsArgs,
+    },
 }
 
 /// Runs the command line of this process.
@@ -115,6 +131,10 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Diff(args) => diff::run(&args, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
+        Command::Replay { config, args } => replay::run(&args, &config.config, out),
+        Command::Limits { config, args } => {
+            limits::run(&args, &registry(&config)?, &config.config, &clock, out)
+        }
     }
 }
 

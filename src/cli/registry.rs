@@ -73,6 +73,41 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     if text.is_empty() { Err(error()) } else { Ok(total) }
 }
 
+/// When something ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// At a time, in seconds since 1970.
+    At(u64),
+    /// So many seconds from now.
+    In(u64),
+}
+
+impl Until {
+    pub(super) const fn unix_seconds(self, now: Now) -> u64 {
+        match self {
+            Self::At(seconds) => seconds,
+            Self::In(seconds) => now.unix_seconds().saturating_add(seconds),
+        }
+    }
+}
+
+/// Reads a day (`2026-12-01`, when it begins in UTC), a time (RFC 3339), or a time from now such as `7d`.
+pub(super) fn until(text: &str) -> Result<Until, String> {
+    let day = || {
+        // A date and a time of day without an offset would be read as the day alone.
+        let text = Some(text).filter(|text| text.len() == "2026-12-01".len())?;
+        let date: jiff::civil::Date = text.parse().ok()?;
+        jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()
+    };
+    let at = text.parse::<jiff::Timestamp>().ok().or_else(day);
+    if let Some(seconds) = at.and_then(|at| u64::try_from(at.as_second()).ok()) {
+        return Ok(Until::At(seconds));
+    }
+    seconds(text).map(Until::In).map_err(|_| {
+        format!("`{text}` is no time; write a day such as 2026-12-01, 2026-12-01T12:00:00Z, or 7d from now")
+    })
+}
+
 pub(super) fn plan(text: &str) -> Result<Plan, String> {
     Plan::by_name(text).ok_or_else(|| format!("`{text}` is no plan; write free, team or business"))
 }
@@ -104,6 +139,21 @@ mod tests {
             ["", "d", "1", "1y", "-1d", "1.5h", "1d ", "99999999999999999999d", "18446744073709551615w"]
         {
             assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_ends() {
+        for (text, expected) in [
+            ("2023-11-15", Until::At(1_700_006_400)),
+            ("2023-11-14T22:13:20Z", Until::At(1_700_000_000)),
+            ("2023-11-14T23:13:20+01:00", Until::At(1_700_000_000)),
+            ("7d", Until::In(604_800)),
+        ] {
+            assert_eq!(until(text), Ok(expected), "{text}");
+        }
+        for text in ["", "tomorrow", "2023-13-01", "1960-01-01", "2023-11-14T22:13:20"] {
+            assert!(until(text).is_err(), "{text}");
         }
     }
 

@@ -321,7 +321,8 @@ fn run_import(
     if count.refused > 0 { Err(Error::LinesRefused(count.refused)) } else { Ok(()) }
 }
 
-fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
+/// Opens a file for reading, `-` being standard input.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     if path == Path::new("-") {
         return Ok(Box::new(std::io::stdin().lock()));
     }

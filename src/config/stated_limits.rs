@@ -64,6 +64,7 @@ impl World {
             plan: Plan::Business,
             features: endpoint.feature.iter().cloned().collect::<Vec<_>>().into(),
             state: WorkspaceState::Active,
+            overrides: std::sync::Arc::default(),
         };
         let scopes = ["public_api:read_write"];
         let caller = Caller::for_test(token, workspace).with(Role::Owner, &scopes, None);

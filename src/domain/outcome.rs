@@ -135,6 +135,11 @@ outcomes! {
 }
 
 impl Outcome {
+    /// Reads a word of [`Outcome::reason`].
+    pub fn by_reason(reason: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|outcome| outcome.reason() == reason)
+    }
+
     /// Its place in [`Outcome::ALL`]; used as an index of metric cells.
     pub const fn index(self) -> usize {
         self as usize

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::RegionId;
+use super::{LimitOverride, RegionId};
 
 /// Who is counted together in limits: one number per workspace, per token family or per JWT client.
 ///
@@ -115,6 +115,8 @@ pub struct Workspace {
     pub features: Arc<[Arc<str>]>,
     /// Whether it may be served.
     pub state: WorkspaceState,
+    /// Limits in place of policies', also of those that have ended; mostly none.
+    pub overrides: Arc<[LimitOverride]>,
 }
 
 impl Workspace {

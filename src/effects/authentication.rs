@@ -4,8 +4,9 @@ use super::{CALLERS, Effects, OTHERS, Property, Subject, words};
 use crate::authentication::{IssuerSettings, Settings};
 
 pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
-    let Settings { verified_tokens, issuers } = old;
+    let Settings { verified_tokens, keys_folder, issuers } = old;
     effects.setting("authentication.verified_tokens", verified_tokens, &new.verified_tokens, OTHERS);
+    effects.setting("authentication.keys_folder", keys_folder, &new.keys_folder, OTHERS);
     let named = |issuers: &'_ [IssuerSettings], name: &str| {
         issuers.iter().find(|issuer| issuer.issuer == name).cloned()
     };
@@ -35,6 +36,8 @@ fn compare_issuers(old: &IssuerSettings, new: &IssuerSettings, effects: &mut Eff
         refresh_seconds,
         unknown_key_seconds,
         max_stale_seconds,
+        removal_overlap_seconds,
+        revoke_on_removal,
         claims,
         regions,
         plans,
@@ -55,6 +58,9 @@ fn compare_issuers(old: &IssuerSettings, new: &IssuerSettings, effects: &mut Eff
     by.compare("refresh_seconds", refresh_seconds, &new.refresh_seconds, OTHERS);
     by.compare("unknown_key_seconds", unknown_key_seconds, &new.unknown_key_seconds, OTHERS);
     by.compare("max_stale_seconds", max_stale_seconds, &new.max_stale_seconds, OTHERS);
+    let overlap = (removal_overlap_seconds, &new.removal_overlap_seconds);
+    by.compare("removal_overlap_seconds", overlap.0, overlap.1, CALLERS);
+    by.compare("revoke_on_removal", revoke_on_removal, &new.revoke_on_removal, CALLERS);
     by.compare("claims", claims, &new.claims, CALLERS);
     by.compare("regions", regions, &new.regions, CALLERS);
     by.compare("plans", plans, &new.plans, CALLERS);

@@ -15,7 +15,7 @@ mod own_pages;
 mod pipeline;
 mod preflight;
 mod progress;
-mod refuse;
+pub(crate) mod refuse;
 mod snapshot;
 
 pub use pipeline::Gateway;

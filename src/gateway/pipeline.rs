@@ -73,6 +73,8 @@ impl Gateway {
             method: head.method(),
             path: head.path(),
             user_agent: head.first(FieldName::UserAgent).unwrap_or_default(),
+            accept: head.first(FieldName::Accept).unwrap_or_default(),
+            content_type: head.first(FieldName::ContentType).unwrap_or_default(),
             peer: Some(peer.address),
             protocol: head.version().name(),
         })
@@ -136,6 +138,9 @@ impl Gateway {
                 let facts = &mut progress.record.facts;
                 facts.workspace_id = Some(Arc::clone(&caller.workspace().id));
                 facts.token_id = Some(Arc::clone(caller.token_id()));
+                facts.issuer = caller.issuer().cloned();
+                facts.plan = Some(caller.workspace().plan);
+                facts.role = Some(caller.role());
                 facts.region = snapshot.region_labels[usize::from(caller.workspace().region.0)];
                 if head.first(FieldName::Origin).is_some() {
                     self.core.token_exposed(caller.token_id(), now);
@@ -184,6 +189,10 @@ impl Gateway {
         })?;
         for (policy, decision) in admission.decisions() {
             self.count_decision(snapshot, policy, decision);
+            if decision == Decision::WouldRefuse && progress.record.facts.would_refuse.is_none() {
+                progress.record.facts.would_refuse =
+                    snapshot.policy_labels.get(usize::from(policy.0)).copied();
+            }
         }
         progress.in_flight = admission.take_in_flight();
         Ok(admission)
@@ -332,5 +341,6 @@ fn note_match(snapshot: &Snapshot, matched: &Match<'_>, record: &mut Record) {
     if let Match::Matched(matched) = matched {
         record.facts.operation = snapshot.operation_labels[usize::from(matched.endpoint.index)];
         record.facts.api_version = matched.version;
+        record.facts.deprecated = matched.deprecation.is_some();
     }
 }

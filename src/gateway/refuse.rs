@@ -36,12 +36,12 @@ pub(super) const fn head(fault: HeadFault) -> Refusal {
 }
 
 /// A path that can be read in two ways.
-pub(super) fn path(fault: PathFault) -> Refusal {
+pub(crate) fn path(fault: PathFault) -> Refusal {
     Refusal::AmbiguousPath { what: fault.to_string() }
 }
 
 /// A caller that was not identified.
-pub(super) fn identify(refused: &Refused, regions: &Regions) -> Refusal {
+pub(crate) fn identify(refused: &Refused, regions: &Regions) -> Refusal {
     match refused {
         Refused::CredentialMissing => Refusal::CredentialMissing,
         Refused::CredentialInQuery(_) => Refusal::CredentialInQuery,
@@ -63,7 +63,7 @@ pub(super) fn identify(refused: &Refused, regions: &Regions) -> Refusal {
 
 /// The endpoint and version that a request is for, none if it is forwarded all the same, or the refusal that
 /// an identified caller is told.
-pub(super) fn unless_forwarded<'t>(
+pub(crate) fn unless_forwarded<'t>(
     matched: &Match<'t>,
 ) -> Result<(Option<&'t Endpoint>, Option<ApiVersion>), Refusal> {
     match matched {
@@ -90,7 +90,7 @@ fn unmatched(unmatched: &Unmatched<'_>) -> Option<Refusal> {
 }
 
 /// A caller that may not.
-pub(super) fn permit(denied: Denied) -> Refusal {
+pub(crate) fn permit(denied: Denied) -> Refusal {
     match denied {
         Denied::CredentialMissing => Refusal::CredentialMissing,
         Denied::WorkspaceSuspended(state) => Refusal::WorkspaceSuspended { state },
@@ -102,7 +102,7 @@ pub(super) fn permit(denied: Denied) -> Refusal {
 }
 
 /// A limit that is used up.
-pub(super) fn exceeded(exceeded: &Exceeded) -> Refusal {
+pub(crate) fn exceeded(exceeded: &Exceeded) -> Refusal {
     let policy = exceeded.exposed_policy().map_or_else(|| Arc::from("hidden"), Arc::from);
     let exhausted = |policy| Exhausted {
         policy,
@@ -141,7 +141,7 @@ const fn body(fault: BodyFault) -> Refusal {
 }
 
 /// A caller of another region.
-pub(super) fn wrong_region(region: RegionId, regions: &Regions) -> Refusal {
+pub(crate) fn wrong_region(region: RegionId, regions: &Regions) -> Refusal {
     let region = regions.region(region);
     Refusal::WrongRegion { region: Arc::clone(&region.name), base_url: Arc::clone(&region.base_url) }
 }

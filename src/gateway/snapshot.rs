@@ -67,6 +67,7 @@ impl Tokens for PlacedTokens<'_> {
                 role: entry.role(),
                 scopes: Arc::clone(entry.scopes()),
                 own_limit: entry.own_limit(),
+                overrides: entry.overrides(),
                 expires_at_unix_seconds: entry.expires_at_unix_seconds(),
             }),
             Lookup::Revoked(_) => TokenLookup::Revoked,

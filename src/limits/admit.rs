@@ -36,7 +36,7 @@ impl Limits {
         charge: &Charge<'_>,
         now: Now,
     ) -> Result<Admission<'r>, Exceeded> {
-        let mut claims = self.claims(&permit, charge);
+        let mut claims = self.claims(&permit, charge, now);
         let now = now.monotonic_nanos;
         let in_flight = if self.rules.in_flight.is_none() {
             InFlightGuard::default()

@@ -291,7 +291,7 @@ pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
 }
 
 /// "did you mean" for the nearest of the known words, if one is near.
-fn meant<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(super) fn meant<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     known
         .map(|word| (strsim::jaro_winkler(written, word), word))
         .filter(|(nearness, _)| *nearness > 0.8)

@@ -9,11 +9,13 @@ use super::bucket::Scale;
 use super::cells::Debit;
 use super::inline::Inline;
 use super::key::{Key, MOST_ENDPOINTS, Parts};
+use super::overridden::Overridden;
 use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
 use super::rules::PolicyIndex;
 use super::settings::Mode;
 use crate::authentication::Caller;
 use crate::authorization::Permit;
+use crate::clock::Now;
 use crate::domain::{ApiVersion, Endpoint, Quota};
 
 /// The place of callers' own limits among the reserved names.
@@ -52,19 +54,21 @@ pub(super) struct Asked<'a, 'c> {
     pub(super) endpoint_number: u32,
     pub(super) version: Option<ApiVersion>,
     pub(super) charge: Charge<'c>,
+    pub(super) overridden: Option<Overridden<'a>>,
 }
 
 impl Limits {
     /// Every policy that a request meets, those in shadow mode last.
-    pub(super) fn claims(&self, permit: &Permit<'_>, charge: &Charge<'_>) -> Inline<Claim> {
+    pub(super) fn claims(&self, permit: &Permit<'_>, charge: &Charge<'_>, now: Now) -> Inline<Claim> {
         let asked = Asked {
             caller: permit.caller(),
             endpoint_number: self.endpoint_number(permit.endpoint()),
             version: permit.version(),
             charge: *charge,
+            overridden: Overridden::of(permit.caller(), now),
         };
         let plan = asked.caller.map(|caller| caller.workspace().plan);
-        let own = asked.caller.and_then(Caller::own_limit);
+        let own = asked.own_limit();
         let mut own_claimed = own.is_none();
         let mut claims = Inline::new(self.blank());
         for &index in self.rules.applying(permit.endpoint()) {
@@ -73,7 +77,7 @@ impl Limits {
                 continue;
             }
             if policy.mode == Mode::Shadow && !own_claimed {
-                claims.extend(self.unplaced_own_claim(&asked));
+                claims.extend(own.and_then(|own| self.unplaced_own_claim(own, &asked)));
                 own_claimed = true;
             }
             let Some(key) = self.key(index, policy, &asked) else { continue };
@@ -84,20 +88,23 @@ impl Limits {
                     }
                     own_claimed = true;
                 }
-                _ => claims.push(self.claim(index, policy, key)),
+                _ => claims.push(self.claim(index, policy, key, &asked)),
             }
         }
         if !own_claimed {
-            claims.extend(self.unplaced_own_claim(&asked));
+            claims.extend(own.and_then(|own| self.unplaced_own_claim(own, &asked)));
         }
         claims
     }
 
-    pub(super) fn claim(&self, index: u16, policy: &Policy, key: Key) -> Claim {
-        let debit = Debit { scale: policy.scale, cost: policy.cost, revision: self.revision, own: false };
+    /// A policy's claim; under another quota, in the same cell, where the caller's is overridden.
+    pub(super) fn claim(&self, index: u16, policy: &Policy, key: Key, asked: &Asked<'_, '_>) -> Claim {
+        let own = asked.overridden.and_then(|overridden| overridden.quota(policy));
+        let (quota, scale) = own.map_or((policy.quota, policy.scale), |quota| (quota, Scale::of(&quota)));
+        let debit = Debit { scale, cost: policy.cost, revision: self.revision, own: own.is_some() };
         Claim {
             policy: PolicyIndex(index),
-            quota: policy.quota,
+            quota,
             exposed: policy.is_shown(),
             shadow: policy.mode == Mode::Shadow,
             key,
@@ -114,11 +121,11 @@ impl Limits {
     }
 
     /// A caller's own limit where it stands in place of no policy.
-    pub(super) fn unplaced_own_claim(&self, asked: &Asked<'_, '_>) -> Option<Claim> {
+    pub(super) fn unplaced_own_claim(&self, own: Quota, asked: &Asked<'_, '_>) -> Option<Claim> {
         let caller = asked.caller?;
         let policy = self.policy_numbers[self.rules.policies.len()];
         let key = Key::packed(&Parts { subject: Some(caller.subject()), ..Parts::of_policy(policy) });
-        Some(self.own_claim(caller.own_limit()?, key))
+        Some(self.own_claim(own, key))
     }
 
     /// The cell of a policy for a request; [`None`] if it counts by something that the request has not.

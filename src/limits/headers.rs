@@ -124,8 +124,8 @@ fn write_lists<'h>(
 
 fn write_policy(out: &mut Vec<u8>, rules: &Rules, headroom: &Headroom) {
     match rules.policies.get(usize::from(headroom.policy.0)) {
-        Some(policy) => out.extend_from_slice(&policy.announced),
-        None => announce(out, rules.name(headroom.policy), &headroom.quota),
+        Some(policy) if policy.quota == headroom.quota => out.extend_from_slice(&policy.announced),
+        Some(_) | None => announce(out, rules.name(headroom.policy), &headroom.quota),
     }
 }
 

@@ -145,6 +145,16 @@ impl Policy {
         self.mask & TOKEN == 0 && self.mask & (WORKSPACE | PLAN | PATH) != 0
     }
 
+    /// Whether it counts each token's requests apart.
+    pub(super) const fn counts_tokens_apart(&self) -> bool {
+        self.mask & TOKEN != 0
+    }
+
+    /// Whether no two workspaces share one of its buckets.
+    pub(super) const fn counts_workspaces_apart(&self) -> bool {
+        self.mask & (TOKEN | WORKSPACE | PATH) != 0
+    }
+
     /// Whether a token's own limit stands in its place: it refuses, and counts by token and nothing else,
     /// whatever the endpoint and the version.
     pub(super) fn yields_to_own_limit(&self) -> bool {

@@ -8,6 +8,7 @@ use super::Limits;
 use super::admission::{Decision, Headroom};
 use super::claims::{Asked, Charge, Claim, OWN_LIMIT};
 use super::key::{Key, MOST_ENDPOINTS};
+use super::overridden::Overridden;
 use super::policy::{ENDPOINT, PATH, Policy, VERSION};
 use super::rules::PolicyIndex;
 use crate::authentication::Caller;
@@ -47,14 +48,15 @@ pub struct Standing {
 impl Limits {
     /// Every limit that a caller can meet on any endpoint, with what is left at `now`.
     pub fn standing(&self, caller: &Caller, address: IpAddr, now: Now, audience: Audience) -> Vec<Standing> {
-        let listing = Listing { limits: self, caller, address, now: now.monotonic_nanos };
+        let listing = Listing { limits: self, caller, address, now };
+        let own = listing.asked(MOST_ENDPOINTS, None).own_limit();
         let mut rows = Vec::new();
-        let mut own_listed = caller.own_limit().is_none();
+        let mut own_listed = own.is_none();
         for (index, policy) in (0..).zip(self.rules.policies()) {
             if !policy.plans.is_empty() && !policy.plans.contains(&caller.workspace().plan) {
                 continue;
             }
-            if let (Some(own), true) = (caller.own_limit(), policy.yields_to_own_limit()) {
+            if let (Some(own), true) = (own, policy.yields_to_own_limit()) {
                 if !own_listed {
                     let key = self.key(index, policy, &listing.asked(MOST_ENDPOINTS, None));
                     rows.extend(key.map(|key| listing.own_row(&self.own_claim(own, key))));
@@ -65,7 +67,8 @@ impl Limits {
             }
         }
         if !own_listed {
-            let claim = self.unplaced_own_claim(&listing.asked(MOST_ENDPOINTS, None));
+            let claim =
+                own.and_then(|own| self.unplaced_own_claim(own, &listing.asked(MOST_ENDPOINTS, None)));
             rows.extend(claim.map(|claim| listing.own_row(&claim)));
         }
         rows
@@ -76,13 +79,14 @@ struct Listing<'a> {
     limits: &'a Limits,
     caller: &'a Caller,
     address: IpAddr,
-    now: u64,
+    now: Now,
 }
 
 impl<'a> Listing<'a> {
     fn asked(&self, endpoint_number: u32, version: Option<ApiVersion>) -> Asked<'a, 'static> {
         let charge = Charge { address: self.address, path_parameter: &|_| None };
-        Asked { caller: Some(self.caller), endpoint_number, version, charge }
+        let overridden = Overridden::of(Some(self.caller), self.now);
+        Asked { caller: Some(self.caller), endpoint_number, version, charge, overridden }
     }
 
     fn own_row(&self, claim: &Claim) -> Standing {
@@ -120,7 +124,10 @@ impl<'a> Listing<'a> {
         let rules = &self.limits.rules;
         for (row, version) in places {
             let number = row.map_or(MOST_ENDPOINTS, |row| self.limits.endpoint_numbers[row]);
-            let key = self.limits.key(index, policy, &self.asked(number, version));
+            let asked = self.asked(number, version);
+            let key = self.limits.key(index, policy, &asked);
+            let claim = |key: Key| self.limits.claim(index, policy, key, &asked);
+            let quota = asked.overridden.and_then(|overridden| overridden.quota(policy));
             let known = key.filter(|_| policy.mask & PATH == 0);
             rows.push(Standing {
                 policy: PolicyIndex(index),
@@ -129,15 +136,16 @@ impl<'a> Listing<'a> {
                 endpoints: policy.endpoints.clone(),
                 endpoint: row.and_then(|row| rules.operations().nth(row).cloned()),
                 version,
-                quota: policy.quota,
-                headroom: known.map(|key: Key| self.headroom(&self.limits.claim(index, policy, key))),
+                quota: quota.unwrap_or(policy.quota),
+                headroom: known.map(|key| self.headroom(&claim(key))),
             });
         }
     }
 
     fn headroom(&self, claim: &Claim) -> Headroom {
-        let verdict = self.limits.counters.cells.peek(claim.key, &claim.debit, self.now);
+        let now = self.now.monotonic_nanos;
+        let verdict = self.limits.counters.cells.peek(claim.key, &claim.debit, now);
         let decision = if verdict.wait_nanos.is_some() { Decision::Refused } else { Decision::Admitted };
-        Headroom::of(claim, &verdict, self.now, decision)
+        Headroom::of(claim, &verdict, now, decision)
     }
 }

@@ -70,12 +70,25 @@ fn pairs(facts: &Facts, outcome: Outcome, sample: u32, labels: &Labels, line: &m
     if let Some(id) = &facts.token_id {
         line.text(key!("token_id"), id.as_bytes());
     }
+    if let Some(issuer) = &facts.issuer {
+        line.text(key!("issuer"), issuer.as_bytes());
+    }
+    if let (Some(plan), Some(role)) = (facts.plan, facts.role) {
+        line.word(key!("plan"), plan.name());
+        line.word(key!("role"), role.name());
+    }
+    if facts.deprecated {
+        line.word(key!("deprecated"), "yes");
+    }
     labels.with_region(facts.region, |name| line.text(key!("region"), name.as_bytes()));
     if let Some(upstream) = &facts.upstream {
         line.text(key!("upstream"), upstream.as_bytes());
     }
     if let Some(policy) = facts.policy {
         labels.with_policy(policy, |name| line.text(key!("policy"), name.as_bytes()));
+    }
+    if let Some(policy) = facts.would_refuse {
+        labels.with_policy(policy, |name| line.text(key!("would_refuse"), name.as_bytes()));
     }
     line.word(key!("forwarded"), facts.forwarded.get().name());
     if facts.retries > 0 {
@@ -93,6 +106,12 @@ fn pairs(facts: &Facts, outcome: Outcome, sample: u32, labels: &Labels, line: &m
     }
     if !facts.user_agent().is_empty() {
         line.text(key!("user_agent"), &masked(facts.user_agent()));
+    }
+    if !facts.accept().is_empty() {
+        line.text(key!("accept"), &masked(facts.accept()));
+    }
+    if !facts.content_type().is_empty() {
+        line.text(key!("content_type"), &masked(facts.content_type()));
     }
     line.word(key!("protocol"), facts.protocol);
     line.word(key!("request_id"), facts.request_id.as_str());

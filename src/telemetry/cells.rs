@@ -6,7 +6,7 @@ use super::histogram::{FINE, Histogram, WIDE};
 use super::labels::REGIONS;
 use super::series::Series;
 use super::{Facts, OperationLabel, PolicyLabel, RegionLabel};
-use crate::domain::{Method, Outcome};
+use crate::domain::{ApiVersion, Method, Outcome, Stability};
 
 /// What a limit decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) struct Cells {
     pub(super) outcomes: [AtomicU64; OUTCOMES],
     pub(super) requests: Series,
     pub(super) decisions: Series,
+    pub(super) deprecated: Series,
     pub(super) request_time: [Histogram; REGIONS],
     pub(super) upstream_time: [Histogram; REGIONS],
     pub(super) overhead: Histogram,
@@ -50,6 +51,7 @@ pub(super) struct Cells {
 pub(super) const OUTCOMES: usize = Outcome::ALL.len();
 const REQUEST_SERIES: usize = 4_096;
 const DECISION_SERIES: usize = 1_024;
+const DEPRECATED_SERIES: usize = 512;
 
 impl Default for Cells {
     fn default() -> Self {
@@ -57,6 +59,7 @@ impl Default for Cells {
             outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
             requests: Series::new(REQUEST_SERIES),
             decisions: Series::new(DECISION_SERIES),
+            deprecated: Series::new(DEPRECATED_SERIES),
             request_time: std::array::from_fn(|_| Histogram::new(&WIDE)),
             upstream_time: std::array::from_fn(|_| Histogram::new(&WIDE)),
             overhead: Histogram::new(&FINE),
@@ -85,6 +88,11 @@ impl Cells {
         };
         let overflow = RequestKey { operation: OTHER_OPERATION, method: None, ..key };
         self.requests.add(key.pack(), overflow.pack());
+        if let (true, Some(version)) = (facts.deprecated, facts.api_version) {
+            let key = DeprecatedKey { operation: facts.operation, version };
+            let overflow = DeprecatedKey { operation: OTHER_OPERATION, version };
+            self.deprecated.add(key.pack(), overflow.pack());
+        }
         let region = usize::from(facts.region.0) % REGIONS;
         self.request_time[region].observe(facts.total);
         self.overhead.observe(facts.overhead.unwrap_or(facts.total));
@@ -143,6 +151,30 @@ impl RequestKey {
             class: byte(32),
             region: RegionLabel(byte(40)),
         })
+    }
+}
+
+/// The labels of `deprecated_requests_total`, packed likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DeprecatedKey {
+    pub(super) operation: OperationLabel,
+    pub(super) version: ApiVersion,
+}
+
+impl DeprecatedKey {
+    pub(super) fn pack(self) -> u64 {
+        let stability = self.version.stability as u64;
+        PRESENT | u64::from(self.operation.0) | u64::from(self.version.major) << 16 | stability << 32
+    }
+
+    pub(super) const fn unpack(key: u64) -> Self {
+        let stability = match key >> 32 & 3 {
+            0 => Stability::Alpha,
+            1 => Stability::Beta,
+            _ => Stability::Stable,
+        };
+        let version = ApiVersion { major: (key >> 16) as u16, stability };
+        Self { operation: OperationLabel(key as u16), version }
     }
 }
 

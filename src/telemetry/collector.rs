@@ -9,7 +9,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as Shape, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use super::cells::{Cells, Decision, DecisionKey, Mode, RequestKey};
+use super::cells::{Cells, Decision, DecisionKey, DeprecatedKey, Mode, RequestKey};
 use super::histogram::{BOUNDS, FINE, Histogram, Sum, WIDE};
 use super::instruments::Shared;
 use super::labels::{REGIONS, RegionLabel};
@@ -41,6 +41,11 @@ const FIXED: &[(&str, &str, &[&str])] = &[
     ),
     ("tollgate_refusals_total", "Requests that the gateway answered itself, by reason", &["reason"]),
     ("tollgate_limit_decisions_total", "Decisions of limit policies", &["policy", "decision", "mode"]),
+    (
+        "tollgate_deprecated_requests_total",
+        "Requests for versions that are going away",
+        &["operation", "version"],
+    ),
     ("tollgate_request_seconds", "Time from arrival to the end of the answer", &["region"]),
     ("tollgate_upstream_seconds", "Time from sending a request on to the head of its answer", &["region"]),
     ("tollgate_overhead_seconds", "Time that the gateway itself took", &[]),
@@ -136,6 +141,20 @@ impl Families {
         fixed("tollgate_limit_decisions_total", MetricType::COUNTER, metrics.collect())
     }
 
+    fn deprecated(&self) -> MetricFamily {
+        let mut series = BTreeMap::new();
+        for core in &self.shared.cores {
+            core.cells.deprecated.sum_into(&mut series);
+        }
+        let metrics = series.into_iter().map(|(key, value)| {
+            let DeprecatedKey { operation, version } = DeprecatedKey::unpack(key);
+            self.shared.labels.with_operation(operation, |operation| {
+                count(&[("operation", operation), ("version", &version.to_string())], value)
+            })
+        });
+        fixed("tollgate_deprecated_requests_total", MetricType::COUNTER, metrics.collect())
+    }
+
     fn by_region(&self, name: &str, of: impl Fn(&Cells) -> &[Histogram; REGIONS]) -> MetricFamily {
         let mut metrics = Vec::new();
         for region in 0..REGIONS {
@@ -187,6 +206,7 @@ impl Collector for Families {
             self.requests(),
             self.refusals(),
             self.decisions(),
+            self.deprecated(),
             self.by_region("tollgate_request_seconds", |cells| &cells.request_time),
             self.by_region("tollgate_upstream_seconds", |cells| &cells.upstream_time),
             self.overhead(),

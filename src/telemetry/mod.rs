@@ -11,6 +11,7 @@
 mod access_line;
 mod cells;
 mod collector;
+mod deprecated;
 mod facts;
 mod gauges;
 mod histogram;
@@ -30,6 +31,8 @@ mod trace;
 mod traffic;
 
 pub use cells::{Decision, Mode};
+use deprecated::Deprecated;
+pub use deprecated::DeprecatedTraffic;
 pub use facts::{Arrival, Facts};
 pub use gauges::Gauge;
 pub use instruments::{Build, Telemetry, TelemetryError};

@@ -8,8 +8,8 @@ use super::lines::Lines;
 use super::masking::{cut, has_token, masked};
 use super::trace::TraceParents;
 use super::{
-    Access, Arrival, Decision, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId, RequestIds, TopK,
-    TraceParent, access_line,
+    Access, Arrival, Decision, Deprecated, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId,
+    RequestIds, TopK, TraceParent, access_line,
 };
 use crate::clock::{Clock, Now};
 use crate::domain::{Family, Outcome};
@@ -20,6 +20,8 @@ pub(super) struct Tops {
     pub(super) tokens: TopK,
     pub(super) workspaces: TopK,
     pub(super) limits: TopK,
+    pub(super) shadow: TopK,
+    pub(super) deprecated: Deprecated,
     pub(super) origins: TopK,
     pub(super) exposed: TopK,
     scratch: String,
@@ -139,14 +141,18 @@ impl Tops {
         if let Some(id) = &facts.workspace_id {
             self.workspaces.add(id, !served, now);
         }
-        if let Some(policy) = facts.policy {
-            let who = facts.workspace_id.as_deref().unwrap_or("unknown callers");
+        let who = facts.workspace_id.as_deref().unwrap_or("unknown callers");
+        for (policy, top) in [(facts.policy, &mut self.limits), (facts.would_refuse, &mut self.shadow)] {
+            let Some(policy) = policy else { continue };
             let name = &mut self.scratch;
             name.clear();
             labels.with_policy(policy, |policy| name.push_str(policy));
             name.push_str(" · ");
             name.push_str(who);
-            self.limits.add(name, true, now);
+            top.add(name, true, now);
+        }
+        if facts.deprecated && (served || facts.workspace_id.is_some()) {
+            self.deprecated.add(facts, who, !served);
         }
     }
 }

@@ -58,6 +58,8 @@ impl Bench {
             method: b"GET",
             path,
             user_agent,
+            accept: b"application/vnd.segment.v1+json",
+            content_type: b"",
             peer: Some("192.0.2.7:4000".parse().unwrap()),
             protocol: "HTTP/1.1",
         })
@@ -172,6 +174,8 @@ fn no_label_comes_from_a_client() {
             method: name.as_bytes(),
             path: name.as_bytes(),
             user_agent: name.as_bytes(),
+            accept: name.as_bytes(),
+            content_type: name.as_bytes(),
             peer: None,
             protocol: "HTTP/1.1",
         });
@@ -447,6 +451,38 @@ fn traffic_tells_outcomes_tops_and_history() {
     assert_eq!((traffic.operations[0].requests, traffic.operations[0].refused), (5, 4));
     assert_eq!(traffic.latency[0].counts.iter().sum::<u64>(), 5);
     serde_json::to_string(&traffic).unwrap();
+}
+
+#[test]
+fn deprecated_versions_tell_who_still_calls_them() {
+    let bench = Bench::new(&Settings::default());
+    let tried = bench.telemetry.labels().policy("tried");
+    for (workspace, version, outcome) in [
+        (Some("ws_1"), "v1alpha", Outcome::Forwarded),
+        (Some("ws_1"), "v1alpha", Outcome::RateLimited),
+        (Some("ws_2"), "v1alpha", Outcome::Forwarded),
+        (Some("ws_2"), "v2beta", Outcome::Forwarded),
+        (None, "v1alpha", Outcome::TokenUnknown),
+    ] {
+        let mut record = bench.open(b"/", b"");
+        record.facts.operation = bench.telemetry.labels().operation("listSources");
+        record.facts.workspace_id = workspace.map(Into::into);
+        record.facts.api_version = ApiVersion::by_name(version);
+        record.facts.deprecated = true;
+        record.facts.would_refuse = Some(tried);
+        record.finish(outcome, 200);
+        bench.clock.advance(Duration::from_hours(10));
+    }
+    let found = bench.telemetry.traffic().deprecated;
+    let top = |name: &str, count, marked| Top { name: name.to_owned(), count, marked };
+    assert_eq!(found[0].workspaces, [top("ws_1", 2, 1), top("ws_2", 1, 0)], "strangers are not told apart");
+    assert_eq!((&*found[0].operation, &*found[0].version, found[0].requests), ("listSources", "v1alpha", 4));
+    assert_eq!((&*found[1].version, found[1].requests), ("v2beta", 1));
+    let metric = "tollgate_deprecated_requests_total{operation=\"listSources\",version=\"v1alpha\"}";
+    assert_eq!(bench.metric(metric), Some(4.0));
+    let line: Value = serde_json::from_str(&bench.lines()[0]).unwrap();
+    assert_eq!([&line["deprecated"], &line["would_refuse"]], ["yes", "tried"]);
+    assert_eq!(line["accept"], "application/vnd.segment.v1+json");
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub struct TopK {
     floor: u64,
     /// Where the search for the rarest goes on.
     next: usize,
+    half_life_nanos: u64,
 }
 
 const K: usize = 64;
@@ -39,13 +40,13 @@ const HALF_LIFE_NANOS: u64 = 60_000_000_000;
 
 impl Default for TopK {
     fn default() -> Self {
-        let zeros = [0; K];
         Self {
             hashes: [0; K],
-            counts: zeros,
-            marked: zeros,
+            counts: [0; K],
+            marked: [0; K],
             names: Vec::new(),
             halved_at_nanos: 0,
+            half_life_nanos: HALF_LIFE_NANOS,
             floor: 0,
             next: 0,
         }
@@ -53,6 +54,11 @@ impl Default for TopK {
 }
 
 impl TopK {
+    /// One whose counts are never halved: they speak of all the time since it was made.
+    pub fn lasting() -> Self {
+        Self { half_life_nanos: u64::MAX, ..Self::default() }
+    }
+
     /// Counts a name once. `now` drives the halving.
     pub fn add(&mut self, name: &str, marked: bool, now: Now) {
         self.halve(now);
@@ -126,7 +132,7 @@ impl TopK {
     }
 
     fn halve(&mut self, now: Now) {
-        let passed = now.monotonic_nanos.saturating_sub(self.halved_at_nanos) / HALF_LIFE_NANOS;
+        let passed = now.monotonic_nanos.saturating_sub(self.halved_at_nanos) / self.half_life_nanos;
         if passed == 0 {
             return;
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cells::{OUTCOMES, RequestKey};
 use super::histogram::{FINE, Histogram, Sum, WIDE};
 use super::per_core::Tops;
-use super::{Core, Labels, Top, TopK};
+use super::{Core, DeprecatedTraffic, Labels, Top, TopK, deprecated};
 use crate::clock::Now;
 use crate::domain::{Family, Outcome};
 
@@ -42,6 +42,10 @@ pub struct Traffic {
     pub workspaces: Vec<Top>,
     /// Limits that refuse, each with the workspace that it refuses.
     pub limits: Vec<Top>,
+    /// Limits in shadow mode that would refuse, each with the workspace that it would refuse.
+    pub shadow: Vec<Top>,
+    /// Versions that are going away and who still calls them, since the start; the most called first.
+    pub deprecated: Vec<DeprecatedTraffic>,
     /// Whose pages send preflights.
     pub origins: Vec<Top>,
     /// Live credentials seen in a query or beside an `Origin`.
@@ -181,6 +185,8 @@ pub(super) fn traffic(
         tokens: tops(cores, |tops| &tops.tokens),
         workspaces: tops(cores, |tops| &tops.workspaces),
         limits: tops(cores, |tops| &tops.limits),
+        shadow: tops(cores, |tops| &tops.shadow),
+        deprecated: deprecated::traffic(cores, labels, TOPS_SHOWN),
         origins: tops(cores, |tops| &tops.origins),
         exposed: tops(cores, |tops| &tops.exposed),
         history,

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Scheme;
+use crate::domain::OverrideHolder;
 
 /// Why an operation on the registry was not done. Each message says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,24 @@ pub enum Error {
         /// How many it may have.
         cap: u32,
     },
+    /// There is no such override.
+    #[error("the {holder} has no override of the policy `{policy}`; see `tollgate limits show`")]
+    OverrideUnknown {
+        /// Whose.
+        holder: OverrideHolder,
+        /// Of which policy.
+        policy: String,
+    },
+    /// A holder has as many overrides in force as it may.
+    #[error(
+        "the {holder} has {cap} overrides in force, as many as there may be; remove one, or change the configuration's policies"
+    )]
+    TooManyOverrides {
+        /// Whose.
+        holder: OverrideHolder,
+        /// How many there may be.
+        cap: usize,
+    },
     /// A value that cannot be stored or sent.
     #[error("`{value}` is no {what}; {fix}")]
     Invalid {
@@ -93,6 +112,18 @@ pub enum Error {
         "the token store {place} has schema {found}, this tollgate knows {known}; use the tollgate that wrote it, or a newer one"
     )]
     StoreNewer {
+        /// Which store.
+        place: String,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The store was written by an older version of tollgate and is only read.
+    #[error(
+        "the token store {place} has schema {found}, this tollgate knows {known}; run `tollgate workspace list` once, which brings it up to date"
+    )]
+    StoreOlder {
         /// Which store.
         place: String,
         /// Its schema.

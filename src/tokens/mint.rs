@@ -209,7 +209,7 @@ impl std::fmt::Debug for Mint {
 }
 
 /// The longest lifetime, 100 years: within what the read model can hold.
-const LONGEST_LIFETIME_SECONDS: u64 = 100 * 366 * 86_400;
+pub(super) const LONGEST_LIFETIME_SECONDS: u64 = 100 * 366 * 86_400;
 
 pub(super) fn end(act: Act<'_>, lifetime_seconds: Option<u64>) -> Result<Option<u64>, Error> {
     match lifetime_seconds {
@@ -232,7 +232,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     check_text("name", name, 128)
 }
 
-fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), Error> {
+pub(super) fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), Error> {
     if text.chars().count() > most || text.chars().any(char::is_control) {
         return Err(invalid(what, text, "write one short line: 128 characters for a name, 256 for a reason"));
     }

@@ -1,8 +1,11 @@
 //! What the registry knows of a token and of a workspace, as it is stored and as it is shown.
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 
-use crate::domain::{Plan, Quota, Role, Subject, WorkspaceState};
+use super::overrides::{OverrideRecord, OverrideView};
+use crate::domain::{Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState};
 
 /// Marks a workspace's subject. Token families have numbers below it, so the two never meet; numbers from
 /// 2^63 are free for callers that no registry knows, such as JWT clients.
@@ -32,6 +35,8 @@ pub struct WorkspaceRecord {
     pub contacts: Vec<String>,
     /// When it was made.
     pub created_at_unix_seconds: u64,
+    /// Limits in place of policies', also of those that have ended, by policy.
+    pub overrides: Vec<OverrideRecord>,
 }
 
 /// Whether a token works.
@@ -80,6 +85,8 @@ pub struct TokenRecord {
     pub role: Role,
     /// A limit of its own.
     pub own_limit: Option<Quota>,
+    /// Limits in place of policies' for its family, also of those that have ended, by policy.
+    pub overrides: Vec<OverrideRecord>,
     /// When it was made or imported.
     pub created_at_unix_seconds: u64,
     /// When it stops working by itself.
@@ -124,6 +131,7 @@ impl TokenRecord {
             scopes: &self.scopes,
             role: self.role,
             own_limit: self.own_limit.map(|quota| quota.to_string()),
+            limit_overrides: views(&self.overrides),
             family: &self.family,
             created_at: Moment(self.created_at_unix_seconds),
             expires_at: self.expires_at_unix_seconds.map(Moment),
@@ -137,6 +145,19 @@ impl TokenRecord {
 }
 
 impl WorkspaceRecord {
+    /// The workspace as a request sees it, in its region.
+    pub fn described(&self, region: RegionId) -> Workspace {
+        Workspace {
+            id: self.id.as_str().into(),
+            subject: workspace_subject(self.number),
+            region,
+            plan: self.plan,
+            features: self.features.iter().map(|feature| Arc::from(feature.as_str())).collect(),
+            state: self.state,
+            overrides: OverrideRecord::all_as_met(&self.overrides),
+        }
+    }
+
     /// What people and programs are shown of it.
     pub fn view(&self) -> WorkspaceView<'_> {
         WorkspaceView {
@@ -146,9 +167,14 @@ impl WorkspaceRecord {
             state: self.state,
             features: &self.features,
             contacts: &self.contacts,
+            limit_overrides: views(&self.overrides),
             created_at: Moment(self.created_at_unix_seconds),
         }
     }
+}
+
+fn views(overrides: &[OverrideRecord]) -> Vec<OverrideView<'_>> {
+    overrides.iter().map(OverrideRecord::view).collect()
 }
 
 /// A time of the wall clock in seconds since 1970, shown as RFC 3339 in UTC.
@@ -181,6 +207,7 @@ pub struct TokenView<'r> {
     pub scopes: &'r [String],
     pub role: Role,
     pub own_limit: Option<String>,
+    pub limit_overrides: Vec<OverrideView<'r>>,
     pub family: &'r str,
     pub created_at: Moment,
     pub expires_at: Option<Moment>,
@@ -201,6 +228,7 @@ pub struct WorkspaceView<'r> {
     pub state: WorkspaceState,
     pub features: &'r [String],
     pub contacts: &'r [String],
+    pub limit_overrides: Vec<OverrideView<'r>>,
     pub created_at: Moment,
 }
 
@@ -218,6 +246,7 @@ mod tests {
             scopes: vec![],
             role: Role::Restricted,
             own_limit: None,
+            overrides: vec![],
             created_at_unix_seconds: 100,
             expires_at_unix_seconds: None,
             revoked_at_unix_seconds: None,

@@ -5,6 +5,7 @@ mod bounds;
 mod counted_by;
 mod headers;
 mod oracle;
+mod overrides;
 mod reload;
 mod settings;
 mod standing;

@@ -9,8 +9,8 @@ use crate::authentication::Caller;
 use crate::authorization::{UnmatchedNeeds, permit};
 use crate::clock::{Clock, Now};
 use crate::domain::{
-    ApiVersion, Endpoint, EndpointLimit, LimitScope, Plan, Problems, Quota, RegionId, Role, Subject,
-    Workspace, WorkspaceState,
+    ApiVersion, Endpoint, EndpointLimit, LimitOverride, LimitScope, Plan, Problems, Quota, RegionId, Role,
+    Subject, Workspace, WorkspaceState,
 };
 use crate::limits::{Admission, Charge, Counters, Exceeded, Limits, Rules, Settings};
 
@@ -84,6 +84,8 @@ pub(super) struct Ask {
     pub(super) workspace: u64,
     pub(super) plan: Plan,
     pub(super) own_limit: Option<Quota>,
+    pub(super) token_overrides: Vec<LimitOverride>,
+    pub(super) workspace_overrides: Vec<LimitOverride>,
     pub(super) operation: Option<&'static str>,
     pub(super) version: Option<&'static str>,
     pub(super) address: &'static str,
@@ -96,6 +98,8 @@ pub(super) const ASK: Ask = Ask {
     workspace: 1_000,
     plan: Plan::Business,
     own_limit: None,
+    token_overrides: Vec::new(),
+    workspace_overrides: Vec::new(),
     operation: Some("listSources"),
     version: None,
     address: "192.0.2.1",
@@ -111,8 +115,13 @@ impl Ask {
             plan: self.plan,
             features: Arc::from(Vec::new()),
             state: WorkspaceState::Active,
+            overrides: self.workspace_overrides.as_slice().into(),
         };
-        self.token.map(|token| Caller::for_test(token, workspace).with(Role::Owner, &[SCOPE], self.own_limit))
+        self.token.map(|token| {
+            Caller::for_test(token, workspace)
+                .with(Role::Owner, &[SCOPE], self.own_limit)
+                .with_overrides(&self.token_overrides)
+        })
     }
 
     pub(super) fn of(operation: &'static str) -> Self {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arc_swap::ArcSwapOption;
 
 use crate::clock::Now;
-use crate::domain::{Quota, Role, Subject, Workspace};
+use crate::domain::{LimitOverride, Quota, Role, Subject, Workspace};
 use crate::tokens::{TokenRecord, TokenState};
 
 /// Stands for a time that never comes, and for the end of 32-bit seconds (2106).
@@ -18,6 +18,7 @@ pub(super) struct Grants {
     pub(super) scopes: Arc<[Arc<str>]>,
     pub(super) role: Role,
     pub(super) own_limit: Option<Quota>,
+    pub(super) overrides: Option<Arc<[LimitOverride]>>,
 }
 
 /// A workspace whose present description can be replaced while requests read it; empty while the
@@ -128,6 +129,11 @@ impl Entry {
     /// A limit of its own.
     pub fn own_limit(&self) -> Option<Quota> {
         self.held.grants.own_limit
+    }
+
+    /// Limits in place of policies' for its family; [`None`] for none.
+    pub fn overrides(&self) -> Option<Arc<[LimitOverride]>> {
+        self.held.grants.overrides.clone()
     }
 
     /// When it stops working, by expiry or because it was rotated, whichever comes first.

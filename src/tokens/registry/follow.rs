@@ -10,10 +10,8 @@ use std::time::Duration;
 use super::Registry;
 use super::entry::{Grants, Held, WorkspaceCell};
 use crate::clock::{Clock, Now};
-use crate::domain::{RegionId, Workspace};
-use crate::tokens::record::workspace_subject;
 use crate::tokens::store::{Row, StoredToken};
-use crate::tokens::{Error, Scheme, WorkspaceRecord};
+use crate::tokens::{Error, OverrideRecord, Scheme};
 
 const BATCH: u32 = 2_000;
 
@@ -105,7 +103,7 @@ impl Registry {
         match row {
             Row::Workspace(record) => {
                 let region = self.regions.by_name(&record.region);
-                let workspace = region.map(|region| Arc::new(described(&record, region)));
+                let workspace = region.map(|region| Arc::new(record.described(region)));
                 self.cell(&record.id).store(workspace);
                 if region.is_none() {
                     loader.unplaced.insert(record.id, record.region);
@@ -203,7 +201,9 @@ impl Loader {
 
     fn grants(&mut self, stored: &StoredToken) -> Arc<Grants> {
         let scopes = stored.record.scopes.iter().map(|scope| self.scope(scope)).collect();
-        let grants = Grants { scopes, role: stored.record.role, own_limit: stored.record.own_limit };
+        let record = &stored.record;
+        let overrides = (!record.overrides.is_empty()).then(|| OverrideRecord::all_as_met(&record.overrides));
+        let grants = Grants { scopes, role: record.role, own_limit: record.own_limit, overrides };
         if let Some(known) = self.grants.get(&grants) {
             return Arc::clone(known);
         }
@@ -219,17 +219,6 @@ impl Loader {
         let scope: Arc<str> = name.into();
         self.scopes.insert(Arc::clone(&scope));
         scope
-    }
-}
-
-fn described(record: &WorkspaceRecord, region: RegionId) -> Workspace {
-    Workspace {
-        id: record.id.as_str().into(),
-        subject: workspace_subject(record.number),
-        region,
-        plan: record.plan,
-        features: record.features.iter().map(|feature| Arc::from(feature.as_str())).collect(),
-        state: record.state,
     }
 }
 

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{Plan, Problems, Region, Role, WorkspaceState};
+use crate::domain::{LimitOverride, OverrideHolder, Plan, Problems, Region, Role, WorkspaceState};
 use crate::tokens::random::dice::Dice;
-use crate::tokens::{Act, Minted, NewWorkspace, Rules, Settings, TokenRequest, WorkspaceChange};
+use crate::tokens::{Act, Minted, NewOverride, NewWorkspace, Rules, Settings, TokenRequest, WorkspaceChange};
 
 const START: u64 = 1_700_000_000;
 
@@ -151,6 +151,37 @@ fn a_workspace_that_changes_elsewhere_changes_here() {
     two.sync().unwrap();
     let Lookup::Found(entry) = two.find(&minted) else { panic!("not found") };
     assert_eq!((entry.workspace().plan, entry.workspace().state), (Plan::Free, WorkspaceState::Suspended));
+}
+
+#[test]
+fn an_override_that_is_set_elsewhere_is_in_force_here() {
+    let two = Two::new();
+    let minted = two.create(None);
+    two.sync().unwrap();
+    let new = |text: &str| NewOverride {
+        policy: "default".into(),
+        quota: text.parse().unwrap(),
+        until_unix_seconds: START + 60,
+        reason: String::new(),
+    };
+    let (token, ws) =
+        (OverrideHolder::Token(minted.record.id.clone()), OverrideHolder::Workspace("ws".into()));
+    two.other.set_override(two.act(), &token, &new("7 per day")).unwrap();
+    two.other.set_override(two.act(), &ws, &new("8 per day")).unwrap();
+    two.sync().unwrap();
+    let fresh = Registry::open(&two.other, two.clock.now()).unwrap();
+    for registry in [&two.registry, &fresh] {
+        let found = registry.find(minted.token.expose().as_bytes(), two.clock.now());
+        let Lookup::Found(entry) = found else { panic!("not found") };
+        let quota = |overrides: &[LimitOverride]| LimitOverride::in_force(overrides, "default", START);
+        assert_eq!(quota(&entry.overrides().unwrap()), "7 per day".parse().ok());
+        assert_eq!(quota(&entry.workspace().overrides), "8 per day".parse().ok());
+    }
+    two.other.remove_override(two.act(), &token, "default").unwrap();
+    two.other.remove_override(two.act(), &ws, "default").unwrap();
+    two.sync().unwrap();
+    let Lookup::Found(entry) = two.find(&minted) else { panic!("not found") };
+    assert!(entry.overrides().is_none() && entry.workspace().overrides.is_empty());
 }
 
 #[test]

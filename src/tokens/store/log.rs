@@ -56,6 +56,14 @@ kinds! {
     TokenRotated = "token.rotated", "API Token Rotated", "TOKEN";
     /// A token was revoked.
     TokenRevoked = "token.revoked", "API Token Revoked", "TOKEN";
+    /// A limit of a token's family was overridden.
+    TokenLimitSet = "token.limit_set", "API Token Limit Overridden", "TOKEN";
+    /// An override of a limit of a token's family was removed.
+    TokenLimitRemoved = "token.limit_removed", "API Token Limit Override Removed", "TOKEN";
+    /// A limit of a workspace was overridden.
+    WorkspaceLimitSet = "workspace.limit_set", "Workspace Limit Overridden", "WORKSPACE";
+    /// An override of a limit of a workspace was removed.
+    WorkspaceLimitRemoved = "workspace.limit_removed", "Workspace Limit Override Removed", "WORKSPACE";
     /// A pepper version came into use.
     PepperAdded = "pepper.added", "Pepper Added", "PEPPER";
 }

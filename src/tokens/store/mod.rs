@@ -12,11 +12,14 @@ pub mod sqlite;
 pub(crate) mod contract;
 
 use crate::clock::Now;
-use crate::domain::{Plan, Quota, Role, WorkspaceState};
+use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
-use super::{Digest, Error, TokenRecord, WorkspaceRecord};
+use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
 pub use log::{ChangeKind, LogEntry};
 pub use sqlite::SqliteStore;
+
+/// How many overrides in force one holder may have.
+pub const MOST_OVERRIDES: usize = 64;
 
 /// Who changes something, and when; goes into the log.
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +195,33 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Revokes a token and its predecessors that still work; [`Error::TokenUnknown`]. Revoking again changes
     /// nothing, writes no entry, and answers as the first time.
     fn revoke_token(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error>;
+
+    /// Sets an override of a token's family or of a workspace, in place of an earlier one of the same policy;
+    /// [`Error::TokenUnknown`], [`Error::WorkspaceUnknown`], [`Error::TooManyOverrides`]. The same one again
+    /// writes no entry.
+    fn set_override(
+        &self,
+        act: Act<'_>,
+        holder: &OverrideHolder,
+        new: &NewOverride,
+    ) -> Result<OverrideRecord, Error>;
+
+    /// Removes an override and answers with what it was; [`Error::TokenUnknown`],
+    /// [`Error::WorkspaceUnknown`], [`Error::OverrideUnknown`].
+    fn remove_override(
+        &self,
+        act: Act<'_>,
+        holder: &OverrideHolder,
+        policy: &str,
+    ) -> Result<OverrideRecord, Error>;
+
+    /// Up to `count` overrides, also ended ones, that come after the one of a holder and policy: by kind of
+    /// holder, holder and policy.
+    fn overrides(
+        &self,
+        after: Option<(&OverrideHolder, &str)>,
+        count: u32,
+    ) -> Result<Vec<HeldOverride>, Error>;
 
     /// Imports a batch in one transaction; answers in its order.
     fn import(&self, act: Act<'_>, batch: &[ImportedToken]) -> Result<Vec<Imported>, Error>;

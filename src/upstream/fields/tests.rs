@@ -14,6 +14,7 @@ fn caller() -> Caller {
         plan: Plan::Team,
         features: Arc::from(Vec::new()),
         state: WorkspaceState::Active,
+        overrides: Arc::default(),
     };
     Caller::for_test(1, workspace)
 }

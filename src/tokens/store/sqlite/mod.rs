@@ -8,6 +8,7 @@
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
 mod import;
+mod overrides;
 mod rows;
 mod schema;
 mod write;
@@ -21,7 +22,8 @@ use super::{
     Act, Changes, Imported, ImportedToken, LogEntry, NewToken, NewWorkspace, Replacement, Row, Store,
     WorkspaceChange,
 };
-use crate::tokens::{Digest, Error, TokenRecord, WorkspaceRecord};
+use crate::domain::OverrideHolder;
+use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
 use rows::{pepper_number, signed, unsigned};
 use write::Writing;
 
@@ -68,6 +70,15 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let place = path.display().to_string();
         let open = || schema::open(path).map_err(|failure| failure.at(&place));
+        let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
+        Ok(Self { place, reader, writer })
+    }
+
+    /// Opens a file that is there for reading; every change then fails. [`Error::StoreOlder`] beside the errors of
+    /// [`SqliteStore::open`].
+    pub fn open_read_only(path: &Path) -> Result<Self, Error> {
+        let place = path.display().to_string();
+        let open = || schema::open_read_only(path).map_err(|failure| failure.at(&place));
         let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
         Ok(Self { place, reader, writer })
     }
@@ -137,6 +148,32 @@ impl Store for SqliteStore {
 
     fn revoke_token(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error> {
         self.write(act, |writing| writing.revoke_token(id, reason))
+    }
+
+    fn set_override(
+        &self,
+        act: Act<'_>,
+        holder: &OverrideHolder,
+        new: &NewOverride,
+    ) -> Result<OverrideRecord, Error> {
+        self.write(act, |writing| writing.set_override(holder, new))
+    }
+
+    fn remove_override(
+        &self,
+        act: Act<'_>,
+        holder: &OverrideHolder,
+        policy: &str,
+    ) -> Result<OverrideRecord, Error> {
+        self.write(act, |writing| writing.remove_override(holder, policy))
+    }
+
+    fn overrides(
+        &self,
+        after: Option<(&OverrideHolder, &str)>,
+        count: u32,
+    ) -> Result<Vec<HeldOverride>, Error> {
+        self.read(|on| Ok(overrides::listed(on, after, count)?))
     }
 
     fn import(&self, act: Act<'_>, batch: &[ImportedToken]) -> Result<Vec<Imported>, Error> {
@@ -257,6 +294,8 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
         if kind.starts_with("workspace.") {
             workspaces.push(subject);
+        } else if kind.starts_with("token.limit_") {
+            rows::ids_of_family(on, &subject, &mut tokens)?;
         } else if kind.starts_with("token.") {
             tokens.push(subject);
         }

@@ -5,16 +5,24 @@ use std::num::NonZeroU32;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::overrides::{self, overrides_of};
 use crate::domain::{Plan, Quota, Role, WorkspaceState};
 use crate::tokens::store::{LogEntry, StoredToken};
 use crate::tokens::{Digest, Scheme, TokenRecord, WorkspaceRecord};
 
-pub(super) const WORKSPACE: &str =
-    "SELECT id, number, region, plan, features, state, contacts, created_at FROM workspace";
+pub(super) const WORKSPACE: &str = concat!(
+    "SELECT id, number, region, plan, features, state, contacts, created_at, ",
+    overrides_of!("workspace", "workspace.id"),
+    " FROM workspace"
+);
 
-pub(super) const TOKEN: &str = "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, \
-     t.own_limit, t.created_at, t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, \
-     u.at, t.pepper, t.digest, t.is_foreign FROM token t LEFT JOIN token_use u ON u.token = t.id";
+pub(super) const TOKEN: &str = concat!(
+    "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, t.own_limit, t.created_at, \
+     t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, u.at, t.pepper, t.digest, \
+     t.is_foreign, ",
+    overrides_of!("token", "t.family"),
+    " FROM token t LEFT JOIN token_use u ON u.token = t.id"
+);
 
 pub(super) const LOG: &str =
     "SELECT seq, previous, hash, at_unix_millis, actor, kind, subject, body FROM log";
@@ -29,6 +37,7 @@ pub(super) fn workspace(row: &Row<'_>) -> rusqlite::Result<WorkspaceRecord> {
         state: word(row, 5, WorkspaceState::by_name)?,
         contacts: words(row, 6)?,
         created_at_unix_seconds: unsigned(row, 7)?,
+        overrides: overrides::column(row, 8)?,
     })
 }
 
@@ -44,6 +53,7 @@ pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
         scopes: words(row, 5)?,
         role: word(row, 6, Role::by_name)?,
         own_limit,
+        overrides: overrides::column(row, 18)?,
         created_at_unix_seconds: unsigned(row, 8)?,
         expires_at_unix_seconds: time(row, 9)?,
         revoked_at_unix_seconds: time(row, 10)?,
@@ -82,6 +92,15 @@ pub(super) fn token_by_digest(on: &Connection, wanted: &Digest) -> rusqlite::Res
         .optional()
 }
 
+/// Adds the ids of a family's tokens.
+pub(super) fn ids_of_family(on: &Connection, family: &str, ids: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut statement = on.prepare_cached("SELECT id FROM token WHERE family = ?1")?;
+    for id in statement.query_map([family], |row| row.get(0))? {
+        ids.push(id?);
+    }
+    Ok(())
+}
+
 /// How a scheme is stored: the pepper's version, 0 for plain SHA-256.
 pub(super) const fn pepper_number(scheme: Scheme) -> u16 {
     match scheme {
@@ -113,7 +132,7 @@ pub(super) fn json(words: &[String]) -> String {
     serde_json::Value::from(words).to_string()
 }
 
-fn quota(text: &str) -> Option<Quota> {
+pub(super) fn quota(text: &str) -> Option<Quota> {
     let mut numbers = text.split('/').map(|part| part.parse::<u32>().ok());
     let requests = NonZeroU32::new(numbers.next()??)?;
     let period_seconds = numbers.next()??;
@@ -136,7 +155,7 @@ fn words(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
     serde_json::from_str(&text).map_err(|_| unreadable(column))
 }
 
-fn unreadable(column: usize) -> rusqlite::Error {
+pub(super) fn unreadable(column: usize) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         column,
         Type::Text,

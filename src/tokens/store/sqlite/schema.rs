@@ -5,16 +5,34 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::Failure;
 use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
 const APPLICATION_ID: i64 = 0x7467_7465;
-const SCHEMA: i64 = 1;
+/// The newest schema.
+const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// What makes each schema out of the one before; the first starts from nothing.
+const STEPS: [(i64, &str); 2] = [(1, TABLES), (2, OVERRIDES)];
+
+const OVERRIDES: &str = "
+CREATE TABLE limit_override (
+    kind TEXT NOT NULL CHECK (kind IN ('token', 'workspace')),
+    holder TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    quota TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    set_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, holder, policy)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX token_by_family ON token (family);
+";
 
 const TABLES: &str = "
 CREATE TABLE head (
@@ -80,7 +98,8 @@ CREATE TABLE pepper (
 ) STRICT;
 ";
 
-/// Opens the file, makes it (readable by its owner alone) and its tables if they are not there.
+/// Opens the file, makes it (readable by its owner alone) if it is not there, and brings its tables to
+/// [`SCHEMA`].
 pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     OpenOptions::new()
         .write(true)
@@ -97,12 +116,25 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if pragma(&transaction, "user_version")? == 0 {
-        transaction.execute_batch(TABLES)?;
+    let found = pragma(&transaction, "user_version")?;
+    for (schema, step) in STEPS.iter().filter(|(schema, _)| *schema > found) {
+        transaction.execute_batch(step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
+        transaction.pragma_update(None, "user_version", schema)?;
     }
     transaction.commit()?;
+    Ok(connection)
+}
+
+/// Opens a file that is there for reading alone; nothing is made or brought up to date. [`Error::StoreOlder`].
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, Failure> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    refuse_other_files(&connection, path)?;
+    let found = pragma(&connection, "user_version")?;
+    if found < SCHEMA {
+        return Err(Error::StoreOlder { place: path.display().to_string(), found, known: SCHEMA }.into());
+    }
     Ok(connection)
 }
 

@@ -48,6 +48,42 @@ fn refuses_files_that_are_not_its_own() {
 }
 
 #[test]
+fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let file = File::new();
+    drop(file.open());
+    let old = Connection::open(file.path()).unwrap();
+    old.execute_batch("DROP TABLE limit_override; DROP INDEX token_by_family; PRAGMA user_version = 1")
+        .unwrap();
+    old.execute_batch(
+        "INSERT INTO workspace VALUES ('ws', 1, 'eu', 'team', '[]', 'active', '[]', 1700000000)",
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| drop(file.open()));
+        }
+    });
+    let store = file.open();
+    assert!(store.workspace("ws").unwrap().unwrap().overrides.is_empty());
+    assert!(store.overrides(None, 1).unwrap().is_empty());
+}
+
+#[test]
+fn a_store_that_is_only_read_is_never_changed() {
+    let file = File::new();
+    let read = || SqliteStore::open_read_only(&file.path());
+    assert!(matches!(read(), Err(Error::Store { .. })), "there is none");
+    assert!(!file.path().exists(), "and none was made");
+    file.open().create_workspace(act(&Clock::manual(START)), &contract::workspace("ws")).unwrap();
+    let store = read().unwrap();
+    assert!(store.workspace("ws").unwrap().is_some());
+    let refused = store.create_workspace(act(&Clock::manual(START)), &contract::workspace("other"));
+    assert!(matches!(refused, Err(Error::Store { .. })));
+    Connection::open(file.path()).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    assert!(matches!(read(), Err(Error::StoreOlder { found: 1, .. })));
+}
+
+#[test]
 fn is_durable_and_for_its_owner_alone() {
     let file = File::new();
     let store = SqliteStore::open(&file.path()).unwrap();

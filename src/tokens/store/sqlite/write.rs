@@ -42,7 +42,7 @@ impl<'t> Writing<'t> {
         Ok(())
     }
 
-    fn seconds(&self) -> u64 {
+    pub(super) fn seconds(&self) -> u64 {
         self.act.now.unix_seconds()
     }
 
@@ -51,7 +51,7 @@ impl<'t> Writing<'t> {
         self.seq + 1
     }
 
-    fn append(&mut self, kind: ChangeKind, subject: &str, body: &Value) -> Result<(), Failure> {
+    pub(super) fn append(&mut self, kind: ChangeKind, subject: &str, body: &Value) -> Result<(), Failure> {
         let mut entry = LogEntry {
             seq: self.next(),
             previous: self.hash,
@@ -92,6 +92,7 @@ impl<'t> Writing<'t> {
             state: WorkspaceState::Active,
             contacts: sorted(&new.contacts),
             created_at_unix_seconds: self.seconds(),
+            overrides: Vec::new(),
         };
         self.put_workspace(&record)?;
         self.append(ChangeKind::WorkspaceCreated, &record.id, &workspace_body(&record))?;
@@ -172,6 +173,7 @@ impl<'t> Writing<'t> {
             scopes: new.scopes.clone(),
             role: new.role,
             own_limit: new.own_limit,
+            overrides: Vec::new(),
             created_at_unix_seconds: self.seconds(),
             expires_at_unix_seconds: new.expires_at_unix_seconds,
             revoked_at_unix_seconds: None,
@@ -226,7 +228,7 @@ impl<'t> Writing<'t> {
             foreign: false,
         };
         let origin = Origin { kind: ChangeKind::TokenCreated, family: Some((&old.family, old.number)) };
-        let record = self.put_token(&new, &origin)?;
+        let record = TokenRecord { overrides: old.overrides, ..self.put_token(&new, &origin)? };
         let until = self.seconds().saturating_add(by.overlap_seconds);
         self.on
             .prepare_cached("UPDATE token SET overlap_until = ?2, replaced_by = ?3 WHERE id = ?1")?
