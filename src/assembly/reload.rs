@@ -5,7 +5,6 @@
 //! threads, the store, where logs go) stays as it was started, and is named. Certificates are read again on
 //! their own when their files change, also while the configuration has a mistake.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::node::Node;
 use super::snapshot;
 use crate::config::{Config, Diagnostic};
 use crate::domain::Regions;
-use crate::listen;
+use crate::listen::{self, ListenAddress};
 
 /// Reads the configuration once more.
 type Load = Box<dyn Fn() -> Result<Config, Vec<Diagnostic>>>;
@@ -110,7 +109,7 @@ impl Reloader {
             listen::affordable_connections(config.listen.max_connections, node.telemetry.cores());
         node.edge.connections.set_limit(connections);
         for (address, certificates) in &node.edge.certificates {
-            if let Some((_, new)) = config.listen.tls.iter().find(|(new, _)| new == address) {
+            if let Some((_, new)) = config.listen.tls.iter().find(|(new, _)| new.address == *address) {
                 certificates.replace_with(new);
             }
         }
@@ -146,8 +145,8 @@ fn certificate_files(node: &Node) -> Vec<PathBuf> {
 
 /// What of a configuration differs from what the process was started with and has for life.
 fn needs_restart(started: &Config, new: &Config) -> Vec<&'static str> {
-    let tls = |config: &Config| -> Vec<SocketAddr> {
-        config.listen.tls.iter().map(|(address, _)| *address).collect()
+    let tls = |config: &Config| -> Vec<ListenAddress> {
+        config.listen.tls.iter().map(|(at, _)| at.clone()).collect()
     };
     let urls = |config: &Config| -> Vec<Vec<Arc<str>>> {
         let regions = config.upstream.regions.iter();

@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod forwarded;
+mod network;
 mod outcome;
 mod problem;
 mod quota;
@@ -14,6 +15,7 @@ mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
 pub use forwarded::Forwarded;
+pub use network::Network;
 pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};
 pub use quota::{Quota, QuotaError};

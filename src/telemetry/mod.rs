@@ -28,7 +28,7 @@ mod settings;
 mod topk;
 mod traffic;
 
-pub use cells::{Decision, Mode};
+pub use cells::{ConnectionFault, Decision, Mode};
 pub use facts::{Arrival, Facts};
 pub use gauges::Gauge;
 pub use instruments::{Build, Telemetry, TelemetryError};

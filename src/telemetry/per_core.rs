@@ -7,8 +7,8 @@ use super::cells::Cells;
 use super::lines::Lines;
 use super::masking::{cut, has_token, masked};
 use super::{
-    Access, Arrival, Decision, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId, RequestIds, TopK,
-    access_line,
+    Access, Arrival, ConnectionFault, Decision, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId,
+    RequestIds, TopK, access_line,
 };
 use crate::clock::{Clock, Now};
 use crate::domain::{Family, Outcome};
@@ -65,6 +65,11 @@ impl Core {
         self.cells.connections.fetch_add(1, Ordering::Relaxed);
         self.cells.connections_opened.fetch_add(1, Ordering::Relaxed);
         Connection(Arc::clone(self))
+    }
+
+    /// Counts a connection that is closed before anything is served on it.
+    pub fn connection_refused(&self, fault: ConnectionFault) {
+        self.cells.connections_refused[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts what a limit decided.
