@@ -128,7 +128,12 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         edge: LiveEdge {
             bounds: LiveBounds::new(config.listen.bounds),
             connections: ConnectionCount::new(connections),
-            certificates: config.listen.tls.clone(),
+            certificates: config
+                .listen
+                .tls
+                .iter()
+                .map(|(at, files)| (at.address, Arc::clone(files)))
+                .collect(),
         },
         configuration: InForce::new(Arc::clone(&config), now),
         background: runtime.handle().clone(),
@@ -198,14 +203,14 @@ impl Running {
 fn open_sockets(config: &Config) -> Result<Sockets, StartError> {
     let workers = config.listen.workers;
     let mut by_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
-    let plain = config.listen.plain.iter().map(|address| (*address, None));
-    let tls = config.listen.tls.iter().map(|(address, certificates)| (*address, Some(certificates)));
+    let plain = config.listen.plain.iter().map(|at| (at, None));
+    let tls = config.listen.tls.iter().map(|(at, certificates)| (at, Some(certificates)));
     let shares_port = config.listen.shares_port;
     let (mut plain_addresses, mut tls_addresses) = (Vec::new(), Vec::new());
-    for (address, certificates) in plain.chain(tls) {
+    for (at, certificates) in plain.chain(tls) {
         let acceptor = certificates.map(Certificates::acceptor).transpose()?;
-        let fault = |source| StartError::Listen { address, source };
-        let bound = Bound::open(address, workers, acceptor.as_ref(), shares_port).map_err(fault)?;
+        let fault = |source| StartError::Listen { address: at.address, source };
+        let bound = Bound::open(at, workers, acceptor.as_ref(), shares_port).map_err(fault)?;
         let addresses = if acceptor.is_some() { &mut tls_addresses } else { &mut plain_addresses };
         if let Some(first) = bound.first() {
             addresses.push(first.local_addr().map_err(fault)?);

@@ -126,7 +126,7 @@ impl Reloader {
             listen::affordable_connections(config.listen.max_connections, node.telemetry.cores());
         node.edge.connections.set_limit(connections);
         for (address, certificates) in &node.edge.certificates {
-            if let Some((_, new)) = config.listen.tls.iter().find(|(new, _)| new == address) {
+            if let Some((_, new)) = config.listen.tls.iter().find(|(new, _)| new.address == *address) {
                 certificates.replace_with(new);
             }
         }

@@ -119,7 +119,7 @@ fn written_row(key: &str, rows: &[(String, EndpointRow)]) -> String {
 
 /// Callers and operators do not share an address.
 fn apart(listen: &listen::Checked, admin: &admin::Checked, problems: &mut Problems) {
-    let public = listen.plain.iter().copied().chain(listen.tls.iter().map(|(address, _)| *address));
+    let public = listen.plain.iter().chain(listen.tls.iter().map(|(at, _)| at)).map(|at| at.address);
     let meets = |public: SocketAddr| {
         let admin = admin.address();
         public.port() != 0

@@ -6,6 +6,7 @@
 mod endpoint;
 mod forwarded;
 mod limit_override;
+mod network;
 mod outcome;
 mod problem;
 mod quota;
@@ -16,6 +17,7 @@ mod workspace;
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
 pub use forwarded::Forwarded;
 pub use limit_override::{LimitOverride, OverrideHolder};
+pub use network::Network;
 pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};
 pub use quota::{Quota, QuotaError};

@@ -23,7 +23,7 @@ use crate::listen::{Peer, Service};
 use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
 use crate::routing::{Deprecation, Match};
-use crate::telemetry::{self, Arrival, Core, Record};
+use crate::telemetry::{self, Arrival, ConnectionFault, Core, Record};
 use crate::upstream::{Client, OutgoingRequest, Pool, UpstreamResponse, forward};
 
 /// One core's gateway: what all cores share, and this core's own connections and counts.
@@ -301,6 +301,11 @@ impl Service for Gateway {
 
     fn opened(&self) -> Box<dyn std::any::Any> {
         Box::new(self.core.connection())
+    }
+
+    fn turned_away(&self, fault: ConnectionFault, peer: &Peer) {
+        self.core.connection_refused(fault);
+        tracing::debug!(peer = %peer.address, reason = fault.reason(), "a connection was closed unserved");
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::address::Network;
 use super::bucket::{LONGEST_FILL_NANOS, Scale};
 use super::in_flight::Caps;
 use super::policy::{Dimension, Policy, template_names};
@@ -234,22 +233,6 @@ pub(super) fn quota(key: &str, text: &str, burst: Option<u32>, problems: &mut Pr
         return None;
     }
     Some(quota)
-}
-
-pub(super) fn exempt(written: &[String], problems: &mut Problems) -> Vec<Network> {
-    let mut networks = Vec::new();
-    for (place, text) in written.iter().enumerate() {
-        match Network::parse(text) {
-            Some(network) => networks.push(network),
-            None => problems.add(
-                format!("limits.failed_authentications.exempt[{place}]"),
-                "network_invalid",
-                format!("`{text}` is no address and no network"),
-                "write for example `127.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`, with zeros after the prefix",
-            ),
-        }
-    }
-    networks
 }
 
 pub(super) fn in_flight(settings: &Settings, problems: &mut Problems) -> Caps {

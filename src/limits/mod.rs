@@ -41,7 +41,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock::Now;
 
-pub use address::Network;
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
 pub use cells::Swept;
 pub use claims::Charge;

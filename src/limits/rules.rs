@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::address::Network;
 use super::bucket::Scale;
 use super::check;
 use super::in_flight::Caps;
 use super::policy::Policy;
 use super::settings::{Mode, Settings};
-use crate::domain::{ApiVersion, Endpoint, Problems, Quota};
+use crate::domain::{ApiVersion, Endpoint, Network, Problems, Quota};
 
 /// A policy's place in [`Rules::names`]; used as an index of metric cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +70,8 @@ impl Rules {
             None,
             problems,
         );
-        let exempt = check::exempt(&settings.failed_authentications.exempt, problems);
+        let exempt = &settings.failed_authentications.exempt;
+        let exempt = Network::read_all(exempt, "limits.failed_authentications.exempt", problems);
         let in_flight = check::in_flight(settings, problems);
         check::bounds(settings, problems);
         let failures = failures.filter(|_| problems.0.len() == before)?;

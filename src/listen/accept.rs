@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::arrive::{serve_plain, serve_tls};
+use super::arrive::{Speaks, serve};
 use super::transport::Socket;
-use super::{Bound, ConnectionCount, Drain, LiveBounds, Peer, Service, h1};
+use super::{Balancers, Bound, ConnectionCount, Drain, LiveBounds, Peer, Service, h1};
 
 /// Most connections over the bound that one core tells so at a time; more are just closed.
 const MOST_TURNED_AWAY: usize = 64;
@@ -49,9 +49,11 @@ pub async fn run_worker<S: Service>(
             drain: drain.clone(),
             count: edge.count.clone(),
             turned_away: Rc::clone(&turned_away),
+            tls: bound.tls,
+            balancers: bound.balancers,
         };
         let stop = stop.clone();
-        accepting.push(tokio::task::spawn_local(accept(listener, bound.tls, core, stop)));
+        accepting.push(tokio::task::spawn_local(accept(listener, core, stop)));
     }
     // An error means that the sender is gone, which is as good a reason to stop.
     let _ = stop.wait_for(|stopping| *stopping).await;
@@ -67,21 +69,18 @@ pub async fn run_worker<S: Service>(
     Ok(())
 }
 
-/// What every connection of a core shares.
+/// What every connection of a core's listener shares.
 struct Core<S> {
     service: Rc<S>,
     bounds: LiveBounds,
     drain: Drain,
     count: ConnectionCount,
     turned_away: Rc<Cell<usize>>,
+    tls: Option<TlsAcceptor>,
+    balancers: Option<Balancers>,
 }
 
-async fn accept<S: Service>(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    core: Core<S>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn accept<S: Service>(listener: TcpListener, core: Core<S>, mut stop: watch::Receiver<bool>) {
     let core = &Rc::new(core);
     let stopping = async {
         let _ = stop.wait_for(|stopping| *stopping).await;
@@ -97,7 +96,7 @@ async fn accept<S: Service>(
         match accepted {
             Ok((stream, address)) => {
                 is_failing = false;
-                welcome(stream, address, tls.clone(), core);
+                welcome(stream, address, core);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -110,7 +109,7 @@ async fn accept<S: Service>(
     }
     // Connections that the kernel accepted already would be reset with the socket.
     while let Some(Ok((stream, address))) = accept_now(&listener).await {
-        welcome(stream, address, tls.clone(), core);
+        welcome(stream, address, core);
     }
 }
 
@@ -132,11 +131,12 @@ async fn accept_now(listener: &TcpListener) -> Option<io::Result<(TcpStream, Soc
     .await
 }
 
-fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, core: &Rc<Core<S>>) {
+fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, core: &Rc<Core<S>>) {
     let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
+    let peer = Peer { address, local, is_tls: core.tls.is_some() };
     let Some(slot) = core.count.open() else {
-        if tls.is_none() {
-            turn_away(stream, Peer { address, local, is_tls: false }, core);
+        if core.tls.is_none() {
+            turn_away(stream, peer, core);
         }
         return;
     };
@@ -144,11 +144,8 @@ fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, tls: Option<TlsAc
     let counted = core.service.opened();
     let (bounds, guard) = (core.bounds.get(), core.drain.enter());
     tokio::task::spawn_local(async move {
-        let peer = Peer { address, local, is_tls: tls.is_some() };
-        match tls {
-            None => serve_plain(stream, peer, &core.service, bounds, guard).await,
-            Some(acceptor) => serve_tls(stream, &acceptor, peer, &core.service, bounds, guard).await,
-        }
+        let speaks = Speaks { tls: core.tls.as_ref(), balancers: core.balancers.as_ref() };
+        serve(stream, peer, speaks, &core.service, bounds, guard).await;
         drop((slot, counted));
     });
 }

@@ -3,49 +3,53 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::drain::{DRAIN_IDLE, DrainGuard};
+use super::proxy_protocol::{Malformed, proxy_header};
 use super::transport::Socket;
-use super::{Bounds, Peer, Service, h1, h2};
+use super::{Balancers, Bounds, Peer, Service, h1, h2};
 use crate::clock::Deadline;
+use crate::telemetry::ConnectionFault;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Encrypted: ALPN says which version of HTTP is spoken.
-pub(super) async fn serve_tls<S: Service>(
-    tcp: TcpStream,
-    acceptor: &TlsAcceptor,
-    peer: Peer,
-    service: &Rc<S>,
-    bounds: Bounds,
-    guard: DrainGuard,
-) {
-    let socket = Socket::new(tcp, BytesMut::new());
-    let handshake = tokio::time::timeout(bounds.tls_handshake, acceptor.accept(socket));
-    let Ok(Ok(stream)) = handshake.await else { return };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        h2::serve(stream, Rc::clone(service), peer, bounds, guard).await;
-    } else {
-        h1::serve(stream, BytesMut::new(), &**service, peer, bounds, guard).await;
-    }
+/// What a listener's connections begin with.
+pub(super) struct Speaks<'l> {
+    pub(super) tls: Option<&'l TlsAcceptor>,
+    pub(super) balancers: Option<&'l Balancers>,
 }
 
-/// Plain text: HTTP/2 with prior knowledge starts with its preface, everything else is HTTP/1.1.
-pub(super) async fn serve_plain<S: Service>(
+/// Serves a connection until it ends: first its balancer's word about the client, then TLS, then whichever
+/// version of HTTP.
+pub(super) async fn serve<S: Service>(
     tcp: TcpStream,
-    peer: Peer,
+    mut peer: Peer,
+    speaks: Speaks<'_>,
     service: &Rc<S>,
     bounds: Bounds,
     guard: DrainGuard,
 ) {
     let mut arriving = Arriving::new(&tcp, &guard, bounds.head_timeout);
+    if let Some(balancers) = speaks.balancers {
+        match arriving.client_behind(balancers, peer.address).await {
+            Ok(client) => peer.address = client,
+            Err(Some(fault)) => return service.turned_away(fault, &peer),
+            Err(None) => return,
+        }
+    }
+    if let Some(acceptor) = speaks.tls {
+        let first_bytes = arriving.bytes;
+        return serve_tls(Socket::new(tcp, first_bytes), acceptor, peer, service, bounds, guard).await;
+    }
+    // HTTP/2 with prior knowledge starts with its preface, everything else is HTTP/1.1.
     let Some(is_http2) = arriving.find(starts_http2).await else { return };
     let first_bytes = arriving.bytes;
     if is_http2 {
@@ -53,6 +57,24 @@ pub(super) async fn serve_plain<S: Service>(
     } else {
         let socket = Socket::new(tcp, BytesMut::new());
         h1::serve(socket, first_bytes, &**service, peer, bounds, guard).await;
+    }
+}
+
+/// Encrypted: ALPN says which version of HTTP is spoken.
+async fn serve_tls<S: Service>(
+    socket: Socket,
+    acceptor: &TlsAcceptor,
+    peer: Peer,
+    service: &Rc<S>,
+    bounds: Bounds,
+    guard: DrainGuard,
+) {
+    let handshake = tokio::time::timeout(bounds.tls_handshake, acceptor.accept(socket));
+    let Ok(Ok(stream)) = handshake.await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        h2::serve(stream, Rc::clone(service), peer, bounds, guard).await;
+    } else {
+        h1::serve(stream, BytesMut::new(), &**service, peer, bounds, guard).await;
     }
 }
 
@@ -105,6 +127,27 @@ impl<'a> Arriving<'a> {
             self.deadline.poll_expired(cx).map(|()| None)
         })
         .await
+    }
+
+    /// The client that a balancer at `peer` speaks for; the balancer itself if it speaks for nobody. Without a
+    /// header there is the fault, or none if nothing at all was said.
+    async fn client_behind(
+        &mut self,
+        balancers: &Balancers,
+        peer: SocketAddr,
+    ) -> Result<SocketAddr, Option<ConnectionFault>> {
+        if !balancers.include(peer.ip()) {
+            return Err(Some(ConnectionFault::UntrustedBalancer));
+        }
+        let malformed = Err(Some(ConnectionFault::MalformedProxyHeader));
+        match self.find(|bytes| proxy_header(bytes).transpose()).await {
+            Some(Ok(header)) => {
+                self.bytes.advance(header.length);
+                Ok(header.client.unwrap_or(peer))
+            }
+            None if self.bytes.is_empty() => Err(None),
+            Some(Err(Malformed)) | None => malformed,
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_rustls::TlsAcceptor;
 
+use super::{Balancers, ListenAddress};
+
 const BACKLOG: i32 = 4096;
 
 /// One listening socket of one core.
@@ -14,6 +16,8 @@ pub struct Bound {
     pub socket: TcpListener,
     /// Set if it speaks TLS.
     pub tls: Option<TlsAcceptor>,
+    /// Set if every connection begins with a PROXY protocol header.
+    pub balancers: Option<Balancers>,
 }
 
 impl Bound {
@@ -21,18 +25,19 @@ impl Bound {
     /// (`SO_REUSEPORT`). Port 0 becomes a free one, the same for all. Unless `shares_port` says that another
     /// process may have the address too, it is an error if one has.
     pub fn open(
-        address: SocketAddr,
+        at: &ListenAddress,
         workers: usize,
         tls: Option<&TlsAcceptor>,
         shares_port: bool,
     ) -> io::Result<Vec<Self>> {
-        let first = if shares_port { sharing_socket(address)? } else { first_socket(address)? };
+        let first = if shares_port { sharing_socket(at.address)? } else { first_socket(at.address)? };
         let address = first.local_addr()?;
         let mut sockets = vec![first];
         for _ in 1..workers {
             sockets.push(sharing_socket(address)?);
         }
-        Ok(sockets.into_iter().map(|socket| Self { socket, tls: tls.cloned() }).collect())
+        let bound = |socket| Self { socket, tls: tls.cloned(), balancers: at.balancers.clone() };
+        Ok(sockets.into_iter().map(bound).collect())
     }
 
     /// Where it listens.
@@ -79,7 +84,7 @@ mod tests {
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
     fn open(address: SocketAddr, workers: usize, shares_port: bool) -> io::Result<Vec<Bound>> {
-        Bound::open(address, workers, None, shares_port)
+        Bound::open(&ListenAddress { address, balancers: None }, workers, None, shares_port)
     }
 
     #[test]

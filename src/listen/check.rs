@@ -1,20 +1,41 @@
 //! `[listen]`, checked: sockets to open, limits and deadlines that make sense.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::settings::ProxyProtocol;
 use super::{Bounds, Certificates, Settings};
-use crate::domain::Problems;
+use crate::domain::{Network, Problems};
 use crate::message::MAX_FIELDS;
+
+/// The networks whose balancers speak the PROXY protocol on a listener; nobody else may connect there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balancers(Arc<[Network]>);
+
+impl Balancers {
+    /// Whether an address is one of theirs.
+    pub fn include(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+/// Where a listener listens, and who stands in front of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// The address.
+    pub address: SocketAddr,
+    /// Set if every connection begins with a PROXY protocol header.
+    pub balancers: Option<Balancers>,
+}
 
 /// `[listen]` without mistakes.
 #[derive(Clone)]
 pub struct Checked {
     /// Plain-text addresses.
-    pub plain: Vec<SocketAddr>,
+    pub plain: Vec<ListenAddress>,
     /// TLS addresses with their certificates.
-    pub tls: Vec<(SocketAddr, Arc<Certificates>)>,
+    pub tls: Vec<(ListenAddress, Arc<Certificates>)>,
     /// Whether another process may have the same addresses.
     pub shares_port: bool,
     /// Limits and deadlines of a connection, and of the drain.
@@ -56,36 +77,44 @@ pub fn from_settings(
     })
 }
 
-fn plain(settings: &Settings, problems: &mut Problems) -> Vec<SocketAddr> {
+fn plain(settings: &Settings, problems: &mut Problems) -> Vec<ListenAddress> {
     let mut addresses = Vec::new();
-    for (at, text) in settings.plain.iter().enumerate() {
+    for (at, listener) in settings.plain.iter().enumerate() {
         let key = format!("listen.plain[{at}]");
-        let Some(address) = address(text, &key, problems) else { continue };
+        let balancers = balancers(listener.proxy_protocol, &listener.proxy_protocol_from, &key, problems);
+        let Some(address) = address(&listener.address, &key, problems) else { continue };
         if !address.ip().to_canonical().is_loopback() && !settings.tls_ends_in_front {
             problems.add(
                 key,
                 "plain_text_public",
-                format!("`{text}` would take credentials in plain text from other machines"),
+                format!("`{}` would take credentials in plain text from other machines", listener.address),
                 "use a `[[listen.tls]]` listener, bind 127.0.0.1, or say `tls_ends_in_front = true` if a load balancer in front ends TLS",
             );
         }
-        addresses.push(address);
+        addresses.push(ListenAddress { address, balancers });
     }
     addresses
 }
 
-fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(SocketAddr, Arc<Certificates>)> {
+fn tls(
+    settings: &Settings,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Vec<(ListenAddress, Arc<Certificates>)> {
     let mut listeners = Vec::new();
     for (at, listener) in settings.tls.iter().enumerate() {
         let key = format!("listen.tls[{at}]");
         let address = address(&listener.address, &format!("{key}.address"), problems);
+        let balancers = balancers(listener.proxy_protocol, &listener.proxy_protocol_from, &key, problems);
         if listener.certificates.is_empty() {
             let fix = "add `certificates = [{ chain_file = \"cert.pem\", key_file = \"key.pem\" }]`";
             problems.add(key, "certificate_missing", "the listener has no certificate", fix);
             continue;
         }
         match (address, Certificates::read(&listener.certificates, folder)) {
-            (Some(address), Ok(certificates)) => listeners.push((address, Arc::new(certificates))),
+            (Some(address), Ok(certificates)) => {
+                listeners.push((ListenAddress { address, balancers }, Arc::new(certificates)));
+            }
             (None, Ok(_)) => {}
             (_, Err(error)) => problems.add(
                 format!("{key}.certificates"),
@@ -98,9 +127,32 @@ fn tls(settings: &Settings, folder: &Path, problems: &mut Problems) -> Vec<(Sock
     listeners
 }
 
+/// Who may speak the PROXY protocol on the listener at `key`; [`None`] if nobody does.
+fn balancers(mode: ProxyProtocol, from: &[String], key: &str, problems: &mut Problems) -> Option<Balancers> {
+    let from_key = format!("{key}.proxy_protocol_from");
+    let networks = Network::read_all(from, &from_key, problems);
+    match (mode, from.is_empty()) {
+        (ProxyProtocol::Off, true) => None,
+        (ProxyProtocol::Off, false) => {
+            let reason = "networks are named, but the PROXY protocol is off";
+            let fix = "add `proxy_protocol = \"require\"`, or leave the networks out";
+            problems.add(from_key, "proxy_protocol_off", reason, fix);
+            None
+        }
+        (ProxyProtocol::Require, true) => {
+            let reason = "without networks anybody could claim to be any address";
+            let fix = "add `proxy_protocol_from = [\"10.0.0.0/8\"]` with the addresses of your balancers";
+            problems.add(format!("{key}.proxy_protocol"), "proxy_protocol_from_missing", reason, fix);
+            None
+        }
+        (ProxyProtocol::Require, false) => Some(Balancers(networks.into())),
+    }
+}
+
 /// `SO_REUSEPORT` would let two listeners share one address and get each other's connections by chance.
 fn taken_twice(settings: &Settings, problems: &mut Problems) {
-    let plain = settings.plain.iter().enumerate().map(|(at, text)| (format!("listen.plain[{at}]"), text));
+    let plain = settings.plain.iter().enumerate();
+    let plain = plain.map(|(at, listener)| (format!("listen.plain[{at}]"), &listener.address));
     let tls = settings.tls.iter().enumerate();
     let tls = tls.map(|(at, listener)| (format!("listen.tls[{at}].address"), &listener.address));
     let mut taken: Vec<SocketAddr> = Vec::new();

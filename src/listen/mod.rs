@@ -18,6 +18,7 @@ mod descriptors;
 mod drain;
 mod h1;
 mod h2;
+mod proxy_protocol;
 mod settings;
 mod tls;
 mod transport;
@@ -28,18 +29,19 @@ use std::net::SocketAddr;
 pub use accept::{Edge, run_worker};
 pub use bound::Bound;
 pub use bounds::{Bounds, ConnectionCount, LiveBounds};
-pub use check::{Checked, from_settings};
+pub use check::{Balancers, Checked, ListenAddress, from_settings};
 pub use descriptors::affordable_connections;
 pub use drain::Drain;
-pub use settings::{CertificateFiles, Settings, TlsListener};
+pub use settings::{CertificateFiles, PlainListener, ProxyProtocol, Settings, TlsListener};
 pub use tls::{Certificates, TlsError};
 
 use crate::message::{Head, HeadFault, RequestBody, Response};
+use crate::telemetry::ConnectionFault;
 
 /// Who sent a request, as far as the socket shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The other end of the connection.
+    /// The client: the other end of the connection, or whom a balancer there speaks for (PROXY protocol).
     pub address: SocketAddr,
     /// Our end of the connection.
     pub local: SocketAddr,
@@ -62,4 +64,7 @@ pub trait Service: 'static {
 
     /// Told of each connection that opens; what it returns is dropped when the connection closes.
     fn opened(&self) -> Box<dyn std::any::Any>;
+
+    /// Told of each connection that is closed before anything is served on it.
+    fn turned_away(&self, fault: ConnectionFault, peer: &Peer);
 }

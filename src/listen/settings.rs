@@ -1,13 +1,17 @@
 //! `[listen]`: what the edge accepts and how long it waits.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The listeners and every limit and deadline of the edge.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Addresses that speak plain HTTP/1.1 and HTTP/2 with prior knowledge, for example `127.0.0.1:8080`.
-    pub plain: Vec<String>,
+    /// Listeners that speak plain HTTP/1.1 and HTTP/2 with prior knowledge: addresses, or tables as below.
+    pub plain: Vec<PlainListener>,
     /// Listeners that speak TLS 1.2 and 1.3.
     pub tls: Vec<TlsListener>,
     /// Whether TLS ends in a load balancer in front, so that plain text may be served on any address.
@@ -44,6 +48,62 @@ pub struct Settings {
     pub drain_timeout_seconds: u64,
 }
 
+/// A plain-text listener: its address as a text, or a table where there is more to say.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct PlainListener {
+    /// Where it listens, for example `127.0.0.1:8080`.
+    pub address: String,
+    /// Whether each connection begins with a PROXY protocol header: `off` or `require`.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// Networks of the balancers that may connect where the header is required.
+    #[serde(default)]
+    pub proxy_protocol_from: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for PlainListener {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+
+        impl<'de> Visitor<'de> for TextOrTable {
+            type Value = PlainListener;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address such as \"127.0.0.1:8080\", or { address = \"…\", … }")
+            }
+
+            fn visit_str<E>(self, address: &str) -> Result<PlainListener, E> {
+                let (proxy_protocol, proxy_protocol_from) = (ProxyProtocol::Off, Vec::new());
+                Ok(PlainListener { address: address.to_owned(), proxy_protocol, proxy_protocol_from })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<PlainListener, A::Error> {
+                PlainListener::deserialize(MapAccessDeserializer::new(table))
+            }
+        }
+
+        deserializer.deserialize_any(TextOrTable)
+    }
+}
+
+impl Serialize for PlainListener {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Whether a listener's connections begin with a PROXY protocol header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// They do not.
+    #[default]
+    Off,
+    /// They do, or they are closed.
+    Require,
+}
+
 /// A TLS listener and its certificates.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +112,12 @@ pub struct TlsListener {
     pub address: String,
     /// Its certificates; the first is the default, the others are chosen by SNI.
     pub certificates: Vec<CertificateFiles>,
+    /// Whether each connection begins with a PROXY protocol header: `off` or `require`.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// Networks of the balancers that may connect where the header is required.
+    #[serde(default)]
+    pub proxy_protocol_from: Vec<String>,
 }
 
 /// A certificate chain and its key, in PEM files.

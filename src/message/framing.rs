@@ -25,6 +25,40 @@ pub fn announced_length(head: &Head) -> Result<Option<u64>, HeadFault> {
     Ok(framing.length)
 }
 
+/// Most options that the `Connection` lines of a head may name, and most bytes that they may take: each field of
+/// the head is compared with all of them.
+const MAX_CONNECTION_OPTIONS: usize = 64;
+const MAX_CONNECTION_BYTES: usize = 2 * 1024;
+
+/// Collects what the `Connection` lines of one head say (RFC 9110, section 7.6.1).
+#[derive(Debug, Default)]
+pub(super) struct ConnectionOptions {
+    number: usize,
+    bytes: usize,
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+}
+
+impl ConnectionOptions {
+    /// Takes a `Connection` line.
+    pub(super) fn line(&mut self, value: &[u8]) -> Result<(), HeadFault> {
+        self.bytes += value.len();
+        if self.bytes > MAX_CONNECTION_BYTES {
+            return Err(HeadFault::Malformed("Connection is longer than 2 KiB"));
+        }
+        for option in value.split(|byte| *byte == b',') {
+            self.number += 1;
+            if self.number > MAX_CONNECTION_OPTIONS {
+                return Err(HeadFault::Malformed("Connection names more than 64 options"));
+            }
+            let option = option.trim_ascii();
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        Ok(())
+    }
+}
+
 /// Collects the framing fields of one head.
 #[derive(Debug, Default)]
 pub(super) struct FramingFields {

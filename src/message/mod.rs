@@ -12,6 +12,8 @@ mod field_name;
 mod framing;
 mod head;
 mod parse;
+#[cfg(test)]
+mod property;
 mod response_head;
 
 pub use authority::is_authority;

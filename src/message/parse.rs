@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem};
 
 use super::fault::HeadFault;
-use super::framing::{Framing, FramingFields};
+use super::framing::{ConnectionOptions, Framing, FramingFields};
 use super::{FieldName, Head, Version, authority};
 use crate::domain::Method;
 
@@ -94,18 +94,13 @@ pub fn request_head(input: &[u8], limits: &HeadLimits, head: &mut Head) -> Resul
 fn connection_facts(head: &Head) -> Result<(Framing, bool, bool), HeadFault> {
     let is_http_10 = head.version() == Version::Http10;
     let mut framing = FramingFields::default();
-    let (mut close, mut keep, mut expects_continue) = (false, false, false);
+    let mut options = ConnectionOptions::default();
+    let mut expects_continue = false;
     for field in head.fields() {
         match field.known {
             FieldName::ContentLength => framing.content_length(field.value)?,
             FieldName::TransferEncoding => framing.transfer_encoding(field.value)?,
-            FieldName::Connection => {
-                for option in field.value.split(|byte| *byte == b',') {
-                    let option = option.trim_ascii();
-                    close |= option.eq_ignore_ascii_case(b"close");
-                    keep |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
+            FieldName::Connection => options.line(field.value)?,
             FieldName::Expect if !is_http_10 => {
                 if !field.value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(HeadFault::UnknownExpectation);
@@ -116,7 +111,8 @@ fn connection_facts(head: &Head) -> Result<(Framing, bool, bool), HeadFault> {
         }
     }
     let framing = framing.of_request(is_http_10)?;
-    Ok((framing, !close && (keep || !is_http_10), expects_continue && framing != Framing::None))
+    let keep_alive = !options.close && (options.keep_alive || !is_http_10);
+    Ok((framing, keep_alive, expects_continue && framing != Framing::None))
 }
 
 /// Limits and syntax that an incomplete head already breaks.
@@ -170,7 +166,8 @@ fn too_large(input: &[u8], limits: &HeadLimits) -> HeadFault {
     }
 }
 
-fn refuse_bare_line_feeds(lines: &[u8]) -> Result<(), HeadFault> {
+/// Every line ends in CRLF: some readers take a bare LF for the end of a line, and others do not.
+pub(super) fn refuse_bare_line_feeds(lines: &[u8]) -> Result<(), HeadFault> {
     if lines.starts_with(b"\r") || lines.starts_with(b"\n") {
         return Err(HeadFault::Malformed("the head starts with an empty line"));
     }

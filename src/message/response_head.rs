@@ -1,8 +1,8 @@
 //! Response heads from an upstream, which is trusted no more than a client.
 
 use super::fault::HeadFault;
-use super::framing::{Framing, FramingFields};
-use super::parse::{HEAD_END, MAX_FIELDS, trim};
+use super::framing::{ConnectionOptions, Framing, FramingFields};
+use super::parse::{HEAD_END, MAX_FIELDS, refuse_bare_line_feeds, trim};
 use super::{FieldName, Head, Version};
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -38,6 +38,7 @@ pub fn response_head(
     if length > MAX_HEAD_BYTES {
         return Err(TOO_LONG);
     }
+    refuse_bare_line_feeds(&input[..length])?;
     let mut slots = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -54,22 +55,18 @@ pub fn response_head(
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     head.start(version, b"", b"");
     let mut framing = FramingFields::default();
-    let (mut close, mut keep) = (false, false);
+    let mut options = ConnectionOptions::default();
     for header in response.headers.iter() {
         let value = trim(header.value);
         head.push(header.name.as_bytes(), value);
         match FieldName::of(header.name.as_bytes()) {
             FieldName::ContentLength => framing.content_length(value)?,
             FieldName::TransferEncoding => framing.transfer_encoding(value)?,
-            FieldName::Connection => {
-                for option in value.split(|byte| *byte == b',') {
-                    close |= option.trim_ascii().eq_ignore_ascii_case(b"close");
-                    keep |= option.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
+            FieldName::Connection => options.line(value)?,
             _ => {}
         }
     }
+    let (close, keep) = (options.close, options.keep_alive);
     let has_body = !to_head_request && status >= 200 && status != 204 && status != 304;
     let of_body = framing.of_response(minor == 0)?;
     let is_self_delimited = match of_body {

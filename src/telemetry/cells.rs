@@ -26,6 +26,28 @@ pub enum Mode {
     Shadow,
 }
 
+/// Why a connection is closed before anything is served on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionFault {
+    /// It does not come from a balancer that may speak the PROXY protocol.
+    UntrustedBalancer,
+    /// It does not begin with a whole and well-formed PROXY protocol header.
+    MalformedProxyHeader,
+}
+
+impl ConnectionFault {
+    /// Every fault.
+    pub const ALL: [Self; 2] = [Self::UntrustedBalancer, Self::MalformedProxyHeader];
+
+    /// As metrics and logs say it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::UntrustedBalancer => "untrusted_balancer",
+            Self::MalformedProxyHeader => "malformed_proxy_header",
+        }
+    }
+}
+
 /// Plain atomics of one core, apart from any other core's by two cache lines. Relaxed: each number stands for
 /// itself.
 #[derive(Debug)]
@@ -44,6 +66,7 @@ pub(super) struct Cells {
     pub(super) in_flight: AtomicI64,
     pub(super) connections: AtomicI64,
     pub(super) connections_opened: AtomicU64,
+    pub(super) connections_refused: [AtomicU64; ConnectionFault::ALL.len()],
     pub(super) panics: AtomicU64,
     pub(super) exposed_tokens: AtomicU64,
 }
@@ -69,6 +92,7 @@ impl Default for Cells {
             in_flight: AtomicI64::new(0),
             connections: AtomicI64::new(0),
             connections_opened: AtomicU64::new(0),
+            connections_refused: std::array::from_fn(|_| AtomicU64::new(0)),
             panics: AtomicU64::new(0),
             exposed_tokens: AtomicU64::new(0),
         }

@@ -9,7 +9,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as Shape, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use super::cells::{Cells, Decision, DecisionKey, DeprecatedKey, Mode, RequestKey};
+use super::cells::{Cells, ConnectionFault, Decision, DecisionKey, DeprecatedKey, Mode, RequestKey};
 use super::histogram::{BOUNDS, FINE, Histogram, Sum, WIDE};
 use super::instruments::Shared;
 use super::labels::{REGIONS, RegionLabel};
@@ -52,6 +52,11 @@ const FIXED: &[(&str, &str, &[&str])] = &[
     ("tollgate_in_flight", "Requests being served", &[]),
     ("tollgate_connections", "Open connections of clients", &[]),
     ("tollgate_connections_opened_total", "Connections that clients opened", &[]),
+    (
+        "tollgate_connections_refused_total",
+        "Connections that were closed before anything was served on them",
+        &["reason"],
+    ),
     ("tollgate_request_bytes_total", "Bytes of requests", &[]),
     ("tollgate_response_bytes_total", "Bytes of answers", &[]),
     ("tollgate_upstream_retries_total", "Requests sent to an upstream again", &[]),
@@ -80,6 +85,18 @@ impl Families {
     fn level(&self, name: &str, of: impl Fn(&Cells) -> &AtomicI64) -> MetricFamily {
         let sum: i64 = self.shared.cores.iter().map(|core| of(&core.cells).load(Ordering::Relaxed)).sum();
         fixed(name, MetricType::GAUGE, vec![level(&[], float(u64::try_from(sum).unwrap_or(0)))])
+    }
+
+    fn connections_refused(&self) -> MetricFamily {
+        let sum = |fault: ConnectionFault| {
+            let cores = self.shared.cores.iter();
+            let sum = cores
+                .map(|core| core.cells.connections_refused[fault as usize].load(Ordering::Relaxed))
+                .sum();
+            count(&[("reason", fault.reason())], sum)
+        };
+        let values = ConnectionFault::ALL.map(sum).to_vec();
+        fixed("tollgate_connections_refused_total", MetricType::COUNTER, values)
     }
 
     fn requests(&self) -> MetricFamily {
@@ -213,6 +230,7 @@ impl Collector for Families {
             self.level("tollgate_in_flight", |cells| &cells.in_flight),
             self.level("tollgate_connections", |cells| &cells.connections),
             self.counter("tollgate_connections_opened_total", |cells| &cells.connections_opened),
+            self.connections_refused(),
             self.counter("tollgate_request_bytes_total", |cells| &cells.bytes_in),
             self.counter("tollgate_response_bytes_total", |cells| &cells.bytes_out),
             self.counter("tollgate_upstream_retries_total", |cells| &cells.retries),

@@ -30,7 +30,7 @@ mod topk;
 mod trace;
 mod traffic;
 
-pub use cells::{Decision, Mode};
+pub use cells::{ConnectionFault, Decision, Mode};
 use deprecated::Deprecated;
 pub use deprecated::DeprecatedTraffic;
 pub use facts::{Arrival, Facts};

@@ -8,8 +8,8 @@ use super::lines::Lines;
 use super::masking::{cut, has_token, masked};
 use super::trace::TraceParents;
 use super::{
-    Access, Arrival, Decision, Deprecated, Facts, Format, Labels, Mode, PolicyLabel, Record, RequestId,
-    RequestIds, TopK, TraceParent, access_line,
+    Access, Arrival, ConnectionFault, Decision, Deprecated, Facts, Format, Labels, Mode, PolicyLabel, Record,
+    RequestId, RequestIds, TopK, TraceParent, access_line,
 };
 use crate::clock::{Clock, Now};
 use crate::domain::{Family, Outcome};
@@ -74,6 +74,11 @@ impl Core {
         self.cells.connections.fetch_add(1, Ordering::Relaxed);
         self.cells.connections_opened.fetch_add(1, Ordering::Relaxed);
         Connection(Arc::clone(self))
+    }
+
+    /// Counts a connection that is closed before anything is served on it.
+    pub fn connection_refused(&self, fault: ConnectionFault) {
+        self.cells.connections_refused[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts what a limit decided.

@@ -7,6 +7,19 @@
 mod addresses;
 mod broken_answers;
 mod draining;
+mod early;
+mod frames;
+mod framing;
+mod h2;
+mod h2_abuse;
+mod heads;
+mod passing;
+mod paths;
+mod proxy_protocol;
+mod recorder;
+mod slow;
 #[path = "../gateway/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "each list of promises uses its part")]
 mod support;
+mod table;
+mod upstreams;

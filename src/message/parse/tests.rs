@@ -131,6 +131,20 @@ fn limits_are_told_apart() {
 }
 
 #[test]
+fn what_connection_may_name_is_bounded() {
+    let named =
+        |number: usize| request(&format!("Host: a\r\nConnection: {}\r\n", vec!["x"; number].join(",")));
+    assert!(parse(&named(64)).unwrap().is_some());
+    assert!(matches!(fault(&named(65)), HeadFault::Malformed("Connection names more than 64 options")));
+    let several = "Connection: x, y\r\n".repeat(5);
+    assert!(parse(&request(&format!("Host: a\r\n{several}"))).unwrap().is_some());
+    let empty = request(&format!("Host: a\r\nConnection: {}\r\n", ",".repeat(64)));
+    assert!(matches!(fault(&empty), HeadFault::Malformed(_)), "empty members count");
+    let long = request(&format!("Host: a\r\nConnection: {}\r\nConnection: y\r\n", "x".repeat(2048)));
+    assert!(matches!(fault(&long), HeadFault::Malformed("Connection is longer than 2 KiB")));
+}
+
+#[test]
 fn a_good_request_is_read_whole_or_not_at_all() {
     let input = b"POST http://API.example/a%2Fb?c=[1] HTTP/1.1\r\nHost: api.example\r\nContent-Length: 3\r\nContent-Length: 3\r\nExpect: 100-continue\r\nX: \t a b \r\n\r\nabc";
     for end in 0..input.len() - 3 {

@@ -75,9 +75,8 @@ impl Gateway {
         let mut process = Process::start(tollgate(&["serve", "--config", &name]));
         let listening = |what: &str, process: &mut Process| {
             until(what, || {
-                let text = process.stderr.text();
-                assert!(process.ended().is_none(), "the gateway ended: {text}");
-                text.lines().find(|line| line.contains(what)).map(address_in)
+                assert!(process.ended().is_none(), "the gateway ended: {}", process.stderr.text());
+                process.listening(what, 0)
             })
         };
         let admin = listening("operators' listener", &mut process);
@@ -118,11 +117,4 @@ impl Gateway {
 
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
-}
-
-/// The `address` of a line of the program's log.
-fn address_in(line: &str) -> SocketAddr {
-    let line: Value = serde_json::from_str(line).unwrap();
-    let fields = line.get("fields").unwrap_or(&line);
-    fields["address"].as_str().unwrap().parse().unwrap()
 }

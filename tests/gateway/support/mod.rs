@@ -123,6 +123,15 @@ impl Process {
         status
     }
 
+    /// The address in the log's line that says so, the first or a later one.
+    pub(crate) fn listening(&self, what: &str, place: usize) -> Option<SocketAddr> {
+        let text = self.stderr.text();
+        let line = text.lines().filter(|line| line.contains(what)).nth(place)?;
+        let line: Value = serde_json::from_str(line).unwrap();
+        let fields = line.get("fields").unwrap_or(&line);
+        Some(fields["address"].as_str().unwrap().parse().unwrap())
+    }
+
     /// Everything that it has written anywhere.
     pub(crate) fn output(&self) -> String {
         self.stdout.text() + &self.stderr.text()
