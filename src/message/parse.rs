@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::fault::HeadFault;
 use super::framing::{ConnectionOptions, Framing, FramingFields};
@@ -171,10 +171,10 @@ pub(super) fn refuse_bare_line_feeds(lines: &[u8]) -> Result<(), HeadFault> {
     if lines.starts_with(b"\r") || lines.starts_with(b"\n") {
         return Err(HeadFault::Malformed("the head starts with an empty line"));
     }
-    // Without a way out in the middle, the compiler looks at many pairs at once.
-    let is_good = |[first, second]: [u8; 2]| second != b'\n' || first == b'\r';
-    if !lines.array_windows().fold(true, |all, pair| all & is_good(*pair)) {
-        return Err(HeadFault::Malformed("a line ends in LF without CR"));
+    for at in memchr_iter(b'\n', lines) {
+        if at == 0 || lines[at - 1] != b'\r' {
+            return Err(HeadFault::Malformed("a line ends in LF without CR"));
+        }
     }
     Ok(())
 }

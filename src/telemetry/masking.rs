@@ -99,11 +99,13 @@ impl<'t> Iterator for Runs<'t> {
 
 /// The first byte that a text means, and how many it is written with.
 fn unit(text: &[u8]) -> Option<(u8, usize)> {
-    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16).map(|value| value as u8);
-    match (*text.first()?, digit(1), digit(2)) {
-        (b'%', Some(high), Some(low)) => Some((high << 4 | low, 3)),
-        (byte, ..) => Some((byte, 1)),
-    }
+    let first = *text.first()?;
+    let escaped = if first == b'%' { text.get(1..3).and_then(hexadecimal) } else { None };
+    Some(escaped.map_or((first, 1), |byte| (byte, 3)))
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)? as u8))
 }
 
 const fn is_part_byte(byte: u8) -> bool {
