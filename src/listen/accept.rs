@@ -51,6 +51,7 @@ pub async fn run_worker<S: Service>(
             turned_away: Rc::clone(&turned_away),
             tls: bound.tls,
             balancers: bound.balancers,
+            is_tls: bound.is_tls,
         };
         let stop = stop.clone();
         accepting.push(tokio::task::spawn_local(accept(listener, core, stop)));
@@ -78,6 +79,7 @@ struct Core<S> {
     turned_away: Rc<Cell<usize>>,
     tls: Option<TlsAcceptor>,
     balancers: Option<Balancers>,
+    is_tls: bool,
 }
 
 async fn accept<S: Service>(listener: TcpListener, core: Core<S>, mut stop: watch::Receiver<bool>) {
@@ -133,7 +135,7 @@ async fn accept_now(listener: &TcpListener) -> Option<io::Result<(TcpStream, Soc
 
 fn welcome<S: Service>(stream: TcpStream, address: SocketAddr, core: &Rc<Core<S>>) {
     let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
-    let peer = Peer { address, local, is_tls: core.tls.is_some() };
+    let peer = Peer { address, local, is_tls: core.is_tls };
     let Some(slot) = core.count.open() else {
         if core.tls.is_none() {
             turn_away(stream, peer, core);

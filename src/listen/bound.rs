@@ -18,6 +18,8 @@ pub struct Bound {
     pub tls: Option<TlsAcceptor>,
     /// Set if every connection begins with a PROXY protocol header.
     pub balancers: Option<Balancers>,
+    /// Whether its clients speak TLS, to the gateway or to a balancer that ends it.
+    pub is_tls: bool,
 }
 
 impl Bound {
@@ -36,7 +38,8 @@ impl Bound {
         for _ in 1..workers {
             sockets.push(sharing_socket(address)?);
         }
-        let bound = |socket| Self { socket, tls: tls.cloned(), balancers: at.balancers.clone() };
+        let bound =
+            |socket| Self { socket, tls: tls.cloned(), balancers: at.balancers.clone(), is_tls: at.is_tls };
         Ok(sockets.into_iter().map(bound).collect())
     }
 
@@ -84,7 +87,7 @@ mod tests {
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
     fn open(address: SocketAddr, workers: usize, shares_port: bool) -> io::Result<Vec<Bound>> {
-        Bound::open(&ListenAddress { address, balancers: None }, workers, None, shares_port)
+        Bound::open(&ListenAddress { address, balancers: None, is_tls: false }, workers, None, shares_port)
     }
 
     #[test]

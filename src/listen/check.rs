@@ -27,6 +27,8 @@ pub struct ListenAddress {
     pub address: SocketAddr,
     /// Set if every connection begins with a PROXY protocol header.
     pub balancers: Option<Balancers>,
+    /// Whether its clients speak TLS, to the gateway or to a balancer that ends it.
+    pub is_tls: bool,
 }
 
 /// `[listen]` without mistakes.
@@ -91,7 +93,7 @@ fn plain(settings: &Settings, problems: &mut Problems) -> Vec<ListenAddress> {
                 "use a `[[listen.tls]]` listener, bind 127.0.0.1, or say `tls_ends_in_front = true` if a load balancer in front ends TLS",
             );
         }
-        addresses.push(ListenAddress { address, balancers });
+        addresses.push(ListenAddress { address, balancers, is_tls: settings.tls_ends_in_front });
     }
     addresses
 }
@@ -113,7 +115,8 @@ fn tls(
         }
         match (address, Certificates::read(&listener.certificates, folder)) {
             (Some(address), Ok(certificates)) => {
-                listeners.push((ListenAddress { address, balancers }, Arc::new(certificates)));
+                let at = ListenAddress { address, balancers, is_tls: true };
+                listeners.push((at, Arc::new(certificates)));
             }
             (None, Ok(_)) => {}
             (_, Err(error)) => problems.add(

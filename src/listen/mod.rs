@@ -45,7 +45,7 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Our end of the connection.
     pub local: SocketAddr,
-    /// Whether the connection is encrypted.
+    /// Whether the client speaks TLS, to us or to a balancer that ends it.
     pub is_tls: bool,
 }
 

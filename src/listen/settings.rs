@@ -14,7 +14,8 @@ pub struct Settings {
     pub plain: Vec<PlainListener>,
     /// Listeners that speak TLS 1.2 and 1.3.
     pub tls: Vec<TlsListener>,
-    /// Whether TLS ends in a load balancer in front, so that plain text may be served on any address.
+    /// Whether TLS ends in a load balancer in front, so that plain text may be served on any address, and clients of
+    /// plain text count as encrypted (`X-Forwarded-Proto: https`).
     pub tls_ends_in_front: bool,
     /// Whether another tollgate of the same user may listen on the same addresses, for an upgrade without a gap.
     pub share_port: bool,

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
 
+use crate::frames::{Frames, Said, request_fields};
 use crate::support::{Behaviour, Client, Gateway, Upstream, config, request, until};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
@@ -33,6 +34,40 @@ fn a_body_that_is_broken_before_anything_was_written_is_a_502() {
     until("the last record", || (broken() == 8).then_some(()));
 }
 
+#[test]
+fn an_http_2_client_gets_a_502_or_sees_the_stream_reset() {
+    let (gateway, upstream, token) = start(String::new());
+    let credential = format!("Bearer {token}");
+    upstream.behave(Behaviour::Answer(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n")));
+    let mut frames = Frames::connect(gateway.address);
+    frames.get(1, &request_fields(&credential));
+    assert_eq!(frames.answer(1), Said::Status(502));
+    let (url, break_off) = breaking_off(format!("{HEAD}Content-Length: 10\r\n\r\nhalf"));
+    let gateway = Gateway::start(&config(&url, &url, ""));
+    let (_, token) = gateway.token("ws-us", &[]);
+    let credential = format!("Bearer {token}");
+    let mut frames = Frames::connect(gateway.address);
+    frames.get(1, &request_fields(&credential));
+    assert_eq!(frames.answer(1), Said::Status(200));
+    assert_eq!(frames.answer(1), Said::Data(b"half".to_vec()));
+    break_off.send(()).unwrap();
+    assert!(matches!(frames.answer(1), Said::Reset(_)), "not an end");
+}
+
+/// An upstream that answers one request so and closes when it is told.
+fn breaking_off(answer: String) -> (String, mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (break_off, told) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(answer.as_bytes()).unwrap();
+        told.recv().unwrap();
+    });
+    (url, break_off)
+}
+
 /// Everything that a client gets up to the end of its connection, and whether that was a reset.
 fn to_the_end(client: &mut Client) -> (String, bool) {
     let mut got = Vec::new();
@@ -50,18 +85,9 @@ fn to_the_end(client: &mut Client) -> (String, bool) {
 
 /// Sends a request, waits for the first half of its answer, and lets the upstream break off.
 fn cut(answer: &str, version: &str) -> (String, bool) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (url, break_off) = breaking_off(answer.to_owned());
     let gateway = Gateway::start(&config(&url, &url, ""));
     let (_, token) = gateway.token("ws-us", &[]);
-    let (break_off, told) = mpsc::channel::<()>();
-    let answer = answer.to_owned();
-    thread::spawn(move || {
-        let mut stream = listener.accept().unwrap().0;
-        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-        stream.write_all(answer.as_bytes()).unwrap();
-        told.recv().unwrap();
-    });
     let bytes = request("GET", "/sources", &token, "");
     let text = String::from_utf8(bytes).unwrap().replacen("HTTP/1.1", version, 1);
     let mut client = gateway.connect();

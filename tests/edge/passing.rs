@@ -117,6 +117,17 @@ fn identity(lines: &[String]) -> Vec<String> {
 }
 
 #[test]
+fn the_scheme_is_the_clients_own() {
+    for (listen, proto) in [("", "http"), ("tls_ends_in_front = true", "https")] {
+        let edge = Edge::start(listen);
+        let reached = passed(&edge, "X-Forwarded-Proto: ftp\r\n");
+        let said: Vec<&String> =
+            reached.iter().filter(|line| line.starts_with("x-forwarded-proto")).collect();
+        assert_eq!(said, [&format!("x-forwarded-proto: {proto}")]);
+    }
+}
+
+#[test]
 fn the_callers_credential_and_ids_are_ours() {
     let edge = Edge::start("");
     let reached = passed(&edge, "X-Request-Id: good-id-1\r\ntraceparent: junk\r\nX_Request_Id: other\r\n");
