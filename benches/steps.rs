@@ -34,7 +34,7 @@ use tollgate::reply::{Dialect, Exhausted, Refusal, Rendered, Replies};
 use tollgate::routing::Match;
 use tollgate::telemetry::{Arrival, Build, Core, Telemetry};
 use tollgate::tokens::{Act, ImportDefaults, Lookup, Mint, Registry, SystemRandom};
-use tollgate::upstream::{OwnFields, response_lines};
+use tollgate::upstream::{Groups, OwnFields, Pools, response_lines};
 
 use self::support::Site;
 
@@ -122,6 +122,7 @@ impl World {
             limits: Limits::new(Arc::clone(&config.limits), Counters::new([7; 32])),
             input: config.input.clone(),
             places: config.places.clone(),
+            upstreams: Arc::new(Groups::new(config.upstream.clone(), None)),
             replies: Replies::new(config.replies.clone()),
         };
         let peer = Peer { address: nowhere, local: nowhere, is_tls: false };
@@ -293,7 +294,8 @@ fn refusing(c: &mut Criterion, world: &World) {
         registry: Arc::clone(&world.registry),
         clock: world.clock.clone(),
     };
-    let gateway = Gateway::new(parts, Arc::clone(&world.core), Vec::new());
+    let pools = Pools::new(world.clock.clone(), 1);
+    let gateway = Gateway::new(parts, Arc::clone(&world.core), pools);
     let scarce = support::request_with("/v1/scarce", &support::opaque_token(0));
     let unknown = support::request_with("/v1/data", "tk_0000000000000000000000000000000000000000");
     for (request, status) in [(scarce, 429), (unknown, 401), (support::preflight(), 403)] {

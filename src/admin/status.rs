@@ -94,6 +94,10 @@ pub struct UpstreamStatus {
     pub detail: String,
     /// Requests that it is serving.
     pub in_flight: u64,
+    /// The most that it may serve at the moment.
+    pub in_flight_limit: u64,
+    /// How often it was ejected since the start.
+    pub ejections: u64,
 }
 
 /// One issuer of JWTs.

@@ -62,6 +62,8 @@ impl Operator for Fake {
                 healthy: true,
                 detail: String::new(),
                 in_flight: 0,
+                in_flight_limit: 1_000,
+                ejections: 0,
             }],
             issuers: vec![IssuerStatus {
                 issuer: "https://oauth2.example.com".to_owned(),

@@ -138,12 +138,11 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         configuration: InForce::new(Arc::clone(&config), now),
         background: runtime.handle().clone(),
     });
-    let status = NodeStatus::new(Arc::clone(&node), config.upstream.clone());
+    let status = NodeStatus::new(Arc::clone(&node));
     status.add_gauges();
     let (stop, stopped) = watch::channel(false);
-    let counters = Arc::clone(&node.counters);
     let (end_background, background_ended) = watch::channel(false);
-    let background = worker::background(runtime, refreshers, counters, clock.clone(), background_ended)?;
+    let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
@@ -151,14 +150,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     for (index, sockets) in by_worker.into_iter().enumerate() {
         let edge = node.edge.with_sockets(sockets);
         let core = node.telemetry.core(index);
-        workers.push(worker::start(
-            index,
-            edge,
-            node.parts(),
-            core,
-            config.upstream.clone(),
-            stopped.clone(),
-        )?);
+        workers.push(worker::start(index, edge, node.parts(), core, seed()?, stopped.clone())?);
     }
     let admin = admin_listener.address();
     Ok(Running {

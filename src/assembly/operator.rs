@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering;
 use super::node::Node;
 use super::{BUILD, issuers};
 use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
+use crate::clock::Now;
 use crate::telemetry::{Gauge, Telemetry};
-use crate::upstream::Checked as Upstreams;
+use crate::upstream::{BreakerState, ServerStatus};
 
 /// Everything that an operator may ask.
 pub(super) struct NodeStatus {
     node: Arc<Node>,
-    upstreams: Upstreams,
 }
 
 impl NodeStatus {
-    pub(super) const fn new(node: Arc<Node>, upstreams: Upstreams) -> Self {
-        Self { node, upstreams }
+    pub(super) const fn new(node: Arc<Node>) -> Self {
+        Self { node }
     }
 
     /// Registers what a scrape reads from others than the cores.
@@ -71,44 +71,61 @@ impl NodeStatus {
     }
 
     fn add_upstreams(&self) {
-        let (upstreams, names) = (self.upstreams.clone(), self.region_names());
-        let help = "Whether the last connection to an upstream could be made.";
-        self.node.telemetry.add_gauge(Gauge::family(
-            "tollgate_upstream_healthy",
-            help,
-            &["region", "upstream"],
-            move || {
-                let servers = upstreams.regions.iter().zip(&names);
-                servers
-                    .flat_map(|(servers, region)| servers.iter().map(move |server| (region, server)))
-                    .map(|(region, server)| {
-                        let labels = vec![region.clone(), server.url.to_string()];
-                        (labels, f64::from(u8::from(server.health.is_healthy())))
-                    })
-                    .collect()
-            },
-        ));
-    }
-
-    fn region_names(&self) -> Vec<String> {
-        self.node.snapshot.load().places.regions().iter().map(|(_, region)| region.name.to_string()).collect()
-    }
-
-    fn upstreams(&self) -> Vec<UpstreamStatus> {
-        let names = self.region_names();
-        let servers = self.upstreams.regions.iter().zip(names);
-        servers
-            .flat_map(|(servers, region)| servers.iter().map(move |server| (region.clone(), server)))
-            .map(|(region, server)| UpstreamStatus {
-                region,
-                name: server.authority.clone(),
-                address: server.url.to_string(),
-                healthy: server.health.is_healthy(),
-                detail: match server.health.failures() {
-                    0 => String::new(),
-                    failures => format!("the last {failures} connections could not be made"),
+        let of_each: [(_, _, OfServer); 4] = [
+            ("tollgate_upstream_healthy", "Whether an upstream gets requests.", |server| {
+                f64::from(u8::from(server.is_usable))
+            }),
+            (
+                "tollgate_upstream_breaker",
+                "An upstream's breaker: 0 passing, 1 probing, 2 tripped.",
+                |server| match server.breaker {
+                    BreakerState::Passing { .. } => 0.0,
+                    BreakerState::Probing { .. } => 1.0,
+                    BreakerState::Tripped { .. } => 2.0,
                 },
-                in_flight: server.health.in_flight(),
+            ),
+            ("tollgate_upstream_in_flight", "Requests that an upstream is serving.", |server| {
+                f64::from(server.in_flight)
+            }),
+            (
+                "tollgate_upstream_in_flight_limit",
+                "The most requests that an upstream may serve at the moment.",
+                |server| f64::from(server.in_flight_limit),
+            ),
+        ];
+        for (name, help, value) in of_each {
+            self.add(|telemetry, node| telemetry.add_gauge(of_servers(name, help, node, value)));
+        }
+        self.add(|telemetry, node| {
+            let help = "How often an upstream was ejected.";
+            let ejections =
+                of_servers("tollgate_upstream_ejections_total", help, node, |server| whole(server.ejections));
+            telemetry.add_gauge(ejections.counted());
+        });
+        self.add(|telemetry, node| {
+            let help = "Requests that were not sent again because the budget was used up.";
+            let name = "tollgate_upstream_retry_budget_exhausted_total";
+            let exhausted = Gauge::family(name, help, &["region"], move || {
+                let counts = node.snapshot.load().upstreams.budget_exhausted();
+                counts.into_iter().map(|(region, count)| (vec![region.to_string()], whole(count))).collect()
+            });
+            telemetry.add_gauge(exhausted.counted());
+        });
+    }
+
+    fn upstreams(&self, now: Now) -> Vec<UpstreamStatus> {
+        let servers = self.node.snapshot.load().upstreams.status(now);
+        servers
+            .into_iter()
+            .map(|server| UpstreamStatus {
+                region: server.region.to_string(),
+                name: server.upstream.rsplit("//").next().unwrap_or_default().to_owned(),
+                address: server.upstream.to_string(),
+                healthy: server.is_usable,
+                detail: server.detail,
+                in_flight: u64::from(server.in_flight),
+                in_flight_limit: u64::from(server.in_flight_limit),
+                ejections: server.ejections,
             })
             .collect()
     }
@@ -147,7 +164,7 @@ impl Operator for NodeStatus {
                 last_error: configuration.last_error(),
             },
             traffic: self.node.telemetry.traffic(),
-            upstreams: self.upstreams(),
+            upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
             registry: RegistryStatus {
                 store: "sqlite".to_owned(),
@@ -162,6 +179,20 @@ impl Operator for NodeStatus {
     fn each_second(&self) {
         self.node.telemetry.sample(self.node.clock.now());
     }
+}
+
+/// What a metric says of an upstream server.
+type OfServer = fn(&ServerStatus) -> f64;
+
+/// A value of each upstream server.
+fn of_servers(name: &'static str, help: &'static str, node: Arc<Node>, value: OfServer) -> Gauge {
+    Gauge::family(name, help, &["region", "upstream"], move || {
+        let servers = node.snapshot.load().upstreams.status(node.clock.now());
+        let labelled = |server: &ServerStatus| {
+            (vec![server.region.to_string(), server.upstream.to_string()], value(server))
+        };
+        servers.iter().map(labelled).collect()
+    })
 }
 
 /// A count as a metric's value.

@@ -12,9 +12,14 @@ use crate::limits::{Counters, Limits};
 use crate::reply::Replies;
 use crate::telemetry::Labels;
 use crate::tokens::Mint;
+use crate::upstream::Groups;
 
 /// Derives JWT clients' subjects from the pepper, so that a restart gives nobody fresh buckets.
 const SUBJECTS: &[u8] = b"tollgate: subjects of JWT clients";
+
+/// How long names of upstreams without an address are waited for. A name that takes longer starts without one,
+/// and its requests are answered 502 meanwhile.
+const FIRST_RESOLUTION: Duration = Duration::from_secs(2);
 
 /// Builds the first snapshot, and the tasks that load its issuers' keys.
 pub(super) fn first(
@@ -26,7 +31,8 @@ pub(super) fn first(
 ) -> (Snapshot, Vec<Refresher>) {
     let subjects = SubjectKey::new(&mint.peppers().derive(SUBJECTS));
     let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects, now);
-    (build(config, authenticator, counters, labels), refreshers)
+    let upstreams = Groups::new(config.upstream.clone(), None);
+    (build(config, authenticator, upstreams, counters, labels), refreshers)
 }
 
 /// Builds the snapshot that replaces another, and the tasks of issuers that are new in it.
@@ -38,12 +44,14 @@ pub(super) fn next(
     now: Now,
 ) -> (Snapshot, Vec<Refresher>) {
     let (authenticator, refreshers) = previous.authenticator.reloaded(config.authentication.clone(), now);
-    (build(config, authenticator, counters, labels), refreshers)
+    let upstreams = Groups::new(config.upstream.clone(), Some(&previous.upstreams));
+    (build(config, authenticator, upstreams, counters, labels), refreshers)
 }
 
 fn build(
     config: &Config,
     authenticator: Authenticator,
+    upstreams: Groups,
     counters: &Arc<Counters>,
     labels: &Labels,
 ) -> Snapshot {
@@ -51,6 +59,7 @@ fn build(
     let operations = config.table.endpoints().iter().map(|row| labels.operation(&row.operation));
     let regions = config.places.regions().iter().map(|(_, region)| labels.region(&region.name));
     let policies = config.limits.names().iter().map(|name| labels.policy(name));
+    upstreams.resolve(FIRST_RESOLUTION);
     Snapshot {
         operation_labels: operations.collect(),
         region_labels: regions.collect(),
@@ -64,6 +73,7 @@ fn build(
         limits: Limits::new(Arc::clone(&config.limits), Arc::clone(counters)),
         input: config.input.clone(),
         places: config.places.clone(),
+        upstreams: Arc::new(upstreams),
         replies: Replies::new(config.replies.clone()).with_retry_after_ceiling(ceiling),
     }
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder as RuntimeBuilder, LocalOptions, Runtime};
 use tokio::sync::watch;
+use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
 use super::StartError;
+use super::node::Node;
 use crate::authentication::Refresher;
-use crate::clock::Clock;
 use crate::gateway::{Gateway, Parts};
-use crate::limits::Counters;
 use crate::listen::{Edge, run_worker};
 use crate::telemetry::Core;
-use crate::upstream::{Checked as Upstreams, Pool};
+use crate::upstream::{Pools, care};
 
 /// How often idle upstream connections are looked through.
 const POOL_SWEEP: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub(super) fn start(
     edge: Edge,
     parts: Parts,
     core: Arc<Core>,
-    upstreams: Upstreams,
+    seed: u64,
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
     let runtime = RuntimeBuilder::new_current_thread();
@@ -40,7 +40,8 @@ pub(super) fn start(
             Err(error) => return tracing::error!(%error, "a worker's runtime cannot be started"),
         };
         runtime.block_on(async move {
-            let gateway = Rc::new(Gateway::new(parts, core, pools(&upstreams)));
+            let pools = Pools::new(parts.clock.clone(), seed);
+            let gateway = Rc::new(Gateway::new(parts, core, pools));
             tokio::task::spawn_local(sweep_pools(Rc::clone(&gateway)));
             if let Err(error) = run_worker(edge, gateway, stopped).await {
                 tracing::error!(%error, "a worker's sockets cannot be used");
@@ -50,38 +51,31 @@ pub(super) fn start(
     Builder::new().name(format!("tollgate-{index}")).spawn(run).map_err(StartError::Thread)
 }
 
-fn pools(upstreams: &Upstreams) -> Vec<Vec<Rc<Pool>>> {
-    let fields = Rc::new(upstreams.fields.clone());
-    let pool = |upstream: &crate::upstream::Upstream| {
-        Rc::new(Pool::new(upstream.clone(), upstreams.pool, Rc::clone(&fields)))
-    };
-    upstreams.regions.iter().map(|servers| servers.iter().map(pool).collect()).collect()
-}
-
 async fn sweep_pools(gateway: Rc<Gateway>) {
     let mut ticks = tokio::time::interval(POOL_SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        for pool in gateway.pools().iter().flatten() {
-            pool.sweep();
-        }
+        gateway.pools().sweep();
     }
 }
 
-/// Starts the thread for what no request waits for: issuers' keys and the sweep of full buckets.
+/// Starts the thread for what no request waits for: issuers' keys, the sweep of full buckets, and the care of
+/// whichever upstreams are in force.
 pub(super) fn background(
     runtime: Runtime,
     refreshers: Vec<Refresher>,
-    counters: Arc<Counters>,
-    clock: Clock,
+    node: Arc<Node>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
     let run = move || {
-        runtime.block_on(async move {
+        LocalSet::new().block_on(&runtime, async move {
+            let (clock, counters) = (node.clock.clone(), Arc::clone(&node.counters));
             for refresher in refreshers {
                 tokio::spawn(refresher.run(clock.clone()));
             }
+            let upstreams = move || Arc::clone(&node.snapshot.load().upstreams);
+            tokio::task::spawn_local(care(upstreams, clock.clone()));
             let mut ticks = tokio::time::interval(LIMIT_SWEEP);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {

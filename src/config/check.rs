@@ -84,6 +84,7 @@ fn servers(file: &File, problems: &mut Problems) -> Vec<RegionServers> {
     }
     let served = |name: &str| file.place.mode == ModeSetting::Route || file.place.region == name;
     let of_region = |(name, region): &(String, RegionSettings)| RegionServers {
+        name: name.as_str().into(),
         key: if file.regions_written {
             format!("regions.{}.upstreams", key_part(name))
         } else {

@@ -51,7 +51,7 @@ fn compare_regions(old: &Named, new: &Named, effects: &mut Effects<'_>) {
         let mut region = Property { effects, subject: Subject::Region, name };
         region.compare("letter", &letter, &after.letter, CALLERS_LATER);
         region.compare("base_url", &base_url, &after.base_url, CALLERS);
-        region.compare("upstreams", &upstreams, &after.upstreams, CALLERS_LATER);
+        region.compare("upstreams", &upstreams, &after.upstreams, CALLERS);
     }
     let order =
         |regions: &'_ Named| -> Vec<String> { regions.iter().map(|(name, _)| name.clone()).collect() };
@@ -138,32 +138,34 @@ fn compare_upstream(old: &upstream::Settings, new: &upstream::Settings, effects:
         forward_credential,
         forwarded_fields,
         ca_file,
+        dns_refresh_seconds,
         identity,
+        health_check,
+        ejection,
+        breaker,
+        retries,
+        in_flight,
     } = old;
     for (key, before, after, matters) in [
         (
             "connect_timeout_milliseconds",
             connect_timeout_milliseconds,
             new.connect_timeout_milliseconds,
-            CALLERS_LATER,
+            CALLERS,
         ),
-        (
-            "first_byte_timeout_seconds",
-            first_byte_timeout_seconds,
-            new.first_byte_timeout_seconds,
-            CALLERS_LATER,
-        ),
-        ("idle_timeout_seconds", idle_timeout_seconds, new.idle_timeout_seconds, CALLERS_LATER),
-        ("total_timeout_seconds", total_timeout_seconds, new.total_timeout_seconds, CALLERS_LATER),
-        ("pool_idle_timeout_seconds", pool_idle_timeout_seconds, new.pool_idle_timeout_seconds, OTHERS_LATER),
+        ("first_byte_timeout_seconds", first_byte_timeout_seconds, new.first_byte_timeout_seconds, CALLERS),
+        ("idle_timeout_seconds", idle_timeout_seconds, new.idle_timeout_seconds, CALLERS),
+        ("total_timeout_seconds", total_timeout_seconds, new.total_timeout_seconds, CALLERS),
+        ("pool_idle_timeout_seconds", pool_idle_timeout_seconds, new.pool_idle_timeout_seconds, OTHERS),
+        ("dns_refresh_seconds", dns_refresh_seconds, new.dns_refresh_seconds, OTHERS),
     ] {
         effects.setting(&format!("upstream.{key}"), before, &after, matters);
     }
-    effects.setting("upstream.max_connections", max_connections, &new.max_connections, CALLERS_LATER);
+    effects.setting("upstream.max_connections", max_connections, &new.max_connections, CALLERS);
     effects.setting("upstream.host", host, &new.host, OTHERS);
     effects.setting("upstream.forward_credential", forward_credential, &new.forward_credential, OTHERS);
     effects.setting("upstream.forwarded_fields", forwarded_fields, &new.forwarded_fields, OTHERS);
-    effects.setting("upstream.ca_file", ca_file, &new.ca_file, OTHERS_LATER);
+    effects.setting("upstream.ca_file", ca_file, &new.ca_file, OTHERS);
     let upstream::IdentityFields { workspace, region, token_id, plan, role, scopes } = identity;
     let after = &new.identity;
     for (key, before, after) in [
@@ -176,6 +178,11 @@ fn compare_upstream(old: &upstream::Settings, new: &upstream::Settings, effects:
     ] {
         effects.setting(&format!("upstream.identity.{key}"), before, after, OTHERS);
     }
+    effects.setting("upstream.health_check", health_check, &new.health_check, OTHERS);
+    effects.setting("upstream.ejection", ejection, &new.ejection, CALLERS);
+    effects.setting("upstream.breaker", breaker, &new.breaker, CALLERS);
+    effects.setting("upstream.retries", retries, &new.retries, CALLERS);
+    effects.setting("upstream.in_flight", in_flight, &new.in_flight, CALLERS);
 }
 
 fn compare_input(old: &input::Settings, new: &input::Settings, effects: &mut Effects<'_>) {

@@ -23,7 +23,7 @@ pub(super) fn forwarded<'c>(
     deprecation: Option<&Deprecation>,
     progress: Box<Progress>,
 ) -> Response<'c> {
-    let UpstreamResponse { status, head, payload, upstream: _, retries: _ } = answer;
+    let UpstreamResponse { status, head, payload } = answer;
     let mut fields = Vec::with_capacity(768);
     let own = OwnFields {
         x_rate_limit: !progress.keeps_limits,

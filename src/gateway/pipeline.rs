@@ -1,12 +1,10 @@
 //! The request path itself.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -17,22 +15,20 @@ use super::{Parts, Snapshot, answer, preflight, refuse};
 use crate::authentication::{Attempt, Caller, Refused};
 use crate::authorization::{Permit, permit};
 use crate::clock::Now;
-use crate::domain::{Forwarded, Method, Outcome};
+use crate::domain::{Forwarded, Method, Outcome, Workspace};
 use crate::limits::{Admission, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
 use crate::listen::{Peer, Service};
 use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
 use crate::routing::{Deprecation, Match};
 use crate::telemetry::{self, Arrival, ConnectionFault, Core, Record};
-use crate::upstream::{Client, OutgoingRequest, Pool, UpstreamResponse, forward};
+use crate::upstream::{Client, OutgoingRequest, Pools, Trail, UpstreamResponse, forward};
 
 /// One core's gateway: what all cores share, and this core's own connections and counts.
 pub struct Gateway {
     parts: Parts,
     core: Arc<Core>,
-    /// Upstream pools by region id.
-    pools: Vec<Vec<Rc<Pool>>>,
-    next_pool: Cell<usize>,
+    pools: Pools,
 }
 
 /// What a request that was not refused is answered with.
@@ -55,13 +51,13 @@ impl<'c> Answer<'c> {
 }
 
 impl Gateway {
-    /// One core's gateway over its pools, by region id.
-    pub fn new(parts: Parts, core: Arc<Core>, pools: Vec<Vec<Rc<Pool>>>) -> Self {
-        Self { parts, core, pools, next_pool: Cell::new(0) }
+    /// One core's gateway over its pools.
+    pub const fn new(parts: Parts, core: Arc<Core>, pools: Pools) -> Self {
+        Self { parts, core, pools }
     }
 
-    /// This core's upstream pools, by region id.
-    pub fn pools(&self) -> &[Vec<Rc<Pool>>] {
+    /// This core's upstream connections.
+    pub const fn pools(&self) -> &Pools {
         &self.pools
     }
 
@@ -105,6 +101,10 @@ impl Gateway {
         }
         let (endpoint, version) = refuse::unless_forwarded(&matched)?;
         let permit = permit(caller, endpoint, version, &snapshot.unmatched).map_err(refuse::permit)?;
+        if let Some(caller) = permit.caller() {
+            let Workspace { region, subject, .. } = **caller.workspace();
+            snapshot.upstreams.has_room(region, subject, now).map_err(refuse::forward)?;
+        }
         let charge =
             Charge { address: peer.address.ip(), path_parameter: &|name| parameter(&matched, name, head) };
         let admission = self.admit(snapshot, progress, permit, &charge, now)?;
@@ -230,7 +230,10 @@ impl Gateway {
         let regions = snapshot.places.regions();
         let region =
             snapshot.places.place(admission).map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
-        let pools = self.pools.get(usize::from(region.0)).map_or(&[][..], Vec::as_slice);
+        let pools = self.pools.region(&snapshot.upstreams, region).ok_or(Refusal::UpstreamUnreachable)?;
+        if let Some(caller) = admission.permit().caller() {
+            progress.place = snapshot.upstreams.take_place(region, caller.workspace().subject);
+        }
         let sent = self.parts.clock.now();
         let facts = &mut progress.record.facts;
         facts.region = snapshot.region_labels[usize::from(region.0)];
@@ -244,16 +247,14 @@ impl Gateway {
             region: regions.name(region),
         };
         let is_idempotent = Method::by_name(head.method()).is_some_and(Method::is_idempotent);
-        let first = self.next_pool.get();
-        self.next_pool.set(first.wrapping_add(1));
         let request = OutgoingRequest { head, body, client, is_idempotent };
-        let result = forward(pools, first, admission, request, &facts.forwarded).await;
+        let trail =
+            Trail { forwarded: &facts.forwarded, upstream: &mut facts.upstream, retries: &mut facts.retries };
+        let result = forward(&pools, admission, request, trail).await;
         let answered = self.parts.clock.now();
         facts.upstream_time = Some(answered.since(sent));
         match result {
             Ok(answer) => {
-                facts.upstream = Some(Arc::clone(&answer.upstream));
-                facts.retries = answer.retries;
                 let whose = whose_limits(admission, &answer.head);
                 progress.keeps_limits = whose == Strictest::Upstream;
                 admission.write_headers(&mut progress.limit_lines, now, whose);

@@ -5,6 +5,7 @@ use crate::domain::Outcome;
 use crate::limits::InFlightGuard;
 use crate::message::{BodyFault, Completion, Delivery};
 use crate::telemetry::Record;
+use crate::upstream::Place;
 
 /// What one request has come to know on its way, also when it is refused later. It goes with the answer, and
 /// closes the record and the request's time in flight when that was written.
@@ -17,6 +18,8 @@ pub(super) struct Progress {
     pub(super) keeps_limits: bool,
     /// The request is in flight until its answer is written.
     pub(super) in_flight: InFlightGuard,
+    /// The workspace's place among the region's requests in flight.
+    pub(super) place: Option<Place>,
     answered: (Outcome, u16),
 }
 
@@ -29,6 +32,7 @@ impl Progress {
             limit_lines: Vec::new(),
             keeps_limits: false,
             in_flight: InFlightGuard::default(),
+            place: None,
             answered: (Outcome::ClientGone, 0),
         })
     }

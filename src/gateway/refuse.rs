@@ -146,12 +146,19 @@ pub(crate) fn wrong_region(region: RegionId, regions: &Regions) -> Refusal {
     Refusal::WrongRegion { region: Arc::clone(&region.name), base_url: Arc::clone(&region.base_url) }
 }
 
+/// What a workspace's share of the upstream's places is called among the limits.
+const SHARE_POLICY: &str = "upstream share";
+
 /// A request that got no answer from its upstream. A fault of the client's body stays the client's.
-pub(super) const fn forward(fault: Fault) -> Refusal {
+pub(super) fn forward(fault: Fault) -> Refusal {
     match fault {
         Fault::Unreachable => Refusal::UpstreamUnreachable,
         Fault::ConnectTimeout | Fault::Timeout => Refusal::UpstreamTimeout,
-        Fault::TooManyConnections => Refusal::Overloaded,
+        Fault::TooManyConnections | Fault::TooManyInFlight => Refusal::Overloaded,
+        Fault::OverShare { held } => {
+            Refusal::TooManyInFlight { policy: Arc::from(SHARE_POLICY), limit: u64::from(held.max(1)) }
+        }
+        Fault::Open { wait } => Refusal::UpstreamOpen { wait: Some(wait) },
         Fault::ClosedUnanswered | Fault::Broken => Refusal::UpstreamBroken,
         Fault::Client(fault) => body(fault),
     }

@@ -15,6 +15,7 @@ use crate::reply::Replies;
 use crate::routing::Table;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
 use crate::tokens::{Lookup, Registry};
+use crate::upstream::Groups;
 
 /// One configuration, ready for the request path; immutable.
 pub struct Snapshot {
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub input: input::Rules,
     /// Where.
     pub places: Places,
+    /// The upstreams of every region.
+    pub upstreams: Arc<Groups>,
     /// What we say ourselves.
     pub replies: Replies,
     /// Labels by endpoint index.

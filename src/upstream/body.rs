@@ -1,6 +1,7 @@
 //! An answer's body as it arrives.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::forward::Fault;
+use super::pool::Pool;
 use crate::message::{BodyFault, BodyStream, ChunkDecoder, Decoded, Framing, Part};
 
 /// Most bytes of an answer's body that are looked at before the client is told of the answer.
@@ -26,6 +28,7 @@ pub(super) struct ResponseStream<'c> {
     exchange: Option<Exchange<'c>>,
     left: Left,
     reusable: bool,
+    pool: Rc<Pool>,
     /// Parts that were read before the client was told of the answer.
     ahead: VecDeque<Part>,
 }
@@ -38,7 +41,8 @@ impl<'c> ResponseStream<'c> {
             Framing::Chunked => Left::Chunks(ChunkDecoder::new()),
             Framing::UntilClose => Left::UntilClose,
         };
-        let mut stream = Self { exchange: Some(exchange), left, reusable, ahead: VecDeque::new() };
+        let pool = Rc::clone(&exchange.pool);
+        let mut stream = Self { exchange: Some(exchange), left, reusable, pool, ahead: VecDeque::new() };
         stream.stop_waiting();
         stream
     }
@@ -176,8 +180,8 @@ impl BodyStream for ResponseStream<'_> {
             return Poll::Ready(Some(Ok(part)));
         }
         let polled = self.poll_next(cx);
-        if let Poll::Ready(Some(Err(_))) = polled {
-            self.exchange = None;
+        if let Poll::Ready(Some(Err(BodyFault::AnswerBroken))) = polled {
+            self.pool.note_fault(Fault::Broken);
         }
         polled
     }

@@ -10,23 +10,29 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::fields::{is_reserved, is_same_name};
+use super::groups::MOST_SERVERS;
+use super::rules::Rules;
 use super::{FieldRules, PoolSettings, Settings, Upstream};
 use crate::domain::Problems;
 
 /// `[upstream]` without mistakes.
 #[derive(Clone)]
 pub struct Checked {
-    /// Servers by region id.
-    pub regions: Vec<Vec<Upstream>>,
+    /// Regions' names and upstreams by region id.
+    pub regions: Vec<(Arc<str>, Vec<Upstream>)>,
     /// Bounds and deadlines.
     pub pool: PoolSettings,
     /// What happens to fields.
     pub fields: FieldRules,
+    /// Which upstreams get requests.
+    pub(super) rules: Rules,
 }
 
 /// One region's servers as they are written.
 #[derive(Clone, Debug)]
 pub struct RegionServers {
+    /// The region's name.
+    pub name: Arc<str>,
     /// Where they are written, for example `regions.us.upstreams`.
     pub key: String,
     /// The servers.
@@ -45,11 +51,12 @@ pub fn from_settings(
 ) -> Option<Checked> {
     let before = problems.0.len();
     ranges(settings, problems);
+    care(settings, problems);
     names(settings, problems);
     let needs_tls = regions.iter().flat_map(|region| &region.urls).any(|url| url.starts_with("https://"));
     let connector = if needs_tls { connector(settings, folder, problems) } else { None };
     let mut checked = Vec::new();
-    for RegionServers { key, urls, served } in regions {
+    for RegionServers { name, key, urls, served } in regions {
         if urls.is_empty() && *served {
             let fix = format!("add `{} = [\"http://10.0.0.1:8080\"]`", key.rsplit('.').next().unwrap_or(key));
             problems.add(key, "upstream_missing", "the region has no upstream server", fix);
@@ -66,12 +73,21 @@ pub fn from_settings(
                 ),
             }
         }
-        checked.push(servers);
+        if servers.len() > MOST_SERVERS {
+            problems.add(
+                key,
+                "too_many_upstreams",
+                format!("the region has {} upstreams, and {MOST_SERVERS} is the most", servers.len()),
+                "put some of them behind one name or balancer",
+            );
+        }
+        checked.push((Arc::clone(name), servers));
     }
     (problems.0.len() == before).then(|| Checked {
         regions: checked,
         pool: PoolSettings::from(settings),
         fields: FieldRules::new(settings),
+        rules: Rules::from(settings),
     })
 }
 
@@ -83,15 +99,54 @@ fn ranges(settings: &Settings, problems: &mut Problems) {
         ("total_timeout_seconds", settings.total_timeout_seconds, 604_800),
         ("pool_idle_timeout_seconds", settings.pool_idle_timeout_seconds, 86_400),
         ("max_connections", settings.max_connections as u64, 1_000_000),
+        ("dns_refresh_seconds", settings.dns_refresh_seconds, 86_400),
     ] {
-        if !(1..=most).contains(&value) {
-            problems.add(
-                format!("upstream.{key}"),
-                "out_of_range",
-                format!("{value} is not between 1 and {most}"),
-                "write a number in that range, or leave the key out",
-            );
-        }
+        range(key, value, 1, most, problems);
+    }
+}
+
+fn range(key: &str, value: u64, least: u64, most: u64, problems: &mut Problems) {
+    if !(least..=most).contains(&value) {
+        problems.add(
+            format!("upstream.{key}"),
+            "out_of_range",
+            format!("{value} is not between {least} and {most}"),
+            "write a number in that range, or leave the key out",
+        );
+    }
+}
+
+/// Health checks, ejection, breaker, retries and places.
+fn care(settings: &Settings, problems: &mut Problems) {
+    let Settings { health_check: check, ejection, breaker, retries, in_flight, .. } = settings;
+    for (key, value, least, most) in [
+        ("health_check.interval_seconds", check.interval_seconds, 1, 86_400),
+        ("health_check.timeout_milliseconds", check.timeout_milliseconds, 1, 600_000),
+        ("health_check.unhealthy_after", u64::from(check.unhealthy_after), 1, 1_000),
+        ("health_check.healthy_after", u64::from(check.healthy_after), 1, 1_000),
+        ("ejection.after_failures", u64::from(ejection.after_failures), 0, 1_000_000),
+        ("ejection.seconds", ejection.seconds, 1, 86_400),
+        ("ejection.longest_seconds", ejection.longest_seconds, ejection.seconds.clamp(1, 86_400), 86_400),
+        ("breaker.after_failures", u64::from(breaker.after_failures), 0, 1_000_000),
+        ("breaker.seconds", breaker.seconds, 1, 86_400),
+        ("breaker.longest_seconds", breaker.longest_seconds, breaker.seconds.clamp(1, 86_400), 86_400),
+        ("retries.most", u64::from(retries.most), 0, 10),
+        ("retries.budget_percent", u64::from(retries.budget_percent), 0, 100),
+        ("retries.budget_floor_per_second", u64::from(retries.budget_floor_per_second), 0, 1_000),
+        ("in_flight.most", u64::from(in_flight.most), 1, 1_000_000),
+        ("in_flight.least", u64::from(in_flight.least), 1, u64::from(in_flight.most.clamp(1, 1_000_000))),
+        ("in_flight.workspace_share_percent", u64::from(in_flight.workspace_share_percent), 1, 100_000),
+    ] {
+        range(key, value, least, most, problems);
+    }
+    let is_path = |path: &str| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+    if !check.path.is_empty() && !is_path(&check.path) {
+        problems.add(
+            "upstream.health_check.path",
+            "path_invalid",
+            format!("`{}` is not a path", check.path.escape_debug()),
+            "write a path that begins with `/`, for example `/health`, or leave it empty for no checks",
+        );
     }
 }
 

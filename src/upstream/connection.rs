@@ -39,12 +39,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to an upstream; tries every address of its name.
-    pub(super) async fn open(upstream: &Upstream, open: OpenCount) -> io::Result<Self> {
-        let tcp = match upstream.host.parse() {
-            Ok(address) => TcpStream::connect(SocketAddr::new(address, upstream.port)).await?,
-            Err(_) => TcpStream::connect((upstream.host.as_str(), upstream.port)).await?,
-        };
+    /// Connects to an upstream at one of its addresses.
+    pub(super) async fn open(upstream: &Upstream, address: SocketAddr, open: OpenCount) -> io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let stream = match &upstream.tls {
             None => Stream::Plain(tcp),

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
@@ -12,8 +11,7 @@ use tokio::time::Instant;
 use super::body::ResponseStream;
 use super::connection::Connection;
 use super::forward::Fault;
-use super::pool::Pool;
-use super::target::InFlight;
+use super::pool::{InFlight, Pool};
 use crate::domain::Forwarded;
 use crate::message::{
     BodyFault, BodyStream, Framing, Head, Part, Payload, ResponseHead, encode_chunk_size, response_head,
@@ -32,10 +30,6 @@ pub struct UpstreamResponse<'c> {
     pub head: Head,
     /// Its body.
     pub payload: Payload<'c>,
-    /// The upstream that answered, as configured.
-    pub upstream: Arc<str>,
-    /// How often the request was sent again.
-    pub retries: u8,
 }
 
 /// What is still to be sent of the request's body.
@@ -63,11 +57,16 @@ pub(super) struct Exchange<'c> {
 
 impl<'c> Exchange<'c> {
     /// Ready to send `out`, which holds the head and whatever of the body is there already.
-    pub(super) fn new(mut connection: Connection, pool: Rc<Pool>, out: Vec<u8>, upload: Upload<'c>) -> Self {
+    pub(super) fn new(
+        mut connection: Connection,
+        in_flight: InFlight,
+        pool: Rc<Pool>,
+        out: Vec<u8>,
+        upload: Upload<'c>,
+    ) -> Self {
         let settings = pool.settings;
         let latest = Instant::now() + settings.total;
         connection.deadline.set_within(settings.first_byte, latest);
-        let in_flight = InFlight::new(&pool.upstream().health);
         Self {
             connection,
             pool,
@@ -92,11 +91,6 @@ impl<'c> Exchange<'c> {
     /// client's own deadline measures, not the upstream's.
     pub(super) const fn waits_for_client(&self) -> bool {
         matches!(self.upload, Upload::Stream { .. }) && self.out_at == self.out.len() && !self.upload_broken
-    }
-
-    /// The bytes to send, for another try; meaningful while the upload is [`Upload::Done`].
-    pub(super) fn into_request(self) -> Vec<u8> {
-        self.out
     }
 
     /// Sends and receives until the answer's head is there. `forwarded` follows what the upstream has seen.

@@ -1,13 +1,14 @@
-//! The attempts of one request: a reused connection, a fresh one, the next upstream.
+//! The attempts of one request: an idle connection, a fresh one, another upstream.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::connection::Connection;
 use super::exchange::{Exchange, Upload, UpstreamResponse};
 use super::fields::{Announced, Client};
-use super::pool::Pool;
+use super::pool::{InFlight, Pool};
+use super::pools::RegionPools;
 use crate::domain::Forwarded;
 use crate::limits::Admission;
 use crate::message::{BodyFault, FieldName, Head, RequestBody};
@@ -24,6 +25,21 @@ pub enum Fault {
     /// At the bound of connections.
     #[error("every connection to the upstream is in use")]
     TooManyConnections,
+    /// Every upstream of the region serves as many requests as it may.
+    #[error("every upstream serves as many requests as it may")]
+    TooManyInFlight,
+    /// The workspace has as many requests in flight as its share of the region's places allows.
+    #[error("the workspace holds its share of the places already")]
+    OverShare {
+        /// How many those are.
+        held: u32,
+    },
+    /// The breakers of all upstreams of the region have tripped.
+    #[error("every upstream's breaker has tripped")]
+    Open {
+        /// Time until one may be asked again.
+        wait: Duration,
+    },
     /// The connection ended before any answer.
     #[error("the connection ended before an answer")]
     ClosedUnanswered,
@@ -50,74 +66,126 @@ pub struct OutgoingRequest<'r, 'c> {
     pub is_idempotent: bool,
 }
 
-/// Sends an admitted request to the first of `pools` that can be reached, and returns the answer's head with
-/// its body still arriving. `first` is where to start, so that load spreads.
-///
-/// A request is sent again only if nothing of it was sent, or if a reused connection turned out to be closed
-/// before any answer and repeating the request is safe. `forwarded` says at every moment, also when this is
-/// dropped, whether an upstream may have acted on the request.
-pub async fn forward<'c>(
-    pools: &[Rc<Pool>],
-    first: usize,
-    _admission: &Admission<'_>,
-    request: OutgoingRequest<'_, 'c>,
-    forwarded: &Cell<Forwarded>,
-) -> Result<UpstreamResponse<'c>, Fault> {
-    let mut fault = Fault::Unreachable;
-    let mut request = Some(request);
-    for offset in 0..pools.len() {
-        let pool = &pools[(first + offset) % pools.len()];
-        let Some(pending) = request.take() else { break };
-        let is_repeatable = pending.is_idempotent && !matches!(pending.body, RequestBody::Stream { .. });
-        let connection = match pool.reuse(!is_repeatable) {
-            Some(connection) => connection,
-            None => match pool.connect().await {
-                Ok(connection) => connection,
-                Err(found) => {
-                    fault = found;
-                    request = Some(pending);
-                    continue;
-                }
-            },
-        };
-        return attempt(pool, connection, pending, forwarded).await;
-    }
-    Err(fault)
+/// What is known of a request that is under way; right at every moment, also when its future is dropped.
+pub struct Trail<'f> {
+    /// Whether an upstream may have acted on it.
+    pub forwarded: &'f Cell<Forwarded>,
+    /// The upstream that it was last sent to, as configured.
+    pub upstream: &'f mut Option<Arc<str>>,
+    /// How often it was sent again.
+    pub retries: &'f mut u8,
 }
 
-/// One upstream: a reused connection may have to be replaced by a fresh one.
+/// Sends an admitted request to one of a region's upstreams, and returns the answer's head with its body still
+/// arriving.
+///
+/// It is sent again, to another upstream and within the budget, if nothing of it was written, or if the
+/// connection ended before any answer and repeating it is safe; and once for free if the connection was an idle
+/// one that turned out to be closed. What was streamed is never sent again.
+pub async fn forward<'c>(
+    pools: &RegionPools,
+    _admission: &Admission<'_>,
+    mut request: OutgoingRequest<'_, 'c>,
+    trail: Trail<'_>,
+) -> Result<UpstreamResponse<'c>, Fault> {
+    let is_whole = !matches!(request.body, RequestBody::Stream { .. });
+    let is_repeatable = request.is_idempotent && is_whole;
+    let (mut tried, mut is_fresh, mut last) = (0, false, None);
+    pools.note_request();
+    loop {
+        let now = pools.clock.now();
+        let at = pools.choose(tried, now).map_err(|none| last.unwrap_or(none))?;
+        let pool = &pools.pools[at];
+        *trail.upstream = Some(Arc::clone(&pool.server.label));
+        let reuse = if is_fresh { Reuse::Never } else { Reuse::Idle { surely: !is_repeatable } };
+        let failed = match attempt(pool, reuse, &mut request, trail.forwarded).await {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => failed,
+        };
+        let Failed { fault, was_idle, wrote } = failed;
+        // That an idle connection was closed says nothing of its server.
+        let is_stale = was_idle && fault == Fault::ClosedUnanswered;
+        if !is_stale {
+            pool.note_fault(fault);
+        }
+        let is_safe = match fault {
+            Fault::Unreachable | Fault::ConnectTimeout | Fault::TooManyConnections => true,
+            Fault::ClosedUnanswered => is_repeatable || is_whole && !wrote,
+            _ => false,
+        };
+        if !is_safe {
+            return Err(fault);
+        }
+        if is_stale {
+            is_fresh = true;
+        } else {
+            tried |= 1 << at;
+            if !pools.may_retry(*trail.retries, now) {
+                return Err(fault);
+            }
+        }
+        *trail.retries = trail.retries.saturating_add(1);
+        last = Some(fault);
+    }
+}
+
+/// Whether an attempt may use an idle connection.
+#[derive(Clone, Copy)]
+enum Reuse {
+    Never,
+    /// `surely`: only one that the kernel says is open.
+    Idle {
+        surely: bool,
+    },
+}
+
+/// An attempt that brought no answer.
+struct Failed {
+    fault: Fault,
+    was_idle: bool,
+    wrote: bool,
+}
+
+/// One connection to one server.
 async fn attempt<'c>(
     pool: &Rc<Pool>,
-    connection: Connection,
-    request: OutgoingRequest<'_, 'c>,
+    reuse: Reuse,
+    request: &mut OutgoingRequest<'_, 'c>,
     forwarded: &Cell<Forwarded>,
-) -> Result<UpstreamResponse<'c>, Fault> {
+) -> Result<UpstreamResponse<'c>, Failed> {
+    let in_flight = InFlight::new(pool);
+    let idle = match reuse {
+        Reuse::Never => None,
+        Reuse::Idle { surely } => pool.reuse(surely),
+    };
+    let connection = match idle {
+        Some(connection) => connection,
+        None => pool.connect().await.map_err(|fault| Failed { fault, was_idle: false, wrote: false })?,
+    };
+    let was_idle = connection.is_reused;
     let to_head_request = request.head.method() == b"HEAD";
-    let is_idempotent = request.is_idempotent;
-    let is_whole = !matches!(request.body, RequestBody::Stream { .. });
     let (out, upload) = prepare(pool, request);
-    let was_reused = connection.is_reused;
     let mut head = Head::with_room();
-    let mut exchange = Exchange::new(connection, Rc::clone(pool), out, upload);
-    let mut result = exchange.receive_head(to_head_request, &mut head, forwarded).await;
-    let mut retries = 0;
-    if was_reused && is_whole && result == Err(Fault::ClosedUnanswered) && (is_idempotent || !exchange.wrote)
-    {
-        retries = 1;
-        let out = exchange.into_request();
-        let connection = pool.connect().await?;
-        exchange = Exchange::new(connection, Rc::clone(pool), out, Upload::Done);
-        result = exchange.receive_head(to_head_request, &mut head, forwarded).await;
+    let mut exchange = Exchange::new(connection, in_flight, Rc::clone(pool), out, upload);
+    let found = match exchange.receive_head(to_head_request, &mut head, forwarded).await {
+        Ok(found) => found,
+        Err(fault) => return Err(Failed { fault, was_idle, wrote: exchange.wrote }),
+    };
+    pool.note_answer(found.status);
+    match exchange.into_payload(found).await {
+        Ok(payload) => Ok(UpstreamResponse { status: found.status, head, payload }),
+        Err(fault) => Err(Failed { fault, was_idle, wrote: true }),
     }
-    let found = result?;
-    let upstream = Arc::clone(&pool.upstream().url);
-    let payload = exchange.into_payload(found).await?;
-    Ok(UpstreamResponse { status: found.status, head, payload, upstream, retries })
 }
 
-/// The bytes to send at once, and what follows as it arrives.
-fn prepare<'c>(pool: &Pool, request: OutgoingRequest<'_, 'c>) -> (Vec<u8>, Upload<'c>) {
-    let announced = match &request.body {
+/// The bytes to send at once, and what follows as it arrives. A body that is whole stays with the request.
+fn prepare<'c>(pool: &Pool, request: &mut OutgoingRequest<'_, 'c>) -> (Vec<u8>, Upload<'c>) {
+    let body = match &request.body {
+        RequestBody::Empty => RequestBody::Empty,
+        RequestBody::Full(body) => RequestBody::Full(body),
+        RequestBody::Stream { .. } => std::mem::replace(&mut request.body, RequestBody::Empty),
+    };
+    let announced = match &body {
         RequestBody::Empty if request.head.first(FieldName::ContentLength).is_some() => Announced::Length(0),
         RequestBody::Empty => Announced::Nothing,
         RequestBody::Full(body) => Announced::Length(body.len() as u64),
@@ -125,8 +193,8 @@ fn prepare<'c>(pool: &Pool, request: OutgoingRequest<'_, 'c>) -> (Vec<u8>, Uploa
         RequestBody::Stream { length: None, .. } => Announced::Chunked,
     };
     let mut out = Vec::with_capacity(1024);
-    pool.rules.request_head(request.head, &request.client, announced, &pool.upstream().authority, &mut out);
-    let upload = match request.body {
+    pool.rules.request_head(request.head, &request.client, announced, &pool.upstream.authority, &mut out);
+    let upload = match body {
         RequestBody::Empty => Upload::Done,
         RequestBody::Full(body) => {
             out.extend_from_slice(body);

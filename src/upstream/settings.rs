@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::care_settings::{
+    BreakerSettings, EjectionSettings, HealthCheckSettings, InFlightSettings, RetrySettings,
+};
+
 /// Deadlines, pools and fields towards every upstream.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,8 +32,20 @@ pub struct Settings {
     pub forwarded_fields: ForwardedFields,
     /// A PEM file with the roots that `https` upstreams are checked against; the system's if empty.
     pub ca_file: String,
+    /// Time between two resolutions of an upstream's name, in seconds.
+    pub dns_refresh_seconds: u64,
     /// Names of the fields that carry the caller's identity; an empty name leaves the field out.
     pub identity: IdentityFields,
+    /// Requests of our own that ask an upstream how it is.
+    pub health_check: HealthCheckSettings,
+    /// Leaving out upstreams that fail while others do not.
+    pub ejection: EjectionSettings,
+    /// Sparing an upstream to which no connection can be made.
+    pub breaker: BreakerSettings,
+    /// Sending again what is safe to repeat.
+    pub retries: RetrySettings,
+    /// How many requests an upstream serves at a time.
+    pub in_flight: InFlightSettings,
 }
 
 /// Whose name `Host` carries.
@@ -101,7 +117,13 @@ impl Default for Settings {
             forward_credential: false,
             forwarded_fields: ForwardedFields::XForwarded,
             ca_file: String::new(),
+            dns_refresh_seconds: 10,
             identity: IdentityFields::default(),
+            health_check: HealthCheckSettings::default(),
+            ejection: EjectionSettings::default(),
+            breaker: BreakerSettings::default(),
+            retries: RetrySettings::default(),
+            in_flight: InFlightSettings::default(),
         }
     }
 }

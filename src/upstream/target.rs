@@ -1,7 +1,6 @@
 //! An upstream's address.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio_rustls::TlsConnector;
 
@@ -18,58 +17,6 @@ pub struct Upstream {
     pub authority: String,
     /// Set for `https`.
     pub tls: Option<TlsConnector>,
-    /// How it is, as all cores see it.
-    pub health: Arc<Health>,
-}
-
-/// What is known of an upstream from using it.
-#[derive(Debug, Default)]
-pub struct Health {
-    failures: AtomicU32,
-    in_flight: AtomicU64,
-}
-
-impl Health {
-    /// Whether the last connection could be made.
-    pub fn is_healthy(&self) -> bool {
-        self.failures() == 0
-    }
-
-    /// Connections in a row that could not be made.
-    pub fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// Requests that it is serving.
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn connected(&self) {
-        if self.failures() > 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts a request as in flight until it is dropped.
-pub(super) struct InFlight(Arc<Health>);
-
-impl InFlight {
-    pub(super) fn new(health: &Arc<Health>) -> Self {
-        health.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(health))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Why a text is no upstream.
@@ -114,7 +61,6 @@ impl Upstream {
             port,
             authority: authority.to_owned(),
             tls: if is_tls { tls.cloned() } else { None },
-            health: Arc::default(),
         })
     }
 }

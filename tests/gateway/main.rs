@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "a test may panic")]
 
 mod browser;
+mod care;
 mod demo;
 mod drain;
 mod faults;
@@ -12,6 +13,7 @@ mod guide;
 mod input;
 mod jwks;
 mod jwt;
+mod killed;
 mod limits;
 mod metrics;
 mod overrides;

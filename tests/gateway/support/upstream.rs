@@ -13,6 +13,8 @@ pub(crate) enum Behaviour {
     Answer(String),
     /// Reads and never answers.
     Hang,
+    /// Never answers a request whose target holds this, and answers others so.
+    HangOn(&'static str, String),
     /// Closes with a reset as soon as a request came.
     Reset,
     /// Closes when a request came.
@@ -56,7 +58,11 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), behaviour)
+    }
+
+    /// As [`Upstream::start`] on an address of one's own.
+    pub(crate) fn on(listener: TcpListener, behaviour: Behaviour) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let behaviour = Arc::new(Mutex::new(behaviour));
@@ -76,6 +82,24 @@ impl Upstream {
     pub(crate) fn refusing() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
+    }
+
+    /// An address that takes no connection and refuses none: its queue is full. Keep the result.
+    pub(crate) fn blackhole() -> (String, Vec<socket2::Socket>) {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut held = vec![listener];
+        for _ in 0..4 {
+            let filling = socket();
+            filling.set_nonblocking(true).unwrap();
+            // It is under way, which is all that is wanted.
+            let _ = filling.connect(&address);
+            held.push(filling);
+        }
+        (format!("http://{}", address.as_socket().unwrap()), held)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -139,6 +163,10 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, behaviour: &Mutex<Behaviour>
             }
             Behaviour::Endless => return without_end(&mut stream, &[b'x'; 16 * 1024], Duration::ZERO),
             Behaviour::Drip => return without_end(&mut stream, b"drip", Duration::from_millis(50)),
+            Behaviour::HangOn(part, _) if head.lines().next().is_some_and(|line| line.contains(part)) => {
+                while read(&mut stream, seen, &mut unread) {}
+                return;
+            }
             Behaviour::Reset => {
                 // Closing with unread bytes, or without lingering, resets.
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -153,7 +181,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, behaviour: &Mutex<Behaviour>
                     return;
                 }
             }
-            Behaviour::Answer(answer) => {
+            Behaviour::Answer(answer) | Behaviour::HangOn(_, answer) => {
                 while unread.len() < length {
                     if !read(&mut stream, seen, &mut unread) {
                         return;
