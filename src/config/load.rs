@@ -67,6 +67,7 @@ pub fn load_text(
         Some(config) if is_clean => Ok(Config {
             files: std::iter::once(path.to_owned())
                 .chain(tables.into_iter().map(|table| table.path))
+                .chain(beside(&file).map(|beside| folder.join(beside)))
                 .collect(),
             warnings: found,
             redaction,
@@ -74,6 +75,15 @@ pub fn load_text(
         }),
         _ => Err(found),
     }
+}
+
+/// The files beside the tables that a configuration is made of. Certificates of listeners and issuers' key sets are
+/// read again on their own.
+fn beside(file: &File) -> impl Iterator<Item = &Path> {
+    let schemas = file.input.rules.iter().map(|rule| &*rule.schema_file);
+    let issuers = file.authentication.issuers.iter().filter_map(|issuer| issuer.ca_file.as_deref());
+    let upstream = Some(Path::new(&file.upstream.ca_file)).filter(|roots| !roots.as_os_str().is_empty());
+    schemas.chain(issuers).chain(upstream)
 }
 
 /// Reads a text's sections as written, defaults filled in, without checking what they say.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Behaviour, Client, Gateway, H2, Upstream, ask_admin, config, request, until};
+use crate::support::{Behaviour, Client, Gateway, H2, Upstream, ask_admin, config, raw, request, until};
 
 fn limit(quota: &str) -> String {
     format!("[[limits.policies]]\nname = \"small\"\nper = [\"token\"]\nquota = {quota:?}\n")
@@ -110,6 +110,20 @@ fn a_changed_file_is_read_without_a_signal() {
         assert!(named("listThings") >= 1, "counts keep their names");
         (named("listEverything") > 0).then_some(())
     });
+}
+
+#[test]
+fn a_changed_input_rule_is_read_without_a_signal() {
+    let schema = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(schema.path(), "{}").unwrap();
+    let rule = format!("[[input.rules]]\noperation = \"createSource\"\nschema_file = {:?}\n", schema.path());
+    let world = World::new(&rule);
+    let fields = format!("Authorization: Bearer {}\r\n", world.token);
+    let create = || world.gateway.connect().send(&raw("POST", "/sources", &fields, b"{}"));
+    assert_eq!(create().status, 200);
+    std::fs::write(schema.path(), r#"{"required": ["slug"]}"#).unwrap();
+    let error = until("the new rule", || Some(create()).filter(|answer| answer.status == 422)).error();
+    assert_eq!(error["field"], "slug", "{error}");
 }
 
 #[test]
