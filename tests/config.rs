@@ -5,7 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ fn folder() -> tempfile::TempDir {
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
+    fs::set_permissions(folder.path().join("key.pem"), Permissions::from_mode(0o600)).unwrap();
     folder
 }
 
@@ -166,10 +168,43 @@ fn each_good_file_passes() {
         fs::copy(&path, folder.path().join(&name)).unwrap();
         let checked = run(folder.path(), &["check", "--config", &name]);
         assert!(checked.status.success(), "{}", text(&checked.stderr));
-        assert_eq!(text(&checked.stdout), format!("{name}: no mistakes\n"));
+        let (first, summary) = text(&checked.stdout).split_once('\n').unwrap();
+        assert_eq!((first, text(&checked.stderr)), (&*format!("{name}: no mistakes"), ""));
+        assert!(summary.contains(" endpoint") && summary.contains(" metric series"), "{summary}");
         let json = run(folder.path(), &["check", "--config", &name, "--format", "json"]);
         assert_eq!((json.status.code(), text(&json.stdout)), (Some(0), "[]\n"), "{name}");
     }
+}
+
+#[test]
+fn each_warning_is_told_and_stops_nothing_unless_it_is_denied() {
+    let folder = folder();
+    fs::write(folder.path().join("open-key.pem"), fs::read(folder.path().join("key.pem")).unwrap()).unwrap();
+    fs::set_permissions(folder.path().join("open-key.pem"), Permissions::from_mode(0o644)).unwrap();
+    let files = files("tests/config/warn");
+    assert!(files.len() >= 20, "{}", files.len());
+    let mut wrong = Vec::new();
+    for (name, path) in &files {
+        fs::copy(path, folder.path().join(name)).unwrap();
+        let Expected { file, line, code, fix } = Expected::read(name, path);
+        let check = |more: &[&str]| run(folder.path(), &[&["check", "--config", name], more].concat());
+        let found = check(&["--format", "json"]);
+        let list: Vec<Value> = serde_json::from_slice(&found.stdout).unwrap();
+        let told = |one: &Value| {
+            let fields = ["severity", "file", "code"].map(|field| one[field].as_str().unwrap_or_default());
+            let says = one["fix"].as_str().is_some_and(|text| text.contains(&fix));
+            fields == ["warning", &file, &code] && one["line"].as_u64() == Some(line) && says
+        };
+        let shown = check(&[]);
+        let title = format!("warning[{code}]: ");
+        let denied = check(&["--deny-warnings"]);
+        let is_told = list.len() == 1 && told(&list[0]) && text(&shown.stderr).contains(&title);
+        let codes = (found.status.code(), shown.status.code(), denied.status.code());
+        if !is_told || codes != (Some(0), Some(0), Some(1)) {
+            wrong.push(format!("{name}: {codes:?} {list:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 /// The lines and codes of the mistakes of a text.

@@ -9,6 +9,7 @@
 mod check;
 mod diagnostic;
 mod document;
+mod doubts;
 mod environment;
 mod file;
 mod found;

@@ -30,6 +30,8 @@ pub struct Settings {
     /// The scope that a row asks for unless it names its own; `""` asks for none.
     /// Default: `"public_api:read_write"`.
     pub scope: String,
+    /// Further scopes that rows may ask for and tokens may hold; `check` warns of any other. Default: none.
+    pub scopes: Vec<String>,
     /// The plans that may call a row that names none. Default: `["team", "business"]`.
     pub plans: Vec<Plan>,
     /// The vendor part of versioned media types: `vnd.segment` in `application/vnd.segment.v1+json`.
@@ -47,6 +49,7 @@ impl Default for Settings {
             unknown_version: UnknownVersion::Refuse,
             escaped_slash: EscapedSlash::InParameters,
             scope: "public_api:read_write".to_owned(),
+            scopes: Vec::new(),
             plans: vec![Plan::Team, Plan::Business],
             media_type_vendor: "vnd.segment".to_owned(),
         }
