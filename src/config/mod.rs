@@ -16,6 +16,7 @@ mod found;
 mod lines;
 mod load;
 mod redaction;
+mod schema;
 mod spans;
 mod typed;
 
@@ -23,6 +24,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Config, File, RegistryConfig};
 pub use load::{load, load_registry, load_text, parse};
 pub use redaction::Redaction;
+pub use schema::{configuration_schema, endpoints_schema};
 
 #[cfg(test)]
 mod stated_limits;

@@ -115,6 +115,9 @@ fn written<'e>(settings: &Settings, endpoints: &'e [Endpoint]) -> Vec<Written<'e
 
 fn matches_something(candidate: &Written<'_>, unmatched_plans: Option<&[Plan]>) -> bool {
     let Policy { plans, versions, .. } = &candidate.policy;
+    if plans.is_empty() && versions.is_empty() {
+        return true;
+    }
     candidate.targets.iter().any(|target| match target {
         None => versions.is_empty() && unmatched_plans.is_some_and(|allowed| meet(plans, allowed)),
         Some(row) => {
