@@ -53,12 +53,25 @@ fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator()
 }
 
+/// A default without the keys that it leaves out.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|_, inner| !inner.is_null());
+            object.values_mut().for_each(without_nulls);
+        }
+        Value::Array(array) => array.iter_mut().for_each(without_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// TOML has no null: a key that may be left out is not written.
 fn finished(mut schema: Schema) -> Schema {
     RecursiveTransform(|schema: &mut Schema| {
         if schema.get("default") == Some(&Value::Null) {
             schema.remove("default");
         }
+        schema.get_mut("default").into_iter().for_each(without_nulls);
         for key in ["type", "enum"] {
             if let Some(Value::Array(choices)) = schema.get_mut(key) {
                 choices.retain(|choice| !choice.is_null() && choice != "null");
