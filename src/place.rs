@@ -9,7 +9,7 @@ use crate::domain::{Problems, Region, RegionId, Regions};
 use crate::limits::Admission;
 
 /// `[regions.NAME]`: one region. Without any there is one, `main`, whose upstreams are `upstream.servers`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegionSettings {
     /// The letter that the region's tokens carry after their prefix; unique, one of `A-Z a-z 0-9`.
@@ -25,7 +25,7 @@ pub struct RegionSettings {
 }
 
 /// `[place]`: which regions this gateway serves.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// `route` serves every region and sends each request home; `fence` serves `region` and answers 421 to
@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 /// How foreign callers are met.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModeSetting {
     /// Send each request home.

@@ -5,7 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ fn folder() -> tempfile::TempDir {
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
+    fs::set_permissions(folder.path().join("key.pem"), Permissions::from_mode(0o600)).unwrap();
     folder
 }
 
@@ -166,10 +168,43 @@ fn each_good_file_passes() {
         fs::copy(&path, folder.path().join(&name)).unwrap();
         let checked = run(folder.path(), &["check", "--config", &name]);
         assert!(checked.status.success(), "{}", text(&checked.stderr));
-        assert_eq!(text(&checked.stdout), format!("{name}: no mistakes\n"));
+        let (first, summary) = text(&checked.stdout).split_once('\n').unwrap();
+        assert_eq!((first, text(&checked.stderr)), (&*format!("{name}: no mistakes"), ""));
+        assert!(summary.contains(" endpoint") && summary.contains(" metric series"), "{summary}");
         let json = run(folder.path(), &["check", "--config", &name, "--format", "json"]);
         assert_eq!((json.status.code(), text(&json.stdout)), (Some(0), "[]\n"), "{name}");
     }
+}
+
+#[test]
+fn each_warning_is_told_and_stops_nothing_unless_it_is_denied() {
+    let folder = folder();
+    fs::write(folder.path().join("open-key.pem"), fs::read(folder.path().join("key.pem")).unwrap()).unwrap();
+    fs::set_permissions(folder.path().join("open-key.pem"), Permissions::from_mode(0o644)).unwrap();
+    let files = files("tests/config/warn");
+    assert!(files.len() >= 20, "{}", files.len());
+    let mut wrong = Vec::new();
+    for (name, path) in &files {
+        fs::copy(path, folder.path().join(name)).unwrap();
+        let Expected { file, line, code, fix } = Expected::read(name, path);
+        let check = |more: &[&str]| run(folder.path(), &[&["check", "--config", name], more].concat());
+        let found = check(&["--format", "json"]);
+        let list: Vec<Value> = serde_json::from_slice(&found.stdout).unwrap();
+        let told = |one: &Value| {
+            let fields = ["severity", "file", "code"].map(|field| one[field].as_str().unwrap_or_default());
+            let says = one["fix"].as_str().is_some_and(|text| text.contains(&fix));
+            fields == ["warning", &file, &code] && one["line"].as_u64() == Some(line) && says
+        };
+        let shown = check(&[]);
+        let title = format!("warning[{code}]: ");
+        let denied = check(&["--deny-warnings"]);
+        let is_told = list.len() == 1 && told(&list[0]) && text(&shown.stderr).contains(&title);
+        let codes = (found.status.code(), shown.status.code(), denied.status.code());
+        if !is_told || codes != (Some(0), Some(0), Some(1)) {
+            wrong.push(format!("{name}: {codes:?} {list:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 /// The lines and codes of the mistakes of a text.
@@ -253,6 +288,23 @@ fn what_follows_from_a_mistake_is_not_told_as_another_one() {
 }
 
 #[test]
+fn more_operations_than_a_worker_can_count_apart_are_warned_of() {
+    let with = |operations: usize| {
+        let row = |number| {
+            format!(
+                "[[endpoints.extra]]\noperation = \"o{number}\"\nmethod = \"GET\"\npath = \"/o{number}\"\n"
+            )
+        };
+        let rows: String = (0..operations).map(row).collect();
+        told(&format!(
+            "[listen]\nplain = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"http://127.0.0.1:9\"]\n{rows}"
+        ))
+    };
+    assert_eq!(with(3_072), []);
+    assert_eq!(with(3_073), [(5, "metric_series_many".to_owned())]);
+}
+
+#[test]
 fn the_caret_stands_under_the_place_whatever_stands_before_it() {
     let folder = folder();
     let configuration = "\u{feff}[listen]\r\n\tplain = [\"127.0.0.1:0\"] # ü\r\n[upstream]\r\n\
@@ -331,4 +383,53 @@ fn a_difference_that_callers_notice_is_exit_code_one() {
         "before": "\"info\"", "after": "\"warn\"", "callers": false, "restart": true
     });
     assert_eq!(list, [expected]);
+}
+
+/// The fenced blocks of a page with their kinds.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(page).unwrap();
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(kind), None) => open = Some((kind.to_owned(), String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some((_, block))) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_page_on_checking_shows_what_the_commands_print() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = blocks("config/docs/check.md");
+    let mut shown = 0;
+    for (place, (kind, block)) in blocks.iter().enumerate() {
+        match (kind.as_str(), blocks.get(place + 1)) {
+            ("toml", _) => {
+                let name = block.lines().next().unwrap().strip_prefix("# ").unwrap();
+                fs::write(folder.path().join(name), block).unwrap();
+            }
+            ("sh", Some((next, expected))) if next == "text" && block.lines().count() == 1 => {
+                let arguments: Vec<&str> = block.split_whitespace().skip(1).collect();
+                let mut command = tollgate(folder.path(), &arguments);
+                let output = command.env_remove("US_API").output().unwrap();
+                let streams = [text(&output.stdout), text(&output.stderr)];
+                // A check tells what it found before it sums up; a comparison lists before it sums up.
+                let printed = match arguments[0] {
+                    "check" => [streams[1], streams[0]].concat(),
+                    _ => streams.concat(),
+                };
+                assert_eq!(printed, *expected, "{block}");
+                shown += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(shown, 3);
 }

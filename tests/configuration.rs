@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tollgate::config::{load_text, parse};
+use serde_json::Value;
+use tollgate::config::{File, configuration_schema, endpoints_schema, load_text, parse};
 
 /// One table of the reference: the source of its keys, the section whose defaults it tells, and its rows.
 struct Reference {
@@ -106,5 +108,72 @@ fn the_sample_configurations_have_no_mistake() {
             let list: Vec<String> = found.iter().map(ToString::to_string).collect();
             assert!(list.is_empty(), "{}", list.join("\n"));
         }
+    }
+}
+
+/// Every table that a schema knows: its keys, and whether it refuses others.
+fn tables(schema: &Value, found: &mut Vec<(BTreeSet<String>, bool)>) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                let closed = object.get("additionalProperties") == Some(&Value::Bool(false));
+                found.push((properties.keys().cloned().collect(), closed));
+            }
+            object.values().for_each(|inner| tables(inner, found));
+        }
+        Value::Array(array) => array.iter().for_each(|inner| tables(inner, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_knows_every_documented_key_and_refuses_others() {
+    let schema = configuration_schema().to_value();
+    let sections: BTreeSet<&str> =
+        schema["properties"].as_object().unwrap().keys().map(|key| &**key).collect();
+    assert_eq!(sections, BTreeSet::from(File::SECTIONS));
+    let mut known = Vec::new();
+    tables(&schema, &mut known);
+    tables(&endpoints_schema().to_value(), &mut known);
+    for (keys, closed) in &known {
+        assert!(closed, "{keys:?}");
+    }
+    for reference in references() {
+        let documented: BTreeSet<String> = reference.rows.into_iter().map(|(key, _)| key).collect();
+        let is_known = known.iter().any(|(keys, _)| *keys == documented);
+        assert!(is_known, "{} {}", reference.source, reference.structure);
+    }
+    assert_eq!(schema.pointer("/properties/listen/properties/max_fields/default"), Some(&Value::from(100)));
+    assert!(!schema.to_string().contains("null"), "TOML has no null");
+}
+
+#[test]
+fn the_schema_accepts_what_check_accepts_and_refuses_unknown_keys() {
+    let of = |schema: schemars::Schema| jsonschema::validator_for(&schema.to_value()).unwrap();
+    let (configuration, endpoints) = (of(configuration_schema()), of(endpoints_schema()));
+    let read = |path: &Path| -> Value {
+        let text = fs::read_to_string(path).unwrap();
+        serde_json::to_value(toml::from_str::<toml::Table>(&text).unwrap()).unwrap()
+    };
+    let good = fs::read_dir("tests/config/good").unwrap().map(|entry| entry.unwrap().path());
+    let samples = ["config/tollgate.toml", "config/production.toml"].map(PathBuf::from);
+    for path in good.chain(samples).filter(|path| path.extension().is_some_and(|kind| kind == "toml")) {
+        let errors: Vec<String> = configuration
+            .iter_errors(&read(&path))
+            .map(|error| format!("{error} at {}", error.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+    }
+    assert!(endpoints.is_valid(&read(Path::new("config/endpoints.toml"))));
+    for name in [
+        "key_unknown",
+        "key_unknown_inline",
+        "key_unknown_nested",
+        "section_unknown",
+        "key_missing",
+        "place_mode",
+    ] {
+        let path = PathBuf::from(format!("tests/config/bad/{name}.toml"));
+        assert!(!configuration.is_valid(&read(&path)), "{name}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::Problems;
 
 /// The `[admin]` table.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// IP address and port; loopback only. Port 0 takes any free one. Default: `127.0.0.1:9901`.

@@ -11,7 +11,7 @@ use super::jwks::{Pace, SavedSet, Source};
 use crate::domain::Role;
 
 /// How callers prove who they are. Opaque tokens need no setting.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// How many verified JWTs are remembered, counted in tokens of up to 1 KiB; 0 verifies every request anew.
@@ -32,7 +32,7 @@ impl Default for Settings {
 }
 
 /// One issuer of JWTs, `[[authentication.issuers]]`.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IssuerSettings {
     /// Its name, exactly as `iss` has it. Required.
@@ -112,7 +112,7 @@ impl Default for IssuerSettings {
 }
 
 /// The names of an issuer's claims, `[authentication.issuers.claims]`.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimSettings {
     /// The workspace's id. Default `workspace`.

@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 
 use super::error::counted;
 use super::{Error, environment, output};
-use crate::config::load;
+use crate::config::{Config, load};
+use crate::telemetry::most_series;
 
 /// `tollgate check`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -47,6 +48,28 @@ pub(super) fn run(path: &Path, args: CheckArgs, out: &mut dyn Write) -> Result<(
     if format == Format::Text {
         let warned = if found.is_empty() { String::new() } else { format!(", {}", counted(found)) };
         writeln!(out, "{}: no mistakes{warned}", path.display())?;
+        if let Ok(config) = &loaded {
+            writeln!(out, "  {}", summary(config))?;
+        }
     }
     Ok(())
+}
+
+/// What a configuration has, in one line.
+fn summary(config: &Config) -> String {
+    let endpoints = config.table.endpoints();
+    let regions = config.places.regions().len();
+    let limits = config.limits.names().len();
+    let series = most_series(endpoints, regions, limits, config.listen.workers);
+    let words = |count: usize, word: &str| {
+        format!("{} {word}{}", output::thousands(count as u64), if count == 1 { "" } else { "s" })
+    };
+    format!(
+        "{}, {}, {}, {}; at most {} metric series of requests and limits",
+        words(regions, "region"),
+        words(endpoints.len(), "endpoint"),
+        words(config.limits.policies().len(), "limit"),
+        words(config.written.authentication.issuers.len(), "issuer"),
+        output::thousands(series as u64),
+    )
 }

@@ -13,6 +13,7 @@ pub mod limits;
 mod output;
 mod registry;
 mod replay;
+mod schema;
 mod serve;
 pub mod token;
 pub mod workspace;
@@ -72,6 +73,8 @@ enum Command {
     },
     /// Tell what changes for callers between two configurations, and what takes a restart.
     Diff(diff::DiffArgs),
+    /// Print the JSON Schema of a configuration or an endpoint table, for editors.
+    Schema(schema::SchemaArgs),
     /// Create, list, show and change workspaces.
     Workspace {
         #[command(flatten)]
@@ -129,6 +132,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Serve { config } => serve::run(&config.config, &clock),
         Command::Check { config, args } => check::run(&config.config, args, out),
         Command::Diff(args) => diff::run(&args, out),
+        Command::Schema(args) => schema::run(args, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::doubts::doubts;
 use super::file::{Config, File};
 use super::redaction::Redaction;
 use crate::domain::{Problems, Region, Regions};
@@ -22,7 +23,7 @@ pub(super) fn check(
     rows: &[(String, EndpointRow)],
     folder: &Path,
     problems: &mut Problems,
-    _warnings: &mut Problems,
+    warnings: &mut Problems,
 ) -> Option<Config> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let listen = listen::from_settings(&file.listen, folder, cores, problems);
@@ -39,7 +40,8 @@ pub(super) fn check(
     let before = problems.0.len();
     let endpoints = table.as_ref().map_or(&[][..], Table::endpoints);
     let limits = limits::Rules::from_settings(&file.limits, endpoints, problems);
-    for problem in problems.0.iter_mut().skip(before) {
+    doubts(file, table.as_ref().map(Table::endpoints), folder, warnings);
+    for problem in problems.0.iter_mut().skip(before).chain(&mut warnings.0) {
         problem.key = written_row(&problem.key, rows);
     }
     let input = input::Rules::from_settings(&file.input, endpoints, folder, problems);

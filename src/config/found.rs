@@ -102,7 +102,7 @@ impl Found {
 pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// The section of a key; those of endpoint tables belong to `endpoints`.
-fn section_of(key: &str) -> &str {
+pub(super) fn section_of(key: &str) -> &str {
     if key.contains(SEPARATOR) { "endpoints" } else { key.split(['.', '[']).next().unwrap_or(key) }
 }
 

@@ -7,7 +7,7 @@ use super::check::check;
 use super::diagnostic::{Diagnostic, Severity};
 use super::document::Document;
 use super::file::{Config, File, RegistryConfig};
-use super::found::{Found, SEPARATOR};
+use super::found::{Found, SEPARATOR, section_of};
 use super::redaction::Redaction;
 use crate::domain::Problems;
 use crate::place::{Places, RegionSettings};
@@ -59,6 +59,10 @@ pub fn load_text(
     let config = check(&file, &rows, &folder, &mut problems, &mut warnings);
     let is_clean = problems.is_empty() && found.diagnostics.is_empty();
     found.tell(&problems, Severity::Error, &documents);
+    // Beside a mistake, a warning may only follow from it.
+    let has_mistake =
+        |key: &str| problems.0.iter().any(|problem| section_of(&problem.key) == section_of(key));
+    warnings.0.retain(|warning| !has_mistake(&warning.key));
     found.tell(&warnings, Severity::Warning, &documents);
     let names = std::iter::once(&*name).chain(tables.iter().map(|table| &*table.name));
     let redaction = redaction(&documents);

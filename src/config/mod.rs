@@ -9,12 +9,14 @@
 mod check;
 mod diagnostic;
 mod document;
+mod doubts;
 mod environment;
 mod file;
 mod found;
 mod lines;
 mod load;
 mod redaction;
+mod schema;
 mod spans;
 mod typed;
 
@@ -22,6 +24,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Config, File, RegistryConfig};
 pub use load::{load, load_registry, load_text, parse};
 pub use redaction::Redaction;
+pub use schema::{configuration_schema, endpoints_schema};
 
 #[cfg(test)]
 mod stated_limits;

@@ -81,12 +81,13 @@ fn starts_with(text: &str, value: &str, before: Option<char>) -> bool {
 }
 
 /// A reason that was given for an interpolated text: every piece that it quotes is told as it is `written`,
-/// because it may be a part of the value, unless it is a key of the line.
+/// because it may be a part of the value, unless it is a key of the line or a variable's name.
 fn quoting(reason: &str, written: &str, line: &str) -> String {
     let is_key = |piece: &str| [" =", "="].iter().any(|sign| line.contains(&format!("{piece}{sign}")));
+    let is_variable = |piece: &str| written.contains(&format!("${{{piece}}}"));
     let piece = |(index, piece): (usize, &str)| match index % 2 {
         0 => piece.to_owned(),
-        _ if is_key(piece) => format!("`{piece}`"),
+        _ if is_key(piece) || is_variable(piece) => format!("`{piece}`"),
         _ => format!("`{written}`"),
     };
     reason.split('`').enumerate().map(piece).collect()
@@ -127,6 +128,7 @@ mod tests {
     fn pieces_of_a_value_are_not_quoted() {
         let line = "level = \"${L}\"";
         assert_eq!(quoting("`secret` is not a level", "${L}", line), "`${L}` is not a level");
+        assert_eq!(quoting("there is no `L`", "a${L}", line), "there is no `L`");
         assert_eq!(quoting("`level` is not `x`", "${L}", line), "`level` is not `${L}`");
     }
 }

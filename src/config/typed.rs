@@ -50,14 +50,18 @@ fn wanted(expected: &str) -> String {
 /// "did you mean", or the whole choice.
 pub(super) fn suggestion<'a>(wrong: &str, choices: impl Iterator<Item = &'a str>) -> String {
     let choices: Vec<&str> = choices.collect();
-    let nearest = choices
-        .iter()
-        .map(|choice| (strsim::damerau_levenshtein(wrong, choice), choice))
-        .filter(|(distance, choice)| *distance <= choice.len().max(3) / 3)
-        .min();
-    match nearest {
-        Some((_, choice)) => format!("did you mean `{choice}`?"),
+    match nearest(wrong, choices.iter().copied()) {
+        Some(choice) => format!("did you mean `{choice}`?"),
         None if choices.is_empty() => "remove it".to_owned(),
         None => format!("use one of {}", choices.join(", ")),
     }
+}
+
+/// The choice that a wrong word is most like, if it is like any.
+pub(super) fn nearest<'a>(wrong: &str, choices: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    choices
+        .map(|choice| (strsim::damerau_levenshtein(wrong, choice), choice))
+        .filter(|(distance, choice)| *distance <= choice.len().max(3) / 3)
+        .min()
+        .map(|(_, choice)| choice)
 }

@@ -53,7 +53,7 @@ fn no_value_of_the_environment_is_told() {
     fs::copy("config/endpoints.toml", folder.path().join("endpoints.toml")).unwrap();
     let file = folder.path().join("tollgate.toml");
     let mut told = 0;
-    for kind in ["bad", "good"] {
+    for kind in ["bad", "good", "warn"] {
         for entry in fs::read_dir(Path::new("tests/config").join(kind)).unwrap() {
             let path = entry.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();

@@ -12,7 +12,9 @@ pub struct Subject(pub u64);
 
 /// A workspace's plan. Team and Business may use the API, Free may not (the permitted plans of an endpoint
 /// are configuration).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
     /// No access to the API.
@@ -71,7 +73,9 @@ impl WorkspaceState {
 }
 
 /// What a credential's holder may do beyond its scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 pub enum Role {
     /// Holds every role that an endpoint can ask for.
     #[serde(rename = "owner")]

@@ -106,6 +106,7 @@ fn unmatched(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
         unknown_version,
         escaped_slash,
         scope,
+        scopes,
         plans,
         media_type_vendor,
     } = old;
@@ -115,6 +116,7 @@ fn unmatched(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
     effects.setting("endpoints.unknown_version", unknown_version, &new.unknown_version, CALLERS);
     effects.setting("endpoints.escaped_slash", escaped_slash, &new.escaped_slash, CALLERS);
     effects.setting("endpoints.scope", scope, &new.scope, CALLERS);
+    effects.setting("endpoints.scopes", scopes, &new.scopes, OTHERS);
     effects.setting("endpoints.plans", plans, &new.plans, CALLERS);
     effects.setting("endpoints.media_type_vendor", media_type_vendor, &new.media_type_vendor, CALLERS);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// `[input]`: JSON Schemas that bodies are held to before they are sent on.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The rules, at most one for each operation. Default: none.
@@ -22,7 +22,7 @@ impl Default for Settings {
 }
 
 /// `[[input.rules]]`: one operation's rule.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSettings {
     /// An operation of the endpoint table. Required.

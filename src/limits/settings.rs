@@ -3,7 +3,7 @@
 use crate::domain::Plan;
 
 /// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
@@ -40,7 +40,7 @@ impl Default for Settings {
 
 /// `[[limits.policies]]`: one quota, whose requests it counts together, and which requests it is for. Every
 /// policy that a request matches must admit it.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySettings {
     /// Its name, unique, of `a-z 0-9 _ -`, at most 64; named in 429 answers, `RateLimit-Policy` and metrics.
@@ -88,7 +88,9 @@ impl Default for PolicySettings {
 }
 
 /// Whether a policy refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// It refuses.
@@ -108,7 +110,7 @@ impl Mode {
 }
 
 /// `[limits.in_flight]`: requests being served at the same time; a request counts until its answer ended.
-#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InFlightSettings {
     /// For each token. Default: no cap.
@@ -121,7 +123,7 @@ pub struct InFlightSettings {
 
 /// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64) gets 429 for further
 /// failures only; a valid credential from it is always served.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailedAuthenticationSettings {
     /// Failures of one address. Default: `1000 per minute`.

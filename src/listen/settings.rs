@@ -7,7 +7,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The listeners and every limit and deadline of the edge.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Listeners that speak plain HTTP/1.1 and HTTP/2 with prior knowledge: addresses, or tables as below.
@@ -50,8 +50,9 @@ pub struct Settings {
 }
 
 /// A plain-text listener: its address as a text, or a table where there is more to say.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
+#[schemars(transform = text_or_table)]
 pub struct PlainListener {
     /// Where it listens, for example `127.0.0.1:8080`.
     pub address: String,
@@ -61,6 +62,12 @@ pub struct PlainListener {
     /// Networks of the balancers that may connect where the header is required.
     #[serde(default)]
     pub proxy_protocol_from: Vec<String>,
+}
+
+/// The schema of a listener that may be its address alone.
+fn text_or_table(table: &mut schemars::Schema) {
+    let address = schemars::json_schema!({ "type": "string" });
+    *table = schemars::json_schema!({ "anyOf": [address, table.clone()] });
 }
 
 impl<'de> Deserialize<'de> for PlainListener {
@@ -95,7 +102,7 @@ impl Serialize for PlainListener {
 }
 
 /// Whether a listener's connections begin with a PROXY protocol header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyProtocol {
     /// They do not.
@@ -106,7 +113,7 @@ pub enum ProxyProtocol {
 }
 
 /// A TLS listener and its certificates.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsListener {
     /// Where it listens, for example `0.0.0.0:443`.
@@ -122,7 +129,7 @@ pub struct TlsListener {
 }
 
 /// A certificate chain and its key, in PEM files.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFiles {
     /// The chain, leaf first.

@@ -3,7 +3,9 @@
 use crate::message::{FieldName, Head};
 
 /// The shape of an error body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// The API's own `{"errors":[…]}`, which its SDKs read.

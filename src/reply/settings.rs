@@ -6,7 +6,7 @@ use super::Dialect;
 use crate::domain::Problems;
 
 /// The `[replies]` table.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where callers find the API's documentation; an http or https URL, named in the answer to a browser's

@@ -16,6 +16,7 @@
 //! another path. It refuses to know callers, limits and what becomes of a match.
 
 mod check;
+mod doubts;
 mod matched;
 mod media_type;
 mod params;
@@ -26,6 +27,7 @@ mod table;
 mod template;
 mod trie;
 
+pub use doubts::doubts;
 pub use matched::{Deprecation, Match, Matched, Unmatched, UnmatchedReason};
 pub use params::Params;
 pub use path::{PathFault, is_own};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Plan, Role};
 
 /// A file of endpoints: `[[endpoint]]` rows and nothing else.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointFile {
     /// The rows.
@@ -13,7 +13,7 @@ pub struct EndpointFile {
 }
 
 /// One operation as a table writes it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointRow {
     /// Its name; unique; 1 to 128 of `A-Z a-z 0-9 _ . : -`.
@@ -45,7 +45,7 @@ pub struct EndpointRow {
 }
 
 /// One limit of an operation.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitRow {
     /// For example `60 per minute`.
@@ -58,7 +58,7 @@ pub struct LimitRow {
 }
 
 /// A version that is going away.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeprecationRow {
     /// One of the row's versions.

@@ -6,7 +6,7 @@ use super::EndpointRow;
 use crate::domain::Plan;
 
 /// Section `[endpoints]`: which operations there are and what happens to a request for any other.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Files with endpoint tables (`[[endpoint]]` rows), relative to the configuration file. Default: none.
@@ -30,6 +30,8 @@ pub struct Settings {
     /// The scope that a row asks for unless it names its own; `""` asks for none.
     /// Default: `"public_api:read_write"`.
     pub scope: String,
+    /// Further scopes that rows may ask for and tokens may hold; `check` warns of any other. Default: none.
+    pub scopes: Vec<String>,
     /// The plans that may call a row that names none. Default: `["team", "business"]`.
     pub plans: Vec<Plan>,
     /// The vendor part of versioned media types: `vnd.segment` in `application/vnd.segment.v1+json`.
@@ -47,6 +49,7 @@ impl Default for Settings {
             unknown_version: UnknownVersion::Refuse,
             escaped_slash: EscapedSlash::InParameters,
             scope: "public_api:read_write".to_owned(),
+            scopes: Vec::new(),
             plans: vec![Plan::Team, Plan::Business],
             media_type_vendor: "vnd.segment".to_owned(),
         }
@@ -54,7 +57,7 @@ impl Default for Settings {
 }
 
 /// What happens to a request for no known endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnmatchedPolicy {
     /// Forwarded once identified, permitted and counted by what matches everything.
@@ -64,7 +67,7 @@ pub enum UnmatchedPolicy {
 }
 
 /// What happens to a request that names only versions that its endpoint lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownVersion {
     /// Answered 406 or 415 with the choices.
@@ -74,7 +77,7 @@ pub enum UnknownVersion {
 }
 
 /// Where an escaped slash or a twice escaped character may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EscapedSlash {
     /// Inside a parameter of a matched template.

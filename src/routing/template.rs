@@ -10,7 +10,7 @@ const MAX_SEGMENTS: usize = 32;
 pub(super) const MAX_LITERAL_BYTES: usize = 255;
 
 /// One segment of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Part {
     /// Exactly these bytes; the empty one is a final slash.
     Literal(Box<[u8]>),

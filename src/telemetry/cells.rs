@@ -72,9 +72,9 @@ pub(super) struct Cells {
 }
 
 pub(super) const OUTCOMES: usize = Outcome::ALL.len();
-const REQUEST_SERIES: usize = 4_096;
-const DECISION_SERIES: usize = 1_024;
-const DEPRECATED_SERIES: usize = 512;
+pub(super) const REQUEST_SERIES: usize = 4_096;
+pub(super) const DECISION_SERIES: usize = 1_024;
+pub(super) const DEPRECATED_SERIES: usize = 512;
 
 impl Default for Cells {
     fn default() -> Self {

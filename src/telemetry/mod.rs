@@ -9,6 +9,7 @@
 //! Each core counts in cells of its own, which a scrape adds up ([`Core`], [`Telemetry::metrics_text`]).
 
 mod access_line;
+mod cardinality;
 mod cells;
 mod collector;
 mod deprecated;
@@ -30,6 +31,7 @@ mod topk;
 mod trace;
 mod traffic;
 
+pub use cardinality::{REQUEST_COUNTERS, most_series};
 pub use cells::{ConnectionFault, Decision, Mode};
 use deprecated::Deprecated;
 pub use deprecated::DeprecatedTraffic;

@@ -9,7 +9,7 @@ use super::Format;
 use super::format::is_prefix;
 
 /// `[tokens]`: opaque tokens and the store behind them.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// What every new token starts with: 2 to 16 of `A-Z a-z 0-9 _`, `_` at the end. Default `sgp_`.

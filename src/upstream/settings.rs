@@ -7,7 +7,7 @@ use super::care_settings::{
 };
 
 /// Deadlines, pools and fields towards every upstream.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The upstream servers where there is no `[regions]`, for example `http://10.0.0.1:8080`.
@@ -49,7 +49,7 @@ pub struct Settings {
 }
 
 /// Whose name `Host` carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HostSetting {
     /// The client's.
@@ -59,7 +59,7 @@ pub enum HostSetting {
 }
 
 /// Which fields tell the upstream about the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardedFields {
     /// `X-Forwarded-For`, `-Proto`, `-Host`.
@@ -73,7 +73,7 @@ pub enum ForwardedFields {
 }
 
 /// Names of the identity fields.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityFields {
     /// The workspace's id.
