@@ -213,7 +213,7 @@ fn deciding(c: &mut Criterion, world: &World) {
 }
 
 fn limits(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {
-    let charge = Charge { address: world.peer.address.ip(), path_parameter: &|_| None };
+    let charge = Charge { address: world.peer.address.ip(), path_parameter: &|_| None, body_bytes: 0 };
     let mut lines = Vec::new();
     for (name, operation) in [("admit by two policies", "data"), ("refuse", "scarce")] {
         let endpoint = world.endpoint(operation);

@@ -26,6 +26,7 @@ fn endpoint() -> Endpoint {
         plans: vec![Plan::Team, Plan::Business],
         feature: Some("Audience".into()),
         role: Some(Role::Owner),
+        cost: std::num::NonZeroU32::MIN,
         limits: Vec::new(),
         public: false,
     }

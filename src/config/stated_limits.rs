@@ -73,7 +73,7 @@ impl World {
         let endpoint = self.endpoints.iter().find(|row| row.index == endpoint.index);
         let permit = permit(Some(caller), endpoint, None, &needs).unwrap();
         let address = "192.0.2.1".parse().unwrap();
-        let charge = Charge { address, path_parameter: &|_| Some(Cow::Borrowed(b"one")) };
+        let charge = Charge { address, path_parameter: &|_| Some(Cow::Borrowed(b"one")), body_bytes: 0 };
         self.limits.admit(permit, &charge, self.clock.now())
     }
 

@@ -1,6 +1,7 @@
 //! A row of the API: one method on one path template.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::{Plan, Quota, Role};
@@ -142,6 +143,8 @@ pub struct Endpoint {
     pub feature: Option<Arc<str>>,
     /// The role that its caller must hold.
     pub role: Option<Role>,
+    /// How many requests one request for it counts as in policies over several endpoints.
+    pub cost: NonZeroU32,
     /// Its own limits, beside the policies that match everything.
     pub limits: Vec<EndpointLimit>,
     /// Served without a credential. Only where the configuration says so.

@@ -47,6 +47,7 @@ fn compare_rows(
         path: _,
         versions,
         limits,
+        cost,
         feature,
         role,
         scope: _,
@@ -63,6 +64,7 @@ fn compare_rows(
     row.compare("feature", feature, &new.feature, CALLERS);
     row.compare("role", role, &new.role, CALLERS);
     row.words("limits", (limits_in_words(limits), limits_in_words(&new.limits)), CALLERS);
+    row.compare("cost", &cost.unwrap_or(1), &new.cost.unwrap_or(1), CALLERS);
     row.words("deprecated", (deprecations(deprecated), deprecations(&new.deprecated)), CALLERS);
 }
 

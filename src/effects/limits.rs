@@ -27,12 +27,27 @@ pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>)
 }
 
 fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Effects<'_>) {
-    let PolicySettings { name, per, quota: _, burst: _, cost: _, mode, expose, endpoints, plans, versions } =
-        old;
+    let PolicySettings {
+        name,
+        per,
+        quota: _,
+        burst: _,
+        cost: _,
+        body_kilobytes_per_cost,
+        cost_from_header,
+        mode,
+        expose,
+        endpoints,
+        plans,
+        versions,
+    } = old;
     let matters = if *mode == Mode::Shadow { of_mode(new) } else { CALLERS };
     let mut policy = Property { effects, subject: Subject::Limit, name };
     policy.words("quota", (quota_of(old), quota_of(new)), matters);
     policy.compare("per", per, &new.per, matters);
+    let step = (body_kilobytes_per_cost, &new.body_kilobytes_per_cost);
+    policy.compare("body_kilobytes_per_cost", step.0, step.1, matters);
+    policy.compare("cost_from_header", cost_from_header, &new.cost_from_header, matters);
     policy.compare("mode", mode, &new.mode, matters);
     policy.compare("expose", expose, &new.expose, matters);
     policy.words("endpoints", (all_or(endpoints), all_or(&new.endpoints)), matters);

@@ -11,6 +11,7 @@
 //! ```
 
 mod answer;
+mod metered;
 mod own_pages;
 mod pipeline;
 mod preflight;

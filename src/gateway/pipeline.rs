@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::metered::metered;
 use super::own_pages::OwnPage;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
@@ -105,14 +106,18 @@ impl Gateway {
             let Workspace { region, subject, .. } = **caller.workspace();
             snapshot.upstreams.has_room(region, subject, now).map_err(refuse::forward)?;
         }
-        let charge =
-            Charge { address: peer.address.ip(), path_parameter: &|name| parameter(&matched, name, head) };
-        let admission = self.admit(snapshot, progress, permit, &charge, now)?;
+        let charge = Charge {
+            address: peer.address.ip(),
+            path_parameter: &|name| parameter(&matched, name, head),
+            body_bytes: body.announced_length(),
+        };
+        let mut admission = self.admit(snapshot, progress, permit, &charge, now)?;
+        let body = metered(body, &admission, &self.parts.clock);
         let body = snapshot.input.hold(endpoint, head, body).await.map_err(|fault| {
             admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
             refuse::input(fault)
         })?;
-        let answer = self.forward(snapshot, progress, &admission, (head, body, peer), now).await?;
+        let answer = self.forward(snapshot, progress, &mut admission, (head, body, peer), now).await?;
         Ok(Answer::forwarded(answer, &matched))
     }
 
@@ -223,7 +228,7 @@ impl Gateway {
         &self,
         snapshot: &Snapshot,
         progress: &mut Progress,
-        admission: &Admission<'_>,
+        admission: &mut Admission<'_>,
         (head, body, peer): (&Head, RequestBody<'c>, &Peer),
         now: Now,
     ) -> Result<UpstreamResponse<'c>, Refusal> {
@@ -255,6 +260,7 @@ impl Gateway {
         facts.upstream_time = Some(answered.since(sent));
         match result {
             Ok(answer) => {
+                admission.charge_answer(|name| first_field(&answer.head, name), answered);
                 let whose = whose_limits(admission, &answer.head);
                 progress.keeps_limits = whose == Strictest::Upstream;
                 admission.write_headers(&mut progress.limit_lines, now, whose);
@@ -312,8 +318,12 @@ impl Service for Gateway {
 
 /// Whose `X-RateLimit-*` the caller sees: the upstream's own where they leave less.
 fn whose_limits(admission: &Admission<'_>, head: &Head) -> Strictest {
-    let remaining = head.fields().find(|field| field.name.eq_ignore_ascii_case(b"x-ratelimit-remaining"));
-    admission.strictest(remaining.map(|field| field.value))
+    admission.strictest(first_field(head, b"x-ratelimit-remaining"))
+}
+
+/// The first field of a name, in any case.
+fn first_field<'h>(head: &'h Head, name: &[u8]) -> Option<&'h [u8]> {
+    head.fields().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
 }
 
 /// Runs the path and catches a panic in it, which costs one request its answer and no other: [`None`].

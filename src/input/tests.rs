@@ -23,6 +23,7 @@ fn endpoint(index: u16, operation: &str) -> Endpoint {
         plans: Vec::new(),
         feature: None,
         role: None,
+        cost: std::num::NonZeroU32::MIN,
         limits: Vec::new(),
         public: false,
     }

@@ -7,6 +7,7 @@ use super::Limits;
 use super::bucket::{Scale, Verdict};
 use super::in_flight::InFlightGuard;
 use super::inline::Inline;
+use super::owing::Owing;
 use super::rules::{PolicyIndex, Rules};
 use crate::authorization::Permit;
 use crate::domain::{Outcome, Quota};
@@ -121,6 +122,8 @@ pub struct Admission<'r> {
     pub(super) limits: &'r Limits,
     pub(super) headrooms: Inline<Headroom>,
     pub(super) in_flight: InFlightGuard,
+    /// Where it may be charged more; empty unless a policy says so.
+    pub(super) owing: Box<[Owing]>,
 }
 
 impl<'r> Admission<'r> {

@@ -11,6 +11,7 @@ use super::cells::Taken;
 use super::claims::{Charge, Claim};
 use super::in_flight::{InFlightGuard, Reached};
 use super::inline::Inline;
+use super::owing::Owing;
 use crate::authorization::Permit;
 use crate::clock::Now;
 
@@ -43,9 +44,12 @@ impl Limits {
         } else {
             self.enter(&permit, &claims, now)?
         };
-        let mut admission =
-            Admission { permit, limits: self, headrooms: Inline::new(Headroom::BLANK), in_flight };
+        let headrooms = Inline::new(Headroom::BLANK);
+        let mut admission = Admission { permit, limits: self, headrooms, in_flight, owing: Box::default() };
         self.take(&mut claims, &mut admission.headrooms, now)?;
+        if self.rules.defers_costs {
+            admission.owing = Owing::of(&claims, &admission.headrooms);
+        }
         Ok(admission)
     }
 

@@ -87,6 +87,16 @@ pub(super) fn peek(tat: u64, scale: Scale, cost: NonZeroU32, now: u64) -> Verdic
     decide(&Peeking(tat), scale, cost, now)
 }
 
+/// Takes `cost` requests whether they are there or not, and answers with the TAT. What is missing is owed, at most a
+/// whole bucket.
+pub(super) fn owe(tat: &AtomicU64, scale: Scale, cost: NonZeroU32, now: u64) -> u64 {
+    let more = scale.interval_nanos * u64::from(cost.min(scale.burst).get());
+    let most = now.saturating_add(scale.fill_nanos().saturating_mul(2));
+    let owed = |seen: u64| seen.max(now).saturating_add(more).min(most.max(seen));
+    let before = tat.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| Some(owed(seen)));
+    before.map_or(now, owed)
+}
+
 /// Undoes a [`take`] that left the TAT at `written`.
 ///
 /// The debt is returned only if every later take queued up behind ours, which shows in the TAT having moved by

@@ -118,6 +118,15 @@ impl Cells {
         bucket::peek(tat, scale, debit.cost, now)
     }
 
+    /// Adds to the debt of a bucket that was taken from, up to one fill beyond empty, and answers with its TAT.
+    pub(super) fn owe(&self, key: Key, debit: &Debit, now: u64) -> u64 {
+        if let Some(cell) = self.segment(key).get(&key) {
+            return bucket::owe(&cell.tat, cell.scale, debit.cost, now);
+        }
+        // A bucket that has left was full, so all of it can be taken.
+        self.take(key, debit, now).verdict.tat
+    }
+
     /// Returns what a [`Cells::take`] took, where that is still known to be exact.
     pub(super) fn give_back(&self, taken: &Taken, cost: NonZeroU32) {
         if let Some(cell) = self.segment(taken.key).get(&taken.key)

@@ -1,7 +1,7 @@
 //! Every mistake of `[limits]`, and of the endpoint table's own limits.
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use super::bucket::{LONGEST_FILL_NANOS, Scale};
@@ -61,6 +61,8 @@ fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quo
         per: vec![per, Dimension::Endpoint],
         quota,
         cost: NonZeroU32::MIN,
+        body_bytes_per_cost: None,
+        cost_from_header: None,
         mode: Mode::Enforce,
         expose: true,
         endpoints: vec![Arc::clone(&endpoint.operation)],
@@ -86,6 +88,8 @@ pub(super) fn policy(
     let versions = versions(key, &written.versions, problems);
     let quota = quota(&format!("{key}.quota"), &written.quota, written.burst, problems)?;
     let cost = NonZeroU32::new(written.cost);
+    let body_bytes_per_cost = body_step(key, written.body_kilobytes_per_cost, problems);
+    let cost_from_header = cost_header(key, &written.cost_from_header, problems);
     if cost.is_none_or(|cost| cost > quota.burst) {
         problems.add(
             format!("{key}.cost"),
@@ -99,6 +103,8 @@ pub(super) fn policy(
         per,
         quota,
         cost: cost?,
+        body_bytes_per_cost,
+        cost_from_header,
         mode: written.mode,
         expose: written.expose,
         endpoints: named,
@@ -110,6 +116,54 @@ pub(super) fn policy(
         announced: Box::default(),
     };
     Some(policy.complete())
+}
+
+/// The bytes of a step of `body_kilobytes_per_cost`.
+fn body_step(key: &str, kilobytes: Option<u32>, problems: &mut Problems) -> Option<NonZeroU64> {
+    let step = NonZeroU64::new(u64::from(kilobytes?) * 1_024);
+    if step.is_none() {
+        problems.add(
+            format!("{key}.body_kilobytes_per_cost"),
+            "limit_body_step_zero",
+            "a body cannot be counted in steps of 0 kilobytes",
+            "write a number of at least 1, or leave it out",
+        );
+    }
+    step
+}
+
+/// The name of a response field in lower case.
+fn cost_header(key: &str, name: &str, problems: &mut Problems) -> Option<Box<str>> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.len() > 128 || !name.bytes().all(is_token) {
+        problems.add(
+            format!("{key}.cost_from_header"),
+            "limit_cost_header_invalid",
+            format!("`{}` is no name of a field", name.escape_debug()),
+            "write for example `X-Cost`, or leave it out",
+        );
+        return None;
+    }
+    (!name.is_empty()).then(|| name.to_ascii_lowercase().into())
+}
+
+/// Endpoints whose cost no burst could admit.
+pub(super) fn endpoint_costs(key: &str, policy: &Policy, endpoints: &[Endpoint], problems: &mut Problems) {
+    let met = endpoints.iter().filter(|endpoint| endpoint.cost.get() > 1 && policy.is_for(Some(endpoint)));
+    let costly = met.max_by_key(|endpoint| endpoint.cost);
+    let Some(endpoint) = costly else { return };
+    let cost = policy.cost.saturating_mul(endpoint.cost);
+    if cost > policy.quota.burst {
+        problems.add(
+            format!("{key}.burst"),
+            "limit_endpoint_cost",
+            format!(
+                "`{}` counts as {cost} and can never be admitted by a burst of {}",
+                endpoint.operation, policy.quota.burst
+            ),
+            format!("write a burst of at least {cost}, or a smaller `cost` of the endpoint"),
+        );
+    }
 }
 
 fn name(key: &str, name: &str, problems: &mut Problems) {

@@ -28,6 +28,8 @@ pub struct Charge<'a> {
     pub address: IpAddr,
     /// The canonical value of a path parameter of the matched endpoint, by its name in the template.
     pub path_parameter: &'a dyn Fn(&str) -> Option<Cow<'a, [u8]>>,
+    /// The length of its body as far as it is known; of a streamed one 0.
+    pub body_bytes: u64,
 }
 
 impl std::fmt::Debug for Charge<'_> {
@@ -51,6 +53,7 @@ pub(super) struct Claim {
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a, 'c> {
     pub(super) caller: Option<&'a Caller>,
+    pub(super) endpoint: Option<&'a Endpoint>,
     pub(super) endpoint_number: u32,
     pub(super) version: Option<ApiVersion>,
     pub(super) charge: Charge<'c>,
@@ -62,6 +65,7 @@ impl Limits {
     pub(super) fn claims(&self, permit: &Permit<'_>, charge: &Charge<'_>, now: Now) -> Inline<Claim> {
         let asked = Asked {
             caller: permit.caller(),
+            endpoint: permit.endpoint(),
             endpoint_number: self.endpoint_number(permit.endpoint()),
             version: permit.version(),
             charge: *charge,
@@ -101,7 +105,8 @@ impl Limits {
     pub(super) fn claim(&self, index: u16, policy: &Policy, key: Key, asked: &Asked<'_, '_>) -> Claim {
         let own = asked.overridden.and_then(|overridden| overridden.quota(policy));
         let (quota, scale) = own.map_or((policy.quota, policy.scale), |quota| (quota, Scale::of(&quota)));
-        let debit = Debit { scale, cost: policy.cost, revision: self.revision, own: own.is_some() };
+        let cost = policy.cost_of(asked.endpoint, asked.charge.body_bytes, scale.burst);
+        let debit = Debit { scale, cost, revision: self.revision, own: own.is_some() };
         Claim {
             policy: PolicyIndex(index),
             quota,

@@ -159,6 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_gives_the_place_back() {
+        let in_flight = InFlight::new(&[7; 32]);
+        let enter = || in_flight.enter(Some((Subject(1), Subject(9))), CAPS, 100);
+        for _ in 0..10 {
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _guard = enter().unwrap();
+                panic!("while it is served");
+            }));
+            assert!(panicked.is_err());
+        }
+        let both = (enter().unwrap(), enter().unwrap());
+        assert_eq!(enter().unwrap_err(), (Reached::Token, 2));
+        drop(both);
+    }
+
+    #[test]
     fn a_sweep_keeps_what_is_being_served() {
         let in_flight = InFlight::new(&[7; 32]);
         let guard = in_flight.enter(Some((Subject(1), Subject(9))), CAPS, 100).unwrap();

@@ -1,6 +1,6 @@
 //! One checked policy.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use super::bucket::Scale;
@@ -87,8 +87,12 @@ pub struct Policy {
     pub per: Vec<Dimension>,
     /// How much.
     pub quota: Quota,
-    /// How many requests one request counts as.
+    /// How many requests one request counts as, before its endpoint and its body.
     pub cost: NonZeroU32,
+    /// It counts as one more for each started so many bytes of its body.
+    pub body_bytes_per_cost: Option<NonZeroU64>,
+    /// The upstream's response field that says what it counts as instead, in lower case.
+    pub cost_from_header: Option<Box<str>>,
     /// Whether it refuses.
     pub mode: Mode,
     /// Whether callers see it.
@@ -132,6 +136,27 @@ impl Policy {
     pub(super) fn is_for_request(&self, plan: Option<Plan>, version: Option<ApiVersion>) -> bool {
         (self.plans.is_empty() || plan.is_some_and(|plan| self.plans.contains(&plan)))
             && (self.versions.is_empty() || version.is_some_and(|version| self.versions.contains(&version)))
+    }
+
+    /// What a request for `endpoint` with a body of so many bytes counts as: at most a whole burst, so that a
+    /// request of any size can be admitted. An endpoint's own limits count requests alone.
+    pub(super) fn cost_of(
+        &self,
+        endpoint: Option<&Endpoint>,
+        body_bytes: u64,
+        burst: NonZeroU32,
+    ) -> NonZeroU32 {
+        let per_request = match endpoint {
+            Some(endpoint) if !self.of_endpoint => self.cost.saturating_mul(endpoint.cost),
+            Some(_) | None => self.cost,
+        };
+        let steps = self.body_bytes_per_cost.map_or(0, |step| body_bytes.div_ceil(step.get()));
+        per_request.saturating_add(u32::try_from(steps).unwrap_or(u32::MAX)).min(burst)
+    }
+
+    /// Whether a request may be charged more after it was admitted.
+    pub(super) const fn defers_cost(&self) -> bool {
+        self.body_bytes_per_cost.is_some() || self.cost_from_header.is_some()
     }
 
     /// Whether callers are told of it.

@@ -27,6 +27,8 @@ pub struct Rules {
     endpoints: Vec<(Arc<str>, Box<[u16]>)>,
     versions: Vec<Vec<ApiVersion>>,
     unmatched: Box<[u16]>,
+    /// Whether any policy may charge a request more after it was admitted.
+    pub(super) defers_costs: bool,
     pub(super) max_cells: usize,
     pub(super) retry_after_ceiling_seconds: u64,
     pub(super) in_flight: Caps,
@@ -54,7 +56,11 @@ impl Rules {
                     "give each policy a name of its own; operations of the endpoint table are names too",
                 );
             }
-            policies.extend(check::policy(&key, written, endpoints, problems));
+            let policy = check::policy(&key, written, endpoints, problems);
+            if let Some(policy) = &policy {
+                check::endpoint_costs(&key, policy, endpoints, problems);
+            }
+            policies.extend(policy);
         }
         if policies.len() + RESERVED.len() > usize::from(u16::MAX) {
             problems.add(
@@ -96,6 +102,7 @@ impl Rules {
                 .map(|policy| Arc::clone(&policy.name))
                 .chain(RESERVED.map(Arc::from))
                 .collect(),
+            defers_costs: policies.iter().any(Policy::defers_cost),
             policies,
             max_cells: settings.max_cells,
             retry_after_ceiling_seconds: u64::from(settings.retry_after_ceiling_seconds),

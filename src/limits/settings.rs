@@ -56,8 +56,14 @@ pub struct PolicySettings {
     /// Requests that may come at once when nothing was used. In any window W at most burst + rate × W are
     /// admitted. Default: the quota's number.
     pub burst: Option<u32>,
-    /// How many requests one request counts as. Default: 1.
+    /// How many requests one request counts as; times the endpoint's `cost`, if it has one. Default: 1.
     pub cost: u32,
+    /// A request counts as one more for each started so many kilobytes (1,024 bytes) of its body. A body without
+    /// `Content-Length` is charged as it streams. Default: bodies are not counted.
+    pub body_kilobytes_per_cost: Option<u32>,
+    /// The upstream's response field that says how many requests the request counted as, for example `X-Cost`;
+    /// what exceeds the charge is owed and delays later requests. Default: `""`, none.
+    pub cost_from_header: String,
     /// `enforce`, or `shadow`: decided and counted in metrics, never refused and never shown. Default: `enforce`.
     pub mode: Mode,
     /// Whether callers see it in headers and in `/tollgate/v1/limits`. Default: true.
@@ -78,6 +84,8 @@ impl Default for PolicySettings {
             quota: String::new(),
             burst: None,
             cost: 1,
+            body_kilobytes_per_cost: None,
+            cost_from_header: String::new(),
             mode: Mode::Enforce,
             expose: true,
             endpoints: Vec::new(),

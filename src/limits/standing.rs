@@ -84,9 +84,9 @@ struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     fn asked(&self, endpoint_number: u32, version: Option<ApiVersion>) -> Asked<'a, 'static> {
-        let charge = Charge { address: self.address, path_parameter: &|_| None };
+        let charge = Charge { address: self.address, path_parameter: &|_| None, body_bytes: 0 };
         let overridden = Overridden::of(Some(self.caller), self.now);
-        Asked { caller: Some(self.caller), endpoint_number, version, charge, overridden }
+        Asked { caller: Some(self.caller), endpoint: None, endpoint_number, version, charge, overridden }
     }
 
     fn own_row(&self, claim: &Claim) -> Standing {

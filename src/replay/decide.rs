@@ -163,7 +163,7 @@ impl Decider {
             Match::Unmatched(_) => None,
         };
         let address = line.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let charge = Charge { address, path_parameter: &parameter };
+        let charge = Charge { address, path_parameter: &parameter, body_bytes: 0 };
         let mut admission = self.limits.admit(permit, &charge, self.now).map_err(|exceeded| {
             let refusal = refuse::exceeded(&exceeded);
             let policy = Some(Arc::clone(&exceeded.name));

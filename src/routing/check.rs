@@ -33,6 +33,7 @@ pub(super) fn check(
     let versions = versions(row, key, problems);
     let limits = limits(row, template.as_ref(), key, problems);
     let deprecated = deprecations(row, &versions, key, problems);
+    let cost = cost(row, key, problems);
     if row.public
         && (row.feature.is_some() || row.role.is_some() || row.scope.is_some() || row.plans.is_some())
     {
@@ -57,10 +58,24 @@ pub(super) fn check(
         plans: row.plans.as_ref().unwrap_or(&settings.plans).clone(),
         feature: row.feature.as_deref().map(Arc::from),
         role: row.role,
+        cost: cost?,
         limits,
         public: row.public,
     };
     Some(CheckedRow { endpoint, template: template?, deprecated })
+}
+
+fn cost(row: &EndpointRow, key: &str, problems: &mut Problems) -> Option<NonZeroU32> {
+    let cost = NonZeroU32::new(row.cost.unwrap_or(1));
+    if cost.is_none() {
+        problems.add(
+            format!("{key}.cost"),
+            "endpoint_cost_zero",
+            "a request cannot count as none",
+            "write a number of at least 1, or remove the key",
+        );
+    }
+    cost
 }
 
 fn check_names(row: &EndpointRow, key: &str, problems: &mut Problems) {

@@ -28,6 +28,9 @@ pub struct EndpointRow {
     /// Its own limits. Default: none.
     #[serde(default)]
     pub limits: Vec<LimitRow>,
+    /// How many requests one request for it counts as in `[[limits.policies]]`; its own limits count requests alone.
+    /// Default: 1.
+    pub cost: Option<u32>,
     /// The feature that the workspace must have. Default: none.
     pub feature: Option<String>,
     /// `"owner"`: only a Workspace Owner may call it. Default: everybody.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Requests of our own that ask an upstream how it is. Off without a path.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthCheckSettings {
     /// What is asked for with GET, for example `/health`; 200 to 399 is healthy. Empty: no checks.
@@ -33,7 +33,7 @@ impl Default for HealthCheckSettings {
 
 /// Outlier ejection: an upstream that fails while others do not is left out for a while, never more than half
 /// of a region's.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EjectionSettings {
     /// Failures and 5xx answers in a row after which an upstream is ejected; 0: never.
@@ -51,7 +51,7 @@ impl Default for EjectionSettings {
 }
 
 /// The breaker of each upstream: it trips when no connection to the upstream can be made.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerSettings {
     /// Failures in a row after which it trips; 0: never.
@@ -69,7 +69,7 @@ impl Default for BreakerSettings {
 }
 
 /// Sending again what is safe to repeat, to another upstream of the region.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySettings {
     /// The most times that one request is sent again; 0: never.
@@ -87,7 +87,7 @@ impl Default for RetrySettings {
 }
 
 /// How many requests an upstream serves at a time. The limit adapts between the two bounds.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InFlightSettings {
     /// The most requests that one upstream serves at a time, and how many at the start.

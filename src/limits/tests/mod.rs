@@ -2,6 +2,7 @@
 
 mod all_or_nothing;
 mod bounds;
+mod costs;
 mod counted_by;
 mod headers;
 mod oracle;

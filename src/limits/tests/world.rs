@@ -36,6 +36,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         plans: Plan::ALL.to_vec(),
         feature: None,
         role: None,
+        cost: std::num::NonZeroU32::MIN,
         limits,
         public: operation == "echo",
     };
@@ -90,6 +91,7 @@ pub(super) struct Ask {
     pub(super) version: Option<&'static str>,
     pub(super) address: &'static str,
     pub(super) path_value: &'static [u8],
+    pub(super) body_bytes: u64,
 }
 
 /// Token 1 of workspace 1000, listing sources.
@@ -104,6 +106,7 @@ pub(super) const ASK: Ask = Ask {
     version: None,
     address: "192.0.2.1",
     path_value: b"",
+    body_bytes: 0,
 };
 
 impl Ask {
@@ -175,7 +178,11 @@ impl World {
         let needs = UnmatchedNeeds { scope: Some(SCOPE.into()), plans: Plan::ALL.to_vec() };
         let permit = permit(ask.caller(), endpoint, version, &needs).unwrap();
         let value = |_: &str| Some(Cow::Borrowed(ask.path_value));
-        limits.admit(permit, &Charge { address: ask.address(), path_parameter: &value }, self.now())
+        limits.admit(
+            permit,
+            &Charge { address: ask.address(), path_parameter: &value, body_bytes: ask.body_bytes },
+            self.now(),
+        )
     }
 
     /// How many are admitted before the first refusal, at most 100,000.
