@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::node::Node;
 use super::{BUILD, issuers};
 use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
+use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
 use crate::telemetry::{Gauge, Telemetry};
 use crate::upstream::Checked as Upstreams;
 
@@ -157,6 +158,17 @@ impl Operator for NodeStatus {
                 last_error: registry.error.map(|error| error.to_string()),
             },
         }
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, NotAQuestion> {
+        let node = &self.node;
+        let explainer = Explainer {
+            snapshot: &node.snapshot.load(),
+            registry: &node.registry,
+            head_limits: node.edge.bounds.get().head,
+            upstreams: &self.upstreams,
+        };
+        explainer.explain(question, node.clock.now())
     }
 
     fn each_second(&self) {

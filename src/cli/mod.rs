@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod diff;
 mod error;
+mod explain;
 mod init;
 pub mod limits;
 mod output;
@@ -72,6 +73,13 @@ enum Command {
     },
     /// Tell what changes for callers between two configurations, and what takes a restart.
     Diff(diff::DiffArgs),
+    /// Say what would be done with a request, and why.
+    Explain {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: Box<explain::ExplainArgs>,
+    },
     /// Create, list, show and change workspaces.
     Workspace {
         #[command(flatten)]
@@ -129,6 +137,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Serve { config } => serve::run(&config.config, &clock),
         Command::Check { config, args } => check::run(&config.config, args, out),
         Command::Diff(args) => diff::run(&args, out),
+        Command::Explain { config, args } => explain::run(&config.config, &args, &clock, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),

@@ -1,6 +1,5 @@
 //! The request path itself.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -10,12 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::own_pages::OwnPage;
+use super::decide::{self, Asked};
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
 use super::{Parts, Snapshot, answer, preflight, refuse};
 use crate::authentication::{Attempt, Caller, Refused};
-use crate::authorization::{Permit, permit};
+use crate::authorization::Permit;
 use crate::clock::Now;
 use crate::domain::{Forwarded, Method, Outcome};
 use crate::limits::{Admission, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
@@ -90,25 +89,22 @@ impl Gateway {
         now: Now,
     ) -> Result<Answer<'c>, Refusal> {
         preflight::refuse(head, &self.core, now)?;
-        let matched = snapshot.table.find(head).map_err(refuse::path)?;
+        let matched = decide::matched(snapshot, head)?;
         note_match(snapshot, &matched, &mut progress.record);
         let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
-        // Told before anything is counted: a refused request consumes nothing.
-        if let Some(caller) = &caller {
-            let serves = snapshot.places.serves(caller.workspace().region);
-            serves.map_err(|wrong| refuse::wrong_region(wrong.0, snapshot.places.regions()))?;
-        }
-        if let Some(page) = OwnPage::of(head) {
-            return page
-                .answer(snapshot, caller, (head, peer), progress.record.request_id(), now)
-                .map(Answer::OwnPage);
-        }
-        let (endpoint, version) = refuse::unless_forwarded(&matched)?;
-        let permit = permit(caller, endpoint, version, &snapshot.unmatched).map_err(refuse::permit)?;
-        let charge =
-            Charge { address: peer.address.ip(), path_parameter: &|name| parameter(&matched, name, head) };
+        let permit = match decide::asked(snapshot, &matched, caller, head)? {
+            Asked::Endpoint(permit) => permit,
+            Asked::OwnPage(page, caller) => {
+                let request_id = progress.record.request_id();
+                return page.answer(snapshot, caller, (head, peer), request_id, now).map(Answer::OwnPage);
+            }
+        };
+        let charge = Charge {
+            address: peer.address.ip(),
+            path_parameter: &|name| decide::parameter(&matched, name, head),
+        };
         let admission = self.admit(snapshot, progress, permit, &charge, now)?;
-        let body = snapshot.input.hold(endpoint, head, body).await.map_err(|fault| {
+        let body = snapshot.input.hold(admission.permit().endpoint(), head, body).await.map_err(|fault| {
             admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
             refuse::input(fault)
         })?;
@@ -125,7 +121,7 @@ impl Gateway {
         progress: &mut Progress,
         now: Now,
     ) -> Result<Option<Caller>, Refusal> {
-        let tokens = PlacedTokens { registry: &self.parts.registry, places: &snapshot.places };
+        let tokens = PlacedTokens::new(&self.parts.registry, &snapshot.places);
         let identified = match snapshot.authenticator.try_identify(head, &tokens, now) {
             Attempt::Decided(identified) => identified,
             Attempt::NeedsKeys(wanted) => {
@@ -133,8 +129,9 @@ impl Gateway {
                 snapshot.authenticator.identify_after(arrived, head, &tokens, self.parts.clock.now())
             }
         };
-        let refused = match identified {
-            Ok(caller) => {
+        let refused = match decide::caller(identified, matched) {
+            Ok(None) => return Ok(None),
+            Ok(Some(caller)) => {
                 let facts = &mut progress.record.facts;
                 facts.workspace_id = Some(Arc::clone(&caller.workspace().id));
                 facts.token_id = Some(Arc::clone(caller.token_id()));
@@ -147,7 +144,6 @@ impl Gateway {
                 }
                 return Ok(Some(caller));
             }
-            Err(Refused::CredentialMissing) if is_public(matched) => return Ok(None),
             Err(refused) => refused,
         };
         if let Refused::CredentialInQuery(value) = &refused
@@ -328,18 +324,6 @@ async fn caught<T>(mut path: Pin<&mut impl Future<Output = T>>) -> Option<T> {
 /// The only value; [`None`] where there is no other or none.
 fn only<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
     values.next().filter(|_| values.next().is_none())
-}
-
-fn is_public(matched: &Match<'_>) -> bool {
-    matches!(matched, Match::Matched(matched) if matched.endpoint.public)
-}
-
-/// A path parameter's canonical value, for limits that are counted by it.
-fn parameter<'h>(matched: &Match<'_>, name: &str, head: &'h Head) -> Option<Cow<'h, [u8]>> {
-    match matched {
-        Match::Matched(matched) => matched.params.canonical(name, head),
-        Match::Unmatched(_) => None,
-    }
 }
 
 fn note_match(snapshot: &Snapshot, matched: &Match<'_>, record: &mut Record) {
