@@ -3,6 +3,7 @@
 mod all_or_nothing;
 mod bounds;
 mod counted_by;
+mod foresee;
 mod headers;
 mod oracle;
 mod overrides;
