@@ -55,8 +55,10 @@ impl Limits {
         let refused = if let Some(reached) = in_flight {
             Some(self.too_many_in_flight(reached, &claims, now))
         } else {
-            let enforced = 0..claims.iter().take_while(|claim| !claim.shadow).count();
-            let without_room = self.without_room(&claims, enforced, now);
+            // In the order of [`Limits::admit`], which decides who speaks of two that ask for the same wait.
+            let enforced = claims.iter().take_while(|claim| !claim.shadow).count();
+            let without_room = self.without_room(&claims, 1..enforced, now);
+            let without_room = without_room.or_else(|| self.without_room(&claims, 0..enforced.min(1), now));
             without_room.map(|(place, verdict)| self.refuse(&claims, place, &verdict, now))
         };
         Foreseen { met, refused }

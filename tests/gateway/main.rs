@@ -8,6 +8,7 @@ mod browser;
 mod demo;
 mod drain;
 mod faults;
+mod explain;
 mod guide;
 mod input;
 mod jwks;

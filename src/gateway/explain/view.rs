@@ -195,8 +195,9 @@ impl Explanation {
                     | UnmatchedReason::EscapedSlash => None,
                 };
                 self.endpoint = endpoint.map(EndpointView::of);
-                let forwarded = if unmatched.outcome().is_none() { "; forwarded all the same" } else { "" };
-                self.notes.push(format!("Matched nothing: {}{forwarded}.", unmatched.reason));
+                let forwarded =
+                    if unmatched.outcome().is_none() { " It is forwarded all the same." } else { "" };
+                self.notes.push(format!("Matched no endpoint: {}.{forwarded}", unmatched.reason));
             }
         }
     }

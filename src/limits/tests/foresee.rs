@@ -9,7 +9,7 @@ use crate::domain::{ApiVersion, Plan};
 use crate::limits::{Charge, Foreseen, Limits};
 
 const RULES: &str = r#"
-in_flight = { token = 3, workspace = 5, total = 6 }
+in_flight = { per_token = 3, per_workspace = 5, total = 6 }
 failed_authentications = { quota = "3 per minute" }
 policies = [
   { name = "default", per = ["token"], quota = "6 per hour" },
