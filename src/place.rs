@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::authentication::Caller;
 use crate::domain::{Problems, Region, RegionId, Regions};
 use crate::limits::Admission;
 
@@ -137,9 +138,18 @@ impl Places {
 
     /// The region whose upstream an admitted request goes to.
     pub fn place(&self, admission: &Admission<'_>) -> Result<RegionId, WrongRegion> {
-        let Some(caller) = admission.permit().caller() else { return Ok(self.own) };
-        let home = caller.workspace().region;
+        self.home(admission.permit().caller())
+    }
+
+    /// The region of a caller, or of a request without one.
+    pub fn home(&self, caller: Option<&Caller>) -> Result<RegionId, WrongRegion> {
+        let home = caller.map_or(self.own, |caller| caller.workspace().region);
         self.serves(home).map(|()| home)
+    }
+
+    /// The region that is served for whoever has none.
+    pub const fn own(&self) -> RegionId {
+        self.own
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{Checked, Operator, host};
+use super::{Checked, Operator, explain, host};
 use crate::telemetry::Telemetry;
 
 const PAGE: &str = include_str!("page.html");
@@ -66,11 +66,22 @@ impl Admin {
             "/livez" => document(StatusCode::OK, &json!({"status": "alive"})),
             "/readyz" => self.readiness(),
             "/status.json" => document(StatusCode::OK, &self.operator.status()),
+            "/explain.json" => self.explanation(request),
             _ => fault(
                 StatusCode::NOT_FOUND,
                 "not-found",
-                "There are /, /status.json, /metrics, /livez and /readyz here.",
+                "There are /, /status.json, /explain.json, /metrics, /livez and /readyz here.",
             ),
+        }
+    }
+
+    fn explanation<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let asked = explain::question(request);
+        let explained =
+            asked.and_then(|question| self.operator.explain(&question).map_err(|error| error.to_string()));
+        match explained {
+            Ok(explanation) => document(StatusCode::OK, &explanation),
+            Err(why) => fault(StatusCode::BAD_REQUEST, "bad-request", &why),
         }
     }
 

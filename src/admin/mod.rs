@@ -13,12 +13,14 @@
 //! [`from_settings`] insists on.
 
 mod answer;
+mod explain;
 mod host;
 mod server;
 mod settings;
 mod status;
 
 pub use answer::Admin;
+pub use explain::{AskFailed, ask};
 pub use server::{AdminError, Running, serve, start};
 pub use settings::{Checked, Settings, from_settings};
 pub use status::{

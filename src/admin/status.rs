@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::gateway::explain::{Explanation, NotAQuestion, Question};
 use crate::telemetry::Traffic;
 
 /// Where the listener's answers come from. Called on the listener's own thread; may take milliseconds.
@@ -12,6 +13,8 @@ pub trait Operator: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// What `/status.json` says.
     fn status(&self) -> Status;
+    /// What `/explain.json` says of a request.
+    fn explain(&self, question: &Question) -> Result<Explanation, NotAQuestion>;
     /// Called once a second, to note what the history of the status page shows.
     fn each_second(&self);
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{Outcome, Problems};
+use crate::gateway::explain::{Explanation, NotAQuestion, Question};
 use crate::telemetry::{self, Arrival, Build, Telemetry};
 
 struct Fake {
@@ -81,6 +82,11 @@ impl Operator for Fake {
         }
     }
 
+    fn explain(&self, question: &Question) -> Result<Explanation, NotAQuestion> {
+        let outcome = format!("{} {}", question.method, question.target);
+        Ok(Explanation { outcome, ..Explanation::default() })
+    }
+
     fn each_second(&self) {
         self.seconds.fetch_add(1, Ordering::SeqCst);
     }
@@ -129,7 +135,7 @@ fn a_rebound_name_is_refused_on_every_path() {
         &["[evil]"],
         &["a@localhost"],
     ];
-    for path in ["/", "/status.json", "/metrics", "/livez", "/readyz", "/none"] {
+    for path in ["/", "/status.json", "/explain.json", "/metrics", "/livez", "/readyz", "/none"] {
         for hosts in good {
             assert_ne!(ask(&admin, "GET", path, hosts).status(), 421, "{path} {hosts:?}");
         }
@@ -142,7 +148,7 @@ fn a_rebound_name_is_refused_on_every_path() {
 #[test]
 fn only_reading_is_possible_and_no_other_origin_may_read() {
     let admin = Admin::new(&checked(""), Fake::new());
-    for path in ["/", "/status.json", "/metrics", "/livez", "/readyz"] {
+    for path in ["/", "/status.json", "/explain.json", "/metrics", "/livez", "/readyz"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
             let response = ask(&admin, method, path, &["localhost"]);
             assert_eq!(
@@ -203,6 +209,20 @@ fn metrics_and_status_come_from_the_operator() {
     let status = json(&ask(&admin, "GET", "/status.json", &[]));
     assert_eq!(status["traffic"]["outcomes"][0]["reason"], "token_unknown");
     assert_eq!(status["upstreams"][0]["name"], "us-a");
+}
+
+#[test]
+fn a_running_node_is_asked_what_it_would_do() {
+    let running = start(&checked("address = \"127.0.0.1:0\""), Fake::new()).unwrap();
+    let url = format!("http://{}", running.address());
+    let explanation = super::ask(&url, &Question::new("PUT", "/a?b=%20")).unwrap();
+    assert_eq!(explanation.outcome, "PUT /a?b=%20");
+    let mut question = Question::new("PUT", "/");
+    question.fields.push("é".repeat(20_000));
+    assert!(super::ask(&url, &question).is_err());
+    running.stop();
+    let failed = super::ask(&url, &Question::new("GET", "/")).unwrap_err();
+    assert!(matches!(failed, AskFailed::Unreachable(..)), "{failed}");
 }
 
 #[test]

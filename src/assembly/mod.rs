@@ -9,6 +9,7 @@
 mod files;
 mod issuers;
 mod node;
+mod offline;
 mod operator;
 mod reload;
 mod snapshot;
@@ -25,6 +26,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder as RuntimeBuilder;
 use tokio::sync::watch;
 
+pub use self::offline::explain;
 pub use self::reload::Reloader;
 
 use self::node::{InForce, LiveEdge, Node};

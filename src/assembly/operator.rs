@@ -7,6 +7,7 @@ use super::node::Node;
 use super::{BUILD, issuers};
 use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
 use crate::clock::Now;
+use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
 use crate::telemetry::{Gauge, Telemetry};
 use crate::upstream::{BreakerState, ServerStatus};
 
@@ -174,6 +175,18 @@ impl Operator for NodeStatus {
                 last_error: registry.error.map(|error| error.to_string()),
             },
         }
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, NotAQuestion> {
+        let node = &self.node;
+        let config = node.configuration.config();
+        let explainer = Explainer {
+            snapshot: &node.snapshot.load(),
+            registry: &node.registry,
+            head_limits: node.edge.bounds.get().head,
+            upstreams: &config.upstream,
+        };
+        explainer.explain(question, node.clock.now())
     }
 
     fn each_second(&self) {

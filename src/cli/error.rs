@@ -1,7 +1,7 @@
 //! Why a command ended without doing its work, and with which exit code.
 
 use crate::config::{Diagnostic, Severity};
-use crate::{assembly, limits, replay, telemetry, tokens};
+use crate::{admin, assembly, limits, replay, telemetry, tokens};
 
 /// What a command ends with if not with success.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,12 @@ pub enum Error {
     /// Lines of an import were not taken; they were listed.
     #[error("{0} lines were not imported; mend them and import the file again, what is there stays as it is")]
     LinesRefused(u64),
+    /// A request that was explained would be refused.
+    #[error("the request would be refused")]
+    WouldRefuse,
+    /// A running node cannot be asked.
+    #[error(transparent)]
+    Ask(#[from] admin::AskFailed),
     /// The output cannot be written.
     #[error("a file or the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -93,6 +99,8 @@ impl Error {
             | Self::Replay(_)
             | Self::NewlyRefused(_)
             | Self::LinesRefused(_)
+            | Self::WouldRefuse
+            | Self::Ask(_)
             | Self::Output(_)
             | Self::Json(_) => 1,
         }

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod diff;
 mod error;
+mod explain;
 mod init;
 pub mod limits;
 mod output;
@@ -75,6 +76,13 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Print the JSON Schema of a configuration or an endpoint table, for editors.
     Schema(schema::SchemaArgs),
+    /// Say what would be done with a request, and why.
+    Explain {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: Box<explain::ExplainArgs>,
+    },
     /// Create, list, show and change workspaces.
     Workspace {
         #[command(flatten)]
@@ -133,6 +141,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Check { config, args } => check::run(&config.config, args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Schema(args) => schema::run(args, out),
+        Command::Explain { config, args } => explain::run(&config.config, &args, &clock, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),

@@ -11,6 +11,8 @@
 //! ```
 
 mod answer;
+mod decide;
+pub mod explain;
 mod metered;
 mod own_pages;
 mod pipeline;

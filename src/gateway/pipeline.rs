@@ -1,6 +1,5 @@
 //! The request path itself.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,13 +7,13 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::decide::{self, Asked};
 use super::metered::metered;
-use super::own_pages::OwnPage;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
 use super::{Parts, Snapshot, answer, preflight, refuse};
 use crate::authentication::{Attempt, Caller, Refused};
-use crate::authorization::{Permit, permit};
+use crate::authorization::Permit;
 use crate::clock::Now;
 use crate::domain::{Forwarded, Method, Outcome, Workspace};
 use crate::limits::{Admission, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
@@ -87,33 +86,28 @@ impl Gateway {
         now: Now,
     ) -> Result<Answer<'c>, Refusal> {
         preflight::refuse(head, &self.core, now)?;
-        let matched = snapshot.table.find(head).map_err(refuse::path)?;
+        let matched = decide::matched(snapshot, head)?;
         note_match(snapshot, &matched, &mut progress.record);
         let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
-        // Told before anything is counted: a refused request consumes nothing.
-        if let Some(caller) = &caller {
-            let serves = snapshot.places.serves(caller.workspace().region);
-            serves.map_err(|wrong| refuse::wrong_region(wrong.0, snapshot.places.regions()))?;
-        }
-        if let Some(page) = OwnPage::of(head) {
-            return page
-                .answer(snapshot, caller, (head, peer), progress.record.request_id(), now)
-                .map(Answer::OwnPage);
-        }
-        let (endpoint, version) = refuse::unless_forwarded(&matched)?;
-        let permit = permit(caller, endpoint, version, &snapshot.unmatched).map_err(refuse::permit)?;
+        let permit = match decide::asked(snapshot, &matched, caller, head)? {
+            Asked::Endpoint(permit) => permit,
+            Asked::OwnPage(page, caller) => {
+                let request_id = progress.record.request_id();
+                return page.answer(snapshot, caller, (head, peer), request_id, now).map(Answer::OwnPage);
+            }
+        };
         if let Some(caller) = permit.caller() {
             let Workspace { region, subject, .. } = **caller.workspace();
             snapshot.upstreams.has_room(region, subject, now).map_err(refuse::forward)?;
         }
         let charge = Charge {
             address: peer.address.ip(),
-            path_parameter: &|name| parameter(&matched, name, head),
+            path_parameter: &|name| decide::parameter(&matched, name, head),
             body_bytes: body.announced_length(),
         };
         let mut admission = self.admit(snapshot, progress, permit, &charge, now)?;
         let body = metered(body, &admission, &self.parts.clock);
-        let body = snapshot.input.hold(endpoint, head, body).await.map_err(|fault| {
+        let body = snapshot.input.hold(admission.permit().endpoint(), head, body).await.map_err(|fault| {
             admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
             refuse::input(fault)
         })?;
@@ -130,7 +124,7 @@ impl Gateway {
         progress: &mut Progress,
         now: Now,
     ) -> Result<Option<Caller>, Refusal> {
-        let tokens = PlacedTokens { registry: &self.parts.registry, places: &snapshot.places };
+        let tokens = PlacedTokens::new(&self.parts.registry, &snapshot.places);
         let identified = match snapshot.authenticator.try_identify(head, &tokens, now) {
             Attempt::Decided(identified) => identified,
             Attempt::NeedsKeys(wanted) => {
@@ -138,8 +132,9 @@ impl Gateway {
                 snapshot.authenticator.identify_after(arrived, head, &tokens, self.parts.clock.now())
             }
         };
-        let refused = match identified {
-            Ok(caller) => {
+        let refused = match decide::caller(identified, matched) {
+            Ok(None) => return Ok(None),
+            Ok(Some(caller)) => {
                 let facts = &mut progress.record.facts;
                 facts.workspace_id = Some(Arc::clone(&caller.workspace().id));
                 facts.token_id = Some(Arc::clone(caller.token_id()));
@@ -152,7 +147,6 @@ impl Gateway {
                 }
                 return Ok(Some(caller));
             }
-            Err(Refused::CredentialMissing) if is_public(matched) => return Ok(None),
             Err(refused) => refused,
         };
         if let Refused::CredentialInQuery(value) = &refused
@@ -339,18 +333,6 @@ async fn caught<T>(mut path: Pin<&mut impl Future<Output = T>>) -> Option<T> {
 /// The only value; [`None`] where there is no other or none.
 fn only<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
     values.next().filter(|_| values.next().is_none())
-}
-
-fn is_public(matched: &Match<'_>) -> bool {
-    matches!(matched, Match::Matched(matched) if matched.endpoint.public)
-}
-
-/// A path parameter's canonical value, for limits that are counted by it.
-fn parameter<'h>(matched: &Match<'_>, name: &str, head: &'h Head) -> Option<Cow<'h, [u8]>> {
-    match matched {
-        Match::Matched(matched) => matched.params.canonical(name, head),
-        Match::Unmatched(_) => None,
-    }
 }
 
 fn note_match(snapshot: &Snapshot, matched: &Match<'_>, record: &mut Record) {

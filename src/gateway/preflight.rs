@@ -12,6 +12,11 @@ pub(super) fn refuse(head: &Head, core: &Core, now: Now) -> Result<(), Refusal> 
     Err(Refusal::BrowserPreflight)
 }
 
+/// Whether a request is a preflight, counting nothing.
+pub(super) fn check(head: &Head) -> Result<(), Refusal> {
+    origin(head).map_or(Ok(()), |_| Err(Refusal::BrowserPreflight))
+}
+
 /// The `Origin` of a preflight, if the request is one.
 fn origin(head: &Head) -> Option<&[u8]> {
     if head.method() != b"OPTIONS" {

@@ -56,32 +56,57 @@ pub struct Parts {
 
 /// The registry as identification sees it from behind a fence, if there is one.
 pub(super) struct PlacedTokens<'s> {
-    pub(super) registry: &'s Registry,
-    pub(super) places: &'s Places,
+    registry: &'s Registry,
+    places: &'s Places,
+    notes_use: bool,
+}
+
+impl<'s> PlacedTokens<'s> {
+    /// For requests: a token that is found is noted as used.
+    pub(super) const fn new(registry: &'s Registry, places: &'s Places) -> Self {
+        Self { registry, places, notes_use: true }
+    }
+
+    /// For explanations, which note nothing.
+    pub(super) const fn unnoted(registry: &'s Registry, places: &'s Places) -> Self {
+        Self { registry, places, notes_use: false }
+    }
+
+    /// What is said of the token with a public id; [`None`] if there is none.
+    pub(super) fn find_by_id(&self, id: &str, now: Now) -> Option<TokenLookup> {
+        placed(self.registry.look_up_id(id, now))
+    }
+}
+
+/// What the registry says, in the words of identification; [`None`] if it does not know the token.
+fn placed(lookup: Lookup) -> Option<TokenLookup> {
+    Some(match lookup {
+        Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
+            id: Arc::clone(entry.token_id()),
+            subject: entry.subject(),
+            workspace: Arc::clone(entry.workspace()),
+            role: entry.role(),
+            scopes: Arc::clone(entry.scopes()),
+            own_limit: entry.own_limit(),
+            overrides: entry.overrides(),
+            expires_at_unix_seconds: entry.expires_at_unix_seconds(),
+        }),
+        Lookup::Revoked(_) => TokenLookup::Revoked,
+        Lookup::Expired(_) => TokenLookup::Expired,
+        Lookup::Unplaced => TokenLookup::Unplaced,
+        Lookup::Unknown => return None,
+    })
 }
 
 impl Tokens for PlacedTokens<'_> {
     fn find(&self, token: &[u8], now: Now) -> TokenLookup {
-        match self.registry.find(token, now) {
-            Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
-                id: Arc::clone(entry.token_id()),
-                subject: entry.subject(),
-                workspace: Arc::clone(entry.workspace()),
-                role: entry.role(),
-                scopes: Arc::clone(entry.scopes()),
-                own_limit: entry.own_limit(),
-                overrides: entry.overrides(),
-                expires_at_unix_seconds: entry.expires_at_unix_seconds(),
-            }),
-            Lookup::Revoked(_) => TokenLookup::Revoked,
-            Lookup::Expired(_) => TokenLookup::Expired,
-            Lookup::Unplaced => TokenLookup::Unplaced,
-            // A foreign region's token is not in this registry; its format says where it belongs.
-            Lookup::Unknown => match self.registry.token_region(token) {
-                Some(region) if self.places.serves(region).is_err() => TokenLookup::Elsewhere(region),
-                Some(_) | None => TokenLookup::Unknown,
-            },
-        }
+        let found =
+            if self.notes_use { self.registry.find(token, now) } else { self.registry.look_up(token, now) };
+        // A foreign region's token is not in this registry; its format says where it belongs.
+        placed(found).unwrap_or_else(|| match self.registry.token_region(token) {
+            Some(region) if self.places.serves(region).is_err() => TokenLookup::Elsewhere(region),
+            Some(_) | None => TokenLookup::Unknown,
+        })
     }
 
     fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {

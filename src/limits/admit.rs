@@ -1,6 +1,7 @@
 //! The decision: every policy that a request meets admits it, or nothing is counted.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::inline::Inline;
 use super::owing::Owing;
 use crate::authorization::Permit;
 use crate::clock::Now;
+use crate::domain::Subject;
 
 /// Places of the reserved names after the policies.
 const IN_FLIGHT: usize = 1;
@@ -62,25 +64,23 @@ impl Limits {
         }
         let now = now.monotonic_nanos;
         let verdict = self.counters.failures.charge(address, rules.failures_scale, now);
+        self.past_failures(&verdict, now).map_or(Ok(()), Err)
+    }
+
+    /// What a failed authentication's budget has no room for.
+    pub(super) fn past_failures(&self, verdict: &Verdict, now: u64) -> Option<Exceeded> {
+        let wait = verdict.wait_nanos?;
+        let rules = &self.rules;
         let claim = Claim { policy: rules.reserved(FAILURES), quota: rules.failures, ..self.blank() };
-        match verdict.wait_nanos {
-            None => Ok(()),
-            Some(wait) => {
-                let own = Headroom::of(&claim, &verdict, now, Decision::Refused);
-                Err(self.exceeded(&claim, wait, vec![own]))
-            }
-        }
+        let own = Headroom::of(&claim, verdict, now, Decision::Refused);
+        Some(self.exceeded(&claim, wait, vec![own]))
     }
 
     fn take(&self, claims: &mut [Claim], headrooms: &mut Inline<Headroom>, now: u64) -> Result<(), Exceeded> {
         let cells = &self.counters.cells;
         let enforced = claims.iter().take_while(|claim| !claim.shadow).count();
-        for place in 1..enforced {
-            let claim = &claims[place];
-            let verdict = cells.peek(claim.key, &claim.debit, now);
-            if verdict.wait_nanos.is_some() {
-                return Err(self.refuse(claims, place, &verdict, now));
-            }
+        if let Some((place, verdict)) = self.without_room(claims, 1..enforced, now) {
+            return Err(self.refuse(claims, place, &verdict, now));
         }
         for place in 0..claims.len() {
             let claim = &mut claims[place];
@@ -99,6 +99,20 @@ impl Limits {
         Ok(())
     }
 
+    /// The first of some claims that has no room, with what it says.
+    pub(super) fn without_room(
+        &self,
+        claims: &[Claim],
+        mut places: Range<usize>,
+        now: u64,
+    ) -> Option<(usize, Verdict)> {
+        places.find_map(|place| {
+            let claim = &claims[place];
+            let verdict = self.counters.cells.peek(claim.key, &claim.debit, now);
+            verdict.wait_nanos.is_some().then_some((place, verdict))
+        })
+    }
+
     /// Returns what was taken.
     #[cold]
     fn give_back(&self, claims: &[Claim], taken: &[Headroom], now: u64) {
@@ -110,34 +124,42 @@ impl Limits {
     }
 
     fn enter(&self, permit: &Permit<'_>, claims: &[Claim], now: u64) -> Result<InFlightGuard, Exceeded> {
-        let caller = permit.caller().map(|caller| (caller.subject(), caller.workspace().subject));
+        let caller = in_flight_of(permit);
         let entered = self.counters.in_flight.enter(caller, self.rules.in_flight, self.rules.max_cells);
-        entered.map_err(|(reached, cap)| {
-            let place = match reached {
-                Reached::Token => 0,
-                Reached::Workspace => 1,
-                Reached::Total => 2,
-            };
-            let policy = self.rules.reserved(IN_FLIGHT + place);
-            Exceeded {
-                kind: ExceededKind::TooManyInFlight,
-                policy,
-                name: Arc::clone(self.rules.name(policy)),
-                quota: None,
-                burst: cap,
-                wait: IN_FLIGHT_WAIT,
-                remaining: 0,
-                consumed: cap,
-                exposed: true,
-                headrooms: self.looked_at(claims, None, now).map(|(_, headroom)| headroom).collect(),
-                rules: Arc::clone(&self.rules),
-            }
-        })
+        entered.map_err(|reached| self.too_many_in_flight(reached, claims, now))
+    }
+
+    #[cold]
+    pub(super) fn too_many_in_flight(
+        &self,
+        (reached, cap): (Reached, u32),
+        claims: &[Claim],
+        now: u64,
+    ) -> Exceeded {
+        let place = match reached {
+            Reached::Token => 0,
+            Reached::Workspace => 1,
+            Reached::Total => 2,
+        };
+        let policy = self.rules.reserved(IN_FLIGHT + place);
+        Exceeded {
+            kind: ExceededKind::TooManyInFlight,
+            policy,
+            name: Arc::clone(self.rules.name(policy)),
+            quota: None,
+            burst: cap,
+            wait: IN_FLIGHT_WAIT,
+            remaining: 0,
+            consumed: cap,
+            exposed: true,
+            headrooms: self.looked_at(claims, None, now).map(|(_, headroom)| headroom).collect(),
+            rules: Arc::clone(&self.rules),
+        }
     }
 
     /// Composes the refusal: of all that refuse, the one with the longest wait.
     #[cold]
-    fn refuse(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Exceeded {
+    pub(super) fn refuse(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Exceeded {
         let mut speaks = (place, verdict.wait_nanos.unwrap_or(0));
         let mut headrooms = Vec::with_capacity(claims.len());
         for (other, (verdict, headroom)) in self.looked_at(claims, Some((place, *verdict)), now).enumerate() {
@@ -188,6 +210,11 @@ impl Limits {
             rules: Arc::clone(&self.rules),
         }
     }
+}
+
+/// Whom a request in flight counts for: its token and its workspace.
+pub(super) fn in_flight_of(permit: &Permit<'_>) -> Option<(Subject, Subject)> {
+    permit.caller().map(|caller| (caller.subject(), caller.workspace().subject))
 }
 
 impl Exceeded {

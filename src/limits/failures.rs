@@ -42,16 +42,30 @@ impl Failures {
     /// Charges one failure to an address's block.
     pub(super) fn charge(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
         let holder = self.holder(address);
-        let sets = self.places.len() / WAYS;
-        let first = (holder >> 32) as usize % sets * WAYS;
-        let set = &self.places[first..first + WAYS];
-        let place = Self::place(set, holder, now);
+        let place = Self::place(self.set(holder), holder, now);
         // A quota that a reload made smaller must not hold anybody longer than it takes to refill.
         let latest = now + scale.fill_nanos();
         let _ = place
             .tat
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |tat| (tat > latest).then_some(latest));
         bucket::take(&place.tat, scale, NonZeroU32::MIN, now)
+    }
+
+    /// Says what [`Failures::charge`] would, and writes nothing.
+    pub(super) fn look(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
+        let holder = self.holder(address);
+        let set = self.set(holder);
+        let tat = |place: &Place| place.tat.load(Ordering::Acquire);
+        let held = set.iter().find(|place| place.holder.load(Ordering::Acquire) == holder);
+        // Without a place of its own it would take one whose bucket is full, or share the fullest.
+        let tat = held.map_or_else(|| set.iter().map(tat).min().unwrap_or(0), tat);
+        bucket::peek(tat.min(now + scale.fill_nanos()), scale, NonZeroU32::MIN, now)
+    }
+
+    fn set(&self, holder: u64) -> &[Place] {
+        let sets = self.places.len() / WAYS;
+        let first = (holder >> 32) as usize % sets * WAYS;
+        &self.places[first..first + WAYS]
     }
 
     /// The place that an address holds, or can have, or else shares. A place is taken over only when its bucket

@@ -100,6 +100,17 @@ impl InFlight {
         Ok(guard)
     }
 
+    /// The cap that [`InFlight::enter`] would have no room under.
+    pub(super) fn reached(&self, caller: Option<(Subject, Subject)>, caps: Caps) -> Option<(Reached, u32)> {
+        let held = |subject| self.subjects.get(&subject).map_or(0, |counter| counter.load(Ordering::Relaxed));
+        let places = [
+            (Reached::Token, caps.token, caller.map(|(token, _)| held(token))),
+            (Reached::Workspace, caps.workspace, caller.map(|(_, workspace)| held(workspace))),
+            (Reached::Total, caps.total, Some(self.total.load(Ordering::Relaxed))),
+        ];
+        places.into_iter().find_map(|(reached, cap, count)| (count? >= cap?).then_some((reached, cap?)))
+    }
+
     /// Drops the counters that count nothing.
     pub(super) fn sweep(&self) {
         let mut removed = 0;

@@ -110,6 +110,14 @@ impl Replies {
         }
     }
 
+    /// The message alone, as a caller's JSON reader shows it.
+    pub fn message_of(&self, refusal: &Refusal) -> String {
+        let mut quoted = vec![b'"'];
+        self.message(&refusal.row(), &mut quoted);
+        quoted.push(b'"');
+        serde_json::from_slice(&quoted).unwrap_or_default()
+    }
+
     fn fields(&self, row: &Row<'_>, out: &mut Rendered) {
         match row.challenge {
             Challenge::None => {}

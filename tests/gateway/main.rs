@@ -9,6 +9,7 @@ mod care;
 mod demo;
 mod drain;
 mod faults;
+mod explain;
 mod guide;
 mod input;
 mod jwks;

@@ -4,6 +4,7 @@ mod all_or_nothing;
 mod bounds;
 mod costs;
 mod counted_by;
+mod foresee;
 mod headers;
 mod oracle;
 mod overrides;

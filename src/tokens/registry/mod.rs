@@ -104,18 +104,34 @@ impl Registry {
 
     /// Who a token stands for, and whether it works. A working token is noted as used.
     pub fn find(&self, token: &[u8], now: Now) -> Lookup {
+        let found = self.look_up(token, now);
+        if let Lookup::Found(entry) = &found {
+            entry.held.touch(now);
+        }
+        found
+    }
+
+    /// As [`Registry::find`], noting no use.
+    pub fn look_up(&self, token: &[u8], now: Now) -> Lookup {
         if token.len() > LONGEST_BYTES
             || (!self.has_foreign.load(Ordering::Relaxed) && self.format.recognise(token).is_none())
         {
             return Lookup::Unknown;
         }
-        let Some(held) = self.held(token) else { return Lookup::Unknown };
+        self.held(token).map_or(Lookup::Unknown, |held| Self::state_of(held, now))
+    }
+
+    /// What [`Registry::look_up`] says of the token with a public id. Looks through all of them, so it is for
+    /// operators alone.
+    pub fn look_up_id(&self, id: &str, now: Now) -> Lookup {
+        let held = self.tokens.iter().find(|held| *held.id == *id).map(|held| Arc::clone(&held));
+        held.map_or(Lookup::Unknown, |held| Self::state_of(held, now))
+    }
+
+    fn state_of(held: Arc<Held>, now: Now) -> Lookup {
         let Some(workspace) = held.workspace.load_full() else { return Lookup::Unplaced };
         match held.state_at(now) {
-            TokenState::Active => {
-                held.touch(now);
-                Lookup::Found(Entry { held, workspace })
-            }
+            TokenState::Active => Lookup::Found(Entry { held, workspace }),
             TokenState::Expired => Lookup::Expired(Entry { held, workspace }),
             TokenState::Revoked => Lookup::Revoked(Entry { held, workspace }),
         }
