@@ -249,7 +249,7 @@ impl Gateway {
         let request = OutgoingRequest { head, body, client, is_idempotent };
         let trail =
             Trail { forwarded: &facts.forwarded, upstream: &mut facts.upstream, retries: &mut facts.retries };
-        let result = forward(&pools, admission, request, trail).await;
+        let result = forward(&pools, admission, request, trail, sent).await;
         let answered = self.parts.clock.now();
         facts.upstream_time = Some(answered.since(sent));
         match result {

@@ -9,6 +9,7 @@ use super::exchange::{Exchange, Upload, UpstreamResponse};
 use super::fields::{Announced, Client};
 use super::pool::{InFlight, Pool};
 use super::pools::RegionPools;
+use crate::clock::Now;
 use crate::domain::Forwarded;
 use crate::limits::Admission;
 use crate::message::{BodyFault, FieldName, Head, RequestBody};
@@ -81,19 +82,19 @@ pub struct Trail<'f> {
 ///
 /// It is sent again, to another upstream and within the budget, if nothing of it was written, or if the
 /// connection ended before any answer and repeating it is safe; and once for free if the connection was an idle
-/// one that turned out to be closed. What was streamed is never sent again.
+/// one that turned out to be closed. What was streamed is never sent again. `now` is when it is first sent.
 pub async fn forward<'c>(
     pools: &RegionPools,
     _admission: &Admission<'_>,
     mut request: OutgoingRequest<'_, 'c>,
     trail: Trail<'_>,
+    mut now: Now,
 ) -> Result<UpstreamResponse<'c>, Fault> {
     let is_whole = !matches!(request.body, RequestBody::Stream { .. });
     let is_repeatable = request.is_idempotent && is_whole;
     let (mut tried, mut is_fresh, mut last) = (0, false, None);
     pools.note_request();
     loop {
-        let now = pools.clock.now();
         let at = pools.choose(tried, now).map_err(|none| last.unwrap_or(none))?;
         let pool = &pools.pools[at];
         *trail.upstream = Some(Arc::clone(&pool.server.label));
@@ -120,12 +121,13 @@ pub async fn forward<'c>(
             is_fresh = true;
         } else {
             tried |= 1 << at;
-            if !pools.may_retry(*trail.retries, now) {
+            if !pools.may_retry(*trail.retries, pools.clock.now()) {
                 return Err(fault);
             }
         }
         *trail.retries = trail.retries.saturating_add(1);
         last = Some(fault);
+        now = pools.clock.now();
     }
 }
 
