@@ -240,8 +240,8 @@ impl Dice {
 fn ask(dice: &mut Dice, world: &World) -> Ask {
     let (mut method, mut target) = world.paths[dice.below(world.paths.len())].clone();
     if dice.one_in(8) {
-        method =
-            dice.of(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get"]).to_owned();
+        dice.of(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get"])
+            .clone_into(&mut method);
     }
     match dice.below(40) {
         0 => target.push('/'),
@@ -256,9 +256,9 @@ fn ask(dice: &mut Dice, world: &World) -> Ask {
         9 => target.push('\\'),
         10 => {
             target =
-                format!("/{}", dice.of(&["", "nothing", "tollgate/none", "tollgate/v1/limits", "a/b/c/d"]))
+                format!("/{}", dice.of(&["", "nothing", "tollgate/none", "tollgate/v1/limits", "a/b/c/d"]));
         }
-        11 => target = dice.of(&["sources", "*", "http://api.example/sources", "/%00", "/é"]).to_owned(),
+        11 => dice.of(&["sources", "*", "http://api.example/sources", "/%00", "/é"]).clone_into(&mut target),
         12 => target.push_str("?access_token=abc"),
         13 => target.push_str("?pagination.count=1"),
         14 => target = format!("/sources/{}", "x".repeat(dice.of(&["a", "bb"]).len() * 5_000)),

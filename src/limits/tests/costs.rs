@@ -156,5 +156,5 @@ fn all_is_exact_in_any_window_with_debts() {
         world.wait(Duration::from_secs(1));
     }
     // A burst, the rate over ten minutes, and what the last request may owe.
-    assert!(charged <= 10 + 100 + 3 && charged >= 100, "{charged}");
+    assert!((100..=10 + 100 + 3).contains(&charged), "{charged}");
 }

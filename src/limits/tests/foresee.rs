@@ -74,7 +74,7 @@ fn what_is_foreseen_is_what_is_decided() {
             (decided, foreseen) => panic!("{:?} but {foreseen:?}", decided.err()),
         }
         while held.len() as u64 > dice.below(8) {
-            held.swap_remove(dice.below(held.len() as u64) as usize);
+            drop(held.swap_remove(dice.below(held.len() as u64) as usize));
         }
         world.wait(Duration::from_secs(dice.below(200)));
     }
