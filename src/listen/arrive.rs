@@ -46,6 +46,8 @@ pub(super) async fn serve<S: Service>(
         }
     }
     if let Some(acceptor) = speaks.tls {
+        // A handshake that has begun is finished, also while the core drains.
+        let Some(()) = arriving.find(|bytes| (!bytes.is_empty()).then_some(())).await else { return };
         let first_bytes = arriving.bytes;
         return serve_tls(Socket::new(tcp, first_bytes), acceptor, peer, service, bounds, guard).await;
     }

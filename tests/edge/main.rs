@@ -6,6 +6,7 @@
 
 mod addresses;
 mod broken_answers;
+mod certificate;
 mod draining;
 mod early;
 mod frames;

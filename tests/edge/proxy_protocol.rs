@@ -1,7 +1,9 @@
 //! The PROXY protocol: who the client is, according to a balancer that may say so.
 
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 
+use crate::certificate::Certificate;
 use crate::frames::{Frames, PREFACE, SETTINGS, Said, block, frame, request_fields};
 use crate::recorder::Recorder;
 use crate::support::{Answer, Client, Gateway, config, request, until};
@@ -108,6 +110,35 @@ fn a_header_may_come_in_any_pieces_and_before_http_2() {
         assert_eq!(frames.answer(1), Said::Status(200));
     }
     assert!(balanced.upstream.take().iter().all(|request| request.all("x-forwarded-for") == ["192.0.2.1"]));
+}
+
+#[test]
+fn a_header_may_come_before_tls() {
+    let upstream = Recorder::start();
+    let certificate = Certificate::make();
+    let wants = "proxy_protocol = \"require\"\nproxy_protocol_from = [\"127.0.0.1\", \"::1\"]";
+    let text = certificate.listens_in(&config(&upstream.url(), &upstream.url(), ""), wants);
+    let gateway = Gateway::start(&text);
+    let (_, token) = gateway.token("ws-us", &[]);
+    let address = until("the TLS listener", || gateway.process.listening("listening (TLS)", 0));
+    assert!(Client::connect_tls(address, "localhost", &certificate.chain).is_err(), "without a header");
+    upstream.take();
+    for header in [V1.to_vec(), v4()] {
+        // The header and the handshake come in one piece.
+        let mut session = Client::session("localhost", &certificate.chain);
+        let mut first = header.clone();
+        session.write_tls(&mut first).unwrap();
+        let mut tcp = TcpStream::connect(address).unwrap();
+        tcp.write_all(&first).unwrap();
+        let mut client = Client::encrypted(tcp, session).unwrap();
+        assert_eq!(client.send(&request("GET", "/sources", &token, "")).status, 200);
+        let reached = upstream.take();
+        assert_eq!(reached[0].all("x-forwarded-for"), ["192.0.2.1"]);
+        assert_eq!(reached[0].all("x-forwarded-proto"), ["https"]);
+    }
+    let metrics = gateway.metrics();
+    let malformed = [("reason", "malformed_proxy_header")];
+    assert_eq!(metrics.count("tollgate_connections_refused_total", &malformed), 1);
 }
 
 #[test]

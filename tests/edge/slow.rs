@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use crate::certificate::Certificate;
 use crate::frames::{
     CONTINUATION, END_HEADERS, Frames, HEADERS, PREFACE, SETTINGS, Said, block, frame, request_fields,
 };
@@ -138,16 +139,10 @@ fn clients_that_stop_reading_are_ended_in_time() {
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )));
-    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&chain, certified.cert.pem()).unwrap();
-    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
-    let tls = format!(
-        "[[listen.tls]]\naddress = \"127.0.0.1:0\"\ncertificates = [{{ chain_file = {chain:?}, key_file = {key:?} }}]\n[admin]\n"
-    );
+    let certificate = Certificate::make();
     let text = config(&upstream.url(), &upstream.url(), "");
-    let text = text.replacen("[listen]\n", &format!("[listen]\n{SHORT}\n"), 1).replacen("[admin]\n", &tls, 1);
+    let text = text.replacen("[listen]\n", &format!("[listen]\n{SHORT}\n"), 1);
+    let text = certificate.listens_in(&text, "");
     let gateway = Gateway::start(&text);
     let tls_address = until("the TLS listener", || gateway.process.listening("listening (TLS)", 0));
     let (_, token) = gateway.token("ws-us", &[]);
@@ -161,7 +156,7 @@ fn clients_that_stop_reading_are_ended_in_time() {
     let mut plain = gateway.connect();
     plain.write(&bytes);
     gone(1);
-    let mut encrypted = Client::connect_tls(tls_address, "localhost", &chain).unwrap();
+    let mut encrypted = Client::connect_tls(tls_address, "localhost", &certificate.chain).unwrap();
     encrypted.write(&bytes);
     gone(2);
     let credential = format!("Bearer {token}");

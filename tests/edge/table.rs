@@ -79,6 +79,7 @@ impl Edge {
             })
             .collect();
         assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+        assert_eq!(self.gateway.metrics().count("tollgate_panics_total", &[]), 0);
     }
 
     /// Sends a row's bytes and compares the answer.

@@ -97,6 +97,11 @@ impl Client {
         name: &str,
         ca_file: &Path,
     ) -> Result<Self, std::io::Error> {
+        Self::encrypted(tcp(address)?, Self::session(name, ca_file))
+    }
+
+    /// A TLS session that has not begun, trusting only the authority in `ca_file`.
+    pub(crate) fn session(name: &str, ca_file: &Path) -> ClientConnection {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca_file).unwrap()).unwrap();
@@ -106,8 +111,11 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let tcp = tcp(address)?;
-        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+        ClientConnection::new(Arc::new(config), name).unwrap()
+    }
+
+    /// Finishes a session's handshake on a connection.
+    pub(crate) fn encrypted(tcp: TcpStream, mut session: ClientConnection) -> Result<Self, std::io::Error> {
         let mut socket = tcp.try_clone().unwrap();
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
