@@ -45,31 +45,7 @@ impl Rules {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.0.len();
-        let mut policies = check::of_endpoints(endpoints, problems);
-        for (place, written) in settings.policies.iter().enumerate() {
-            let key = format!("limits.policies[{place}]");
-            if policies.iter().any(|policy| *policy.name == *written.name) {
-                problems.add(
-                    format!("{key}.name"),
-                    "limit_policy_duplicate",
-                    format!("the name `{}` is taken", written.name),
-                    "give each policy a name of its own; operations of the endpoint table are names too",
-                );
-            }
-            let policy = check::policy(&key, written, endpoints, problems);
-            if let Some(policy) = &policy {
-                check::endpoint_costs(&key, policy, endpoints, problems);
-            }
-            policies.extend(policy);
-        }
-        if policies.len() + RESERVED.len() > usize::from(u16::MAX) {
-            problems.add(
-                "limits.policies",
-                "limit_policies_too_many",
-                "there are too many policies",
-                "use fewer",
-            );
-        }
+        let mut policies = policies(settings, endpoints, problems);
         let failures = check::quota(
             "limits.failed_authentications.quota",
             &settings.failed_authentications.quota,
@@ -163,4 +139,34 @@ impl Rules {
     pub(super) fn is_exempt(&self, address: IpAddr) -> bool {
         self.exempt.iter().any(|network| network.contains(address))
     }
+}
+
+/// The endpoints' own limits, then the written policies.
+fn policies(settings: &Settings, endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Policy> {
+    let mut policies = check::of_endpoints(endpoints, problems);
+    for (place, written) in settings.policies.iter().enumerate() {
+        let key = format!("limits.policies[{place}]");
+        if policies.iter().any(|policy| *policy.name == *written.name) {
+            problems.add(
+                format!("{key}.name"),
+                "limit_policy_duplicate",
+                format!("the name `{}` is taken", written.name),
+                "give each policy a name of its own; operations of the endpoint table are names too",
+            );
+        }
+        let policy = check::policy(&key, written, endpoints, problems);
+        if let Some(policy) = &policy {
+            check::endpoint_costs(&key, policy, endpoints, problems);
+        }
+        policies.extend(policy);
+    }
+    if policies.len() + RESERVED.len() > usize::from(u16::MAX) {
+        problems.add(
+            "limits.policies",
+            "limit_policies_too_many",
+            "there are too many policies",
+            "use fewer",
+        );
+    }
+    policies
 }

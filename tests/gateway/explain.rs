@@ -240,8 +240,8 @@ impl Dice {
 fn ask(dice: &mut Dice, world: &World) -> Ask {
     let (mut method, mut target) = world.paths[dice.below(world.paths.len())].clone();
     if dice.one_in(8) {
-        dice.of(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get"])
-            .clone_into(&mut method);
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get"];
+        dice.of(&methods).clone_into(&mut method);
     }
     match dice.below(40) {
         0 => target.push('/'),
@@ -255,10 +255,14 @@ fn ask(dice: &mut Dice, world: &World) -> Ask {
         8 => target.push_str("%zz"),
         9 => target.push('\\'),
         10 => {
-            target =
-                format!("/{}", dice.of(&["", "nothing", "tollgate/none", "tollgate/v1/limits", "a/b/c/d"]));
+            let others = ["", "nothing", "tollgate/none", "tollgate/v1/limits", "a/b/c/d"];
+            target = format!("/{}", dice.of(&others));
         }
-        11 => dice.of(&["sources", "*", "http://api.example/sources", "/%00", "/é"]).clone_into(&mut target),
+
+        11 => {
+            let odd = ["sources", "*", "http://api.example/sources", "/%00", "/é"];
+            dice.of(&odd).clone_into(&mut target);
+        }
         12 => target.push_str("?access_token=abc"),
         13 => target.push_str("?pagination.count=1"),
         14 => target = format!("/sources/{}", "x".repeat(dice.of(&["a", "bb"]).len() * 5_000)),
@@ -319,7 +323,11 @@ fn ask(dice: &mut Dice, world: &World) -> Ask {
 fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
-        let _ = write!(encoded, "%{byte:02X}");
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
     }
     encoded
 }
