@@ -238,3 +238,31 @@ fn a_limit_holds_over_all_connections_and_cores() {
     assert_eq!(admitted, 50);
     assert_eq!(world.upstream.text().matches("GET /sources").count(), 50);
 }
+
+#[test]
+fn the_apis_own_word_and_a_streamed_body_cost_what_they_are_worth() {
+    let policy = "[[limits.policies]]\nname = \"points\"\nper = [\"token\"]\nquota = \"100 per day\"\n\
+                  body_kilobytes_per_cost = 1\ncost_from_header = \"X-Cost\"\n";
+    let world = World::new(policy);
+    let saying = |cost: &str| {
+        Behaviour::Answer(format!("HTTP/1.1 200 OK\r\nX-Cost: {cost}\r\nContent-Length: 2\r\n\r\n{{}}"))
+    };
+    world.upstream.behave(saying("20"));
+    let answer = world.ask("GET", "/sources");
+    assert_eq!((answer.status, answer.field("x-ratelimit-remaining")), (200, Some("80")), "told at once");
+    world.upstream.behave(saying("a lot"));
+    assert_eq!(world.ask("GET", "/sources").field("x-ratelimit-remaining"), Some("79"));
+    world.upstream.behave(Behaviour::status(200, "us"));
+    let body = vec![b'x'; 9_000];
+    let announced = request("POST", "/sources", &world.token, "Content-Length: 9000\r\n");
+    let answer = world.gateway.connect().send(&[&announced[..], &body].concat());
+    assert_eq!(answer.field("x-ratelimit-remaining"), Some("69"), "one, and nine started kilobytes");
+    let streamed = request("POST", "/sources", &world.token, "Transfer-Encoding: chunked\r\n");
+    world.gateway.connect().send(&[&streamed[..], b"2328\r\n", &body, b"\r\n0\r\n\r\n"].concat());
+    assert_eq!(world.left("points"), 59, "the same when it streams");
+    world.upstream.behave(saying("99999999999999999999"));
+    assert_eq!(world.ask("GET", "/sources").status, 200, "what is admitted is served");
+    let refused = world.ask("GET", "/sources");
+    assert_eq!(refused.said(), (429, "quota_exceeded".to_owned()));
+    assert_eq!(refused.error()["data"]["policy"], "points");
+}

@@ -13,6 +13,7 @@ mod explain;
 mod guide;
 mod input;
 mod jwks;
+mod in_flight;
 mod jwt;
 mod killed;
 mod limits;

@@ -8,6 +8,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use super::{Answer, PATIENCE};
 
@@ -35,6 +36,19 @@ impl H2 {
     /// One request with a token.
     pub(crate) fn ask(&mut self, method: &str, target: &str, token: &str) -> Answer {
         self.try_ask(method, target, token).unwrap()
+    }
+
+    /// Sends a request on its way; aborted, its stream is reset.
+    pub(crate) fn start(&mut self, method: &str, target: &str, token: &str) -> JoinHandle<()> {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("http://api.example{target}"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .unwrap();
+        self.runtime.block_on(self.sender.ready()).unwrap();
+        let answer = self.sender.send_request(request);
+        self.runtime.spawn(async move { drop(answer.await) })
     }
 
     /// As [`H2::ask`]; an error if no answer came because the connection refused to take the request.
