@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 use super::{Error, environment};
 use crate::assembly::{Running, start};
 use crate::clock::Clock;
-use crate::config::load;
+use crate::config::{Diagnostic, load};
 use crate::telemetry::ProgramLog;
 
 /// How often it is looked whether a file has changed.
@@ -20,6 +20,10 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) fn run(path: &Path, clock: &Clock) -> Result<(), Error> {
     let config = load(path, &environment)?;
     let log = ProgramLog::install(&config.logs)?;
+    for found in &config.warnings {
+        let Diagnostic { file, line, code, reason, fix, .. } = found;
+        tracing::warn!(file, line, code, fix, "{reason}");
+    }
     let signals = Signals::prepare()?;
     let running = start(config, clock)?;
     for address in &running.plain {

@@ -140,7 +140,8 @@ fn covers(narrow: &Written<'_>, wide: &Written<'_>) -> bool {
         && !wide.needs_caller()
         && targets.iter().flatten().any(|endpoint| endpoint.public);
     narrow.mode == Mode::Enforce
-        && gives_no_more(narrow, wide)
+        && !wide.defers_cost()
+        && gives_no_more(narrow, wide, targets)
         && counts_together(narrow, wide)
         && includes(&narrow.plans, &wide.plans)
         && includes(&narrow.versions, &wide.versions)
@@ -153,14 +154,20 @@ fn includes<T: PartialEq>(of: &[T], other: &[T]) -> bool {
     of.is_empty() || (!other.is_empty() && other.iter().all(|item| of.contains(item)))
 }
 
-/// Rate and burst, each in requests of their own cost.
-fn gives_no_more(narrow: &Policy, wide: &Policy) -> bool {
+/// Rate and burst, each in requests of their own cost. An endpoint's cost multiplies that of every policy alike,
+/// but not that of the endpoint's own limits.
+fn gives_no_more(narrow: &Policy, wide: &Policy, targets: &[Option<&Endpoint>]) -> bool {
     let number = |number: NonZeroU32| u128::from(number.get());
-    let per_cost = |policy: &Policy, other: &Policy| {
-        number(policy.quota.requests) * u128::from(other.quota.period_seconds) * number(other.cost)
+    let endpoint_cost = match targets {
+        [Some(endpoint)] if narrow.of_endpoint && !wide.of_endpoint => number(endpoint.cost),
+        _ => 1,
     };
-    let burst = |policy: &Policy, other: &Policy| number(policy.quota.burst) * number(other.cost);
-    per_cost(narrow, wide) <= per_cost(wide, narrow) && burst(narrow, wide) <= burst(wide, narrow)
+    let (narrow_cost, wide_cost) = (number(narrow.cost), number(wide.cost) * endpoint_cost);
+    let rate = |policy: &Policy, other: &Policy| {
+        number(policy.quota.requests) * u128::from(other.quota.period_seconds)
+    };
+    rate(narrow, wide) * wide_cost <= rate(wide, narrow) * narrow_cost
+        && number(narrow.quota.burst) * wide_cost <= number(wide.quota.burst) * narrow_cost
 }
 
 /// Whether requests that `wide` counts together are counted together by `narrow` as well: a token belongs to one
