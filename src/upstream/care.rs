@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{spawn_blocking, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::MissedTickBehavior;
 
 use super::groups::{Group, Groups, Member};
@@ -31,8 +31,7 @@ pub async fn care(current: impl Fn() -> Arc<Groups>, clock: Clock) {
 /// Starts what is due for one group. Each name and each server has one task at a time.
 fn tend(group: &Group, now: Now) {
     for name in group.names().filter(|name| name.start(now, group.rules.resolve_nanos)) {
-        let name = Arc::clone(name);
-        spawn_blocking(move || name.learn(name.look_up()));
+        name.resolve(|| {});
     }
     group.follow_names();
     for member in group.members().iter() {

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -78,26 +78,16 @@ impl Groups {
     /// Resolves every name that has no address yet, for so long at most. Names that take longer or fail are
     /// resolved by [`care`](super::care).
     pub fn resolve(&self, within: Duration) {
-        let (answered, answers) = mpsc::channel();
-        let mut open = 0;
+        let (answered, answers) = mpsc::channel::<()>();
         for name in self.by_region.iter().flat_map(|group| group.names()) {
-            if !name.addresses().is_empty() {
-                continue;
-            }
-            let (name, answered) = (Arc::clone(name), answered.clone());
-            let look_up = move || {
-                name.learn(name.look_up());
-                // Nobody waits any more if it took too long.
-                let _ = answered.send(());
-            };
-            open += usize::from(std::thread::Builder::new().spawn(look_up).is_ok());
-        }
-        let deadline = Instant::now() + within;
-        for _ in 0..open {
-            if answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
-                break;
+            if name.addresses().is_empty() {
+                let answered = answered.clone();
+                name.resolve(move || drop(answered));
             }
         }
+        drop(answered);
+        // Nothing is ever sent: the channel ends when the last name has been answered.
+        let _ = answers.recv_timeout(within);
         for group in &self.by_region {
             group.follow_names();
         }

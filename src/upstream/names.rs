@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
 use arc_swap::ArcSwap;
 
@@ -81,8 +82,20 @@ impl Name {
         }
     }
 
-    /// Asks the system's resolver, which may block for long.
-    pub(super) fn look_up(&self) -> io::Result<Vec<IpAddr>> {
+    /// Asks the system's resolver on a thread of its own: it may block for long, and nothing waits for it at the
+    /// end of the process. `then` runs when it has answered.
+    pub(super) fn resolve(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
+        let name = Arc::clone(self);
+        let run = move || {
+            name.learn(name.look_up());
+            then();
+        };
+        if let Err(error) = thread::Builder::new().name("tollgate-resolver".to_owned()).spawn(run) {
+            self.learn(Err(error));
+        }
+    }
+
+    fn look_up(&self) -> io::Result<Vec<IpAddr>> {
         Ok((self.host.as_str(), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
     }
 }

@@ -17,11 +17,16 @@ use crate::domain::RegionId;
 /// One core's connections to the upstreams of every region. Follows the groups of whichever configuration a
 /// request comes with; idle connections to servers that stay are kept.
 pub struct Pools {
-    regions: RefCell<Vec<Rc<RegionPools>>>,
-    groups: RefCell<Option<Arc<Groups>>>,
-    fields: RefCell<Rc<FieldRules>>,
+    followed: RefCell<Option<Followed>>,
     random: Cell<u64>,
     clock: Clock,
+}
+
+/// The groups of one configuration and the pools for them.
+struct Followed {
+    groups: Arc<Groups>,
+    fields: Rc<FieldRules>,
+    regions: Vec<Rc<RegionPools>>,
 }
 
 /// One core's pools for one region.
@@ -37,39 +42,33 @@ pub struct RegionPools {
 impl Pools {
     /// No pools yet. `seed` is random for each core.
     pub fn new(clock: Clock, seed: u64) -> Self {
-        Self {
-            regions: RefCell::default(),
-            groups: RefCell::default(),
-            fields: RefCell::new(Rc::new(FieldRules::new(&super::Settings::default()))),
-            random: Cell::new(seed),
-            clock,
-        }
+        Self { followed: RefCell::default(), random: Cell::new(seed), clock }
     }
 
     /// A region's pools under these groups; [`None`] if there is no such region.
     pub fn region(&self, groups: &Arc<Groups>, region: RegionId) -> Option<Rc<RegionPools>> {
         let at = usize::from(region.0);
-        let is_known = self.groups.borrow().as_ref().is_some_and(|known| Arc::ptr_eq(known, groups));
-        if is_known
-            && let Some(pools) = self.regions.borrow().get(at)
+        let mut followed = self.followed.borrow_mut();
+        if let Some(followed) = &*followed
+            && Arc::ptr_eq(&followed.groups, groups)
+            && let Some(pools) = followed.regions.get(at)
             && pools.group.has_members(&pools.members)
         {
             return Some(Rc::clone(pools));
         }
-        self.follow(groups, is_known);
-        self.regions.borrow().get(at).cloned()
+        let next = self.follow(groups, followed.take());
+        followed.insert(next).regions.get(at).cloned()
     }
 
     /// Makes the pools of these groups, out of those that there are.
-    fn follow(&self, groups: &Arc<Groups>, is_known: bool) {
-        if !is_known {
-            *self.fields.borrow_mut() = Rc::new(groups.fields.clone());
-            *self.groups.borrow_mut() = Some(Arc::clone(groups));
-        }
-        let fields = self.fields.borrow();
-        let mut regions = self.regions.borrow_mut();
-        let next = groups.by_region.iter().enumerate().map(|(at, group)| {
-            let before = regions.get(at);
+    fn follow(&self, groups: &Arc<Groups>, before: Option<Followed>) -> Followed {
+        let fields = match &before {
+            Some(before) if Arc::ptr_eq(&before.groups, groups) => Rc::clone(&before.fields),
+            Some(_) | None => Rc::new(groups.fields.clone()),
+        };
+        let before = before.map(|before| before.regions).unwrap_or_default();
+        let region = |(at, group): (usize, &Arc<Group>)| {
+            let before = before.get(at);
             let members = group.members();
             let pool = |member: &Member| {
                 let same = |pool: &&Rc<Pool>| Arc::ptr_eq(&pool.server, &member.server);
@@ -85,21 +84,18 @@ impl Pools {
                 members,
                 group: Arc::clone(group),
                 budget: before.map_or_else(Rc::default, |before| Rc::clone(&before.budget)),
-                random: Cell::new(self.random()),
+                random: Cell::new(next_random(&self.random)),
                 clock: self.clock.clone(),
             })
-        });
-        let next = next.collect();
-        *regions = next;
-    }
-
-    fn random(&self) -> u64 {
-        next_random(&self.random)
+        };
+        let regions = groups.by_region.iter().enumerate().map(region).collect();
+        Followed { groups: Arc::clone(groups), fields, regions }
     }
 
     /// Closes connections that were idle for too long; called now and then.
     pub fn sweep(&self) {
-        for pool in self.regions.borrow().iter().flat_map(|region| &region.pools) {
+        let followed = self.followed.borrow();
+        for pool in followed.iter().flat_map(|followed| &followed.regions).flat_map(|region| &region.pools) {
             pool.sweep();
         }
     }
