@@ -76,7 +76,7 @@ impl Groups {
     }
 
     /// Resolves every name that has no address yet, for so long at most. Names that take longer or fail are
-    /// resolved by [`care`](super::care).
+    /// resolved by [`care`](super::care()).
     pub fn resolve(&self, within: Duration) {
         let (answered, answers) = mpsc::channel::<()>();
         for name in self.by_region.iter().flat_map(|group| group.names()) {

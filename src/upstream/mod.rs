@@ -8,7 +8,7 @@
 //! the words of refusals.
 //!
 //! A configuration's [`Groups`] hold what all cores see of the upstreams, in atomics: who is down, how busy, how
-//! trusted. Each core's [`Pools`] hold connections. [`care`] does beside the requests what no request waits for.
+//! trusted. Each core's [`Pools`] hold connections. [`care()`] does beside the requests what no request waits for.
 //! Time and randomness are arguments throughout.
 
 mod balance;
