@@ -182,12 +182,17 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>, behaviour: &Mutex<Behaviour>
                 }
             }
             Behaviour::Answer(answer) | Behaviour::HangOn(_, answer) => {
-                while unread.len() < length {
+                // An answer ahead of the body's end would make what follows look like another request.
+                let is_chunked = head.contains("\r\ntransfer-encoding: chunked\r\n");
+                let has_ended = |unread: &[u8]| {
+                    if is_chunked { unread.ends_with(b"0\r\n\r\n") } else { unread.len() >= length }
+                };
+                while !has_ended(&unread) {
                     if !read(&mut stream, seen, &mut unread) {
                         return;
                     }
                 }
-                unread.drain(..length);
+                unread.drain(..if is_chunked { unread.len() } else { length });
                 if stream.write_all(answer.as_bytes()).is_err() {
                     return;
                 }
