@@ -490,6 +490,9 @@ fn the_command_explains_offline_and_live_and_never_shows_a_token() {
             assert_eq!(offline[part], online[part], "{kind} {part}");
         }
         assert_eq!(offline["refusal"]["status"], online["refusal"]["status"], "{kind}");
+        let names_the_check =
+            |answer: &Value| answer["notes"].to_string().contains("What does not hold of the JWT");
+        assert_eq!(names_the_check(&offline), offline["outcome"] == "jwt_invalid", "{kind}: {offline}");
     }
 }
 

@@ -90,8 +90,12 @@ impl Explainer<'_> {
             Some(lookup) => Authenticator::as_if(lookup),
             None => self.identify(explanation, head, now),
         };
-        let caller = decide::caller(identified, &matched)
-            .map_err(|refused| self.unidentified(&refused, question.address, now))?;
+        let caller = decide::caller(identified, &matched).map_err(|refused| {
+            if let Refused::JwtInvalid(why) = &refused {
+                explanation.notes.push(format!("What does not hold of the JWT: {why}."));
+            }
+            self.unidentified(&refused, question.address, now)
+        })?;
         explanation.identified(caller.as_ref(), snapshot.places.regions());
         match decide::asked(snapshot, &matched, caller, head)? {
             Asked::OwnPage(page, caller) => {
