@@ -21,19 +21,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tollgate::authentication::{Attempt, Authenticator, Caller, SubjectKey, TokenEntry, TokenLookup, Tokens};
+use tollgate::authentication::{Attempt, Authenticator, Caller, SubjectKey};
 use tollgate::authorization::{UnmatchedNeeds, permit};
 use tollgate::clock::{Clock, Now};
 use tollgate::config::{self, Config};
-use tollgate::domain::{Endpoint, Forwarded, Outcome, Plan, Role, Workspace};
-use tollgate::gateway::{Gateway, Parts, Snapshot};
+use tollgate::domain::{Endpoint, Forwarded, Outcome, Plan, Role};
+use tollgate::gateway::{Gateway, Parts, PlacedTokens, Snapshot};
 use tollgate::limits::{Charge, Counters, Limits, Strictest};
 use tollgate::listen::{Peer, Service};
 use tollgate::message::{Delivery, Head, HeadLimits, RequestBody, request_head, response_head};
 use tollgate::reply::{Dialect, Exhausted, Refusal, Rendered, Replies};
 use tollgate::routing::Match;
 use tollgate::telemetry::{Arrival, Build, Core, Telemetry};
-use tollgate::tokens::{Act, ImportDefaults, Lookup, Mint, Registry, SystemRandom};
+use tollgate::tokens::{Act, ImportDefaults, Mint, Registry, SystemRandom};
 use tollgate::upstream::{Groups, OwnFields, Pools, response_lines};
 
 use self::support::Site;
@@ -49,34 +49,6 @@ struct World {
     core: Arc<Core>,
     clock: Clock,
     peer: Peer,
-}
-
-struct Known<'w>(&'w Registry);
-
-impl Tokens for Known<'_> {
-    fn find(&self, token: &[u8], now: Now) -> TokenLookup {
-        match self.0.find(token, now) {
-            Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
-                id: Arc::clone(entry.token_id()),
-                subject: entry.subject(),
-                workspace: Arc::clone(entry.workspace()),
-                role: entry.role(),
-                scopes: Arc::clone(entry.scopes()),
-                own_limit: entry.own_limit(),
-                overrides: entry.overrides(),
-                expires_at_unix_seconds: entry.expires_at_unix_seconds(),
-            }),
-            _ => TokenLookup::Unknown,
-        }
-    }
-
-    fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
-        self.0.workspace(id)
-    }
-
-    fn recognises(&self, value: &[u8]) -> bool {
-        self.0.format().recognise(value).is_some()
-    }
 }
 
 impl World {
@@ -131,7 +103,8 @@ impl World {
     }
 
     fn identify(&self, head: &Head, now: Now) -> Caller {
-        match self.snapshot.authenticator.try_identify(head, &Known(&self.registry), now) {
+        let tokens = PlacedTokens::new(&self.registry, &self.snapshot.places);
+        match self.snapshot.authenticator.try_identify(head, &tokens, now) {
             Attempt::Decided(Ok(caller)) => caller,
             _ => unreachable!("the bench's credentials are good"),
         }

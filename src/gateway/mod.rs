@@ -22,4 +22,4 @@ pub(crate) mod refuse;
 mod snapshot;
 
 pub use pipeline::Gateway;
-pub use snapshot::{Parts, Snapshot};
+pub use snapshot::{Parts, PlacedTokens, Snapshot};

@@ -55,7 +55,7 @@ pub struct Parts {
 }
 
 /// The registry as identification sees it from behind a fence, if there is one.
-pub(super) struct PlacedTokens<'s> {
+pub struct PlacedTokens<'s> {
     registry: &'s Registry,
     places: &'s Places,
     notes_use: bool,
@@ -63,7 +63,7 @@ pub(super) struct PlacedTokens<'s> {
 
 impl<'s> PlacedTokens<'s> {
     /// For requests: a token that is found is noted as used.
-    pub(super) const fn new(registry: &'s Registry, places: &'s Places) -> Self {
+    pub const fn new(registry: &'s Registry, places: &'s Places) -> Self {
         Self { registry, places, notes_use: true }
     }
 
