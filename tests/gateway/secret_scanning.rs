@@ -220,7 +220,7 @@ fn forgeries_are_charged_to_their_address_and_githubs_alerts_never_are() {
 }
 
 #[test]
-fn a_key_out_of_use_is_refused_and_an_alert_works_over_http_2_paths_of_ones_own() {
+fn a_key_out_of_use_is_refused_and_the_path_is_ones_own() {
     let (old, new, keys) = (GitHub::new(), GitHub::new(), tempfile::tempdir().unwrap());
     let upstream = Upstream::start(Behaviour::status(200, "us"));
     let document = json!({"public_keys": [old.document(false), new.document(true)]}).to_string();
@@ -228,6 +228,8 @@ fn a_key_out_of_use_is_refused_and_an_alert_works_over_http_2_paths_of_ones_own(
     let gateway = Gateway::start(&config(&upstream.url(), &upstream.url(), &section));
     let (_, token) = gateway.token("ws-us", &[]);
     let body = alert([token.as_str()]);
+    let mut h2 = H2::connect(gateway.address);
+    assert_eq!(h2.post("/leaks", &old.fields(&body), &body).status, 400, "over HTTP/2");
     let refused = gateway.connect().send(&old.post("/leaks", &body));
     assert_eq!(refused.said(), (400, "signature_invalid".to_owned()));
     assert!(refused.error()["message"].as_str().unwrap().contains("out of use"));
@@ -236,7 +238,8 @@ fn a_key_out_of_use_is_refused_and_an_alert_works_over_http_2_paths_of_ones_own(
         401,
         "the default path is not ours here"
     );
-    assert_eq!(labels(&gateway.connect().send(&new.post("/leaks", &body))), ["true_positive"]);
+    assert_eq!(labels(&h2.post("/leaks", &new.fields(&body), &body)), ["true_positive"], "over HTTP/2");
+    assert_eq!(gateway.ask(&token, "/sources").said(), revoked());
 }
 
 #[test]
