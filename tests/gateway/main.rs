@@ -24,6 +24,7 @@ mod regions;
 mod reload;
 mod replay;
 mod revocation;
+mod secret_scanning;
 mod shadow;
 mod streaming;
 mod support;

@@ -1,5 +1,8 @@
 //! What every store must do. A store proves it with one line: [`prove_store!`].
 
+pub(crate) mod leaks;
+pub(crate) mod outbox;
+
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,6 +20,8 @@ pub(crate) trait Fixture {
 
 macro_rules! prove_store {
     ($fixture:expr) => {
+        $crate::tokens::store::contract::leaks::prove_leaks!($fixture);
+        $crate::tokens::store::contract::outbox::prove_outbox!($fixture);
         $crate::tokens::store::contract::prove_store!(@ $fixture,
             refuses_what_does_not_fit,
             makes_and_lists_workspaces,

@@ -5,7 +5,9 @@
 //! acknowledged survives a crash; no entry and no row holds a secret. It refuses to know the format of tokens
 //! and the request path: no request reads a store.
 
+pub mod leaks;
 pub mod log;
+pub mod outbox;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -15,7 +17,9 @@ use crate::clock::Now;
 use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
 use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
+pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
+pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use sqlite::SqliteStore;
 
 /// How many overrides in force one holder may have.
@@ -167,7 +171,7 @@ pub struct Changes {
 ///
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
 /// [`Error::Store`], and then nothing was changed.
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Leaks + Outbox + Send + Sync + std::fmt::Debug {
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
 

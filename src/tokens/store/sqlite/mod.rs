@@ -8,6 +8,8 @@
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
 mod import;
+mod leaks;
+mod outbox;
 mod overrides;
 mod rows;
 mod schema;

@@ -46,6 +46,15 @@ impl<'t> Writing<'t> {
         self.act.now.unix_seconds()
     }
 
+    pub(super) fn millis(&self) -> u64 {
+        self.act.now.unix_millis
+    }
+
+    /// Number and hash of the entry that was appended last.
+    pub(super) const fn last(&self) -> (u64, [u8; 32]) {
+        (self.seq, self.hash)
+    }
+
     /// The number that the next log entry gets.
     const fn next(&self) -> u64 {
         self.seq + 1
@@ -280,10 +289,21 @@ impl<'t> Writing<'t> {
         Ok(())
     }
 
-    fn mark_revoked(&mut self, id: &str, workspace: &str, name: &str, reason: &str) -> Result<(), Failure> {
+    pub(super) fn set_revoked(&self, id: &str, reason: &str) -> Result<(), Failure> {
         self.on
             .prepare_cached("UPDATE token SET revoked_at = ?2, revoked_reason = ?3 WHERE id = ?1")?
             .execute(params![id, signed(self.seconds()), reason])?;
+        Ok(())
+    }
+
+    pub(super) fn mark_revoked(
+        &mut self,
+        id: &str,
+        workspace: &str,
+        name: &str,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        self.set_revoked(id, reason)?;
         let body = json!({"workspace": workspace, "name": name, "reason": reason});
         self.append(ChangeKind::TokenRevoked, id, &body)
     }
