@@ -34,6 +34,7 @@ use self::operator::NodeStatus;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
+use crate::gateway::Owners;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
@@ -111,7 +112,7 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
+    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
     let registry = Registry::open(&mint, now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let counters = Counters::new(secret()?);
@@ -123,6 +124,8 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         clock: clock.clone(),
         started: now,
         telemetry,
+        owners: Arc::new(Owners::new(Arc::clone(&mint), Arc::clone(&registry), clock.clone())),
+        mint,
         registry,
         counters,
         draining: AtomicBool::new(false),

@@ -5,10 +5,15 @@ use std::sync::atomic::Ordering;
 
 use super::node::Node;
 use super::{BUILD, issuers};
-use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
+use crate::admin::{
+    BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
+};
 use crate::clock::Now;
+use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::limits;
 use crate::telemetry::{Gauge, Telemetry};
+use crate::tokens::{Mint, Registry};
 use crate::upstream::{BreakerState, ServerStatus};
 
 /// Everything that an operator may ask.
@@ -30,6 +35,12 @@ impl NodeStatus {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
                 count(node.registry.status().tokens)
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "Revocations of JWTs in memory.";
+            telemetry.add_gauge(Gauge::single("tollgate_jwt_revocations", help, move || {
+                count(node.registry.jwt_revocations())
             }));
         });
         self.add(|telemetry, node| {
@@ -129,6 +140,32 @@ impl NodeStatus {
                 ejections: server.ejections,
             })
             .collect()
+    }
+}
+
+impl Control for NodeStatus {
+    fn mint(&self) -> &Mint {
+        &self.node.mint
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.node.registry
+    }
+
+    fn now(&self) -> Now {
+        self.node.clock.now()
+    }
+
+    fn limits(&self) -> Arc<limits::Rules> {
+        Arc::clone(&self.node.configuration.config().limits)
+    }
+
+    fn accepted_jwts(&self) -> Vec<JwtLifetime> {
+        self.node.configuration.config().authentication.lifetimes()
+    }
+
+    fn request_id(&self, inbound: Option<&[u8]>) -> String {
+        self.node.telemetry.core(0).request_id(inbound).to_string()
     }
 }
 

@@ -27,8 +27,18 @@ fn sorted(names: &[&str]) -> Vec<String> {
 fn the_line_of_json_is_the_documented_one() {
     let demo = Demo::start();
     assert!(demo.ready_after < Duration::from_secs(10), "{:?}", demo.ready_after);
-    let all =
-        ["public", "public_tls", "ca_file", "admin", "config_file", "data", "tokens", "jwt", "upstreams"];
+    let all = [
+        "public",
+        "public_tls",
+        "ca_file",
+        "admin",
+        "operator_token",
+        "config_file",
+        "data",
+        "tokens",
+        "jwt",
+        "upstreams",
+    ];
     assert_eq!(keys(&demo, ""), sorted(&all));
     assert_eq!(keys(&demo, "/tokens"), sorted(&TOKENS));
     for name in TOKENS {
