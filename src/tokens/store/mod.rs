@@ -5,10 +5,14 @@
 //! acknowledged survives a crash; no entry and no row holds a secret. It refuses to know the format of tokens
 //! and the request path: no request reads a store.
 
+pub mod idempotency;
+pub mod jwt_revocations;
 pub mod leaks;
 pub mod log;
+pub mod operators;
 pub mod outbox;
 pub mod sqlite;
+pub mod subject_log;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -16,11 +20,17 @@ pub(crate) mod contract;
 use crate::clock::Now;
 use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
-use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
+use super::{
+    Digest, Error, HeldOverride, JwtRevocation, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
+pub use idempotency::IdempotencyKeys;
+pub use jwt_revocations::JwtRevocations;
 pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
+pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use sqlite::SqliteStore;
+pub use subject_log::SubjectLog;
 
 /// How many overrides in force one holder may have.
 pub const MOST_OVERRIDES: usize = 64;
@@ -154,6 +164,10 @@ pub enum Row {
     Workspace(WorkspaceRecord),
     /// A token as it is now.
     Token(StoredToken),
+    /// An operator as it is now.
+    Operator(StoredOperator),
+    /// A revocation of JWTs as it is now.
+    JwtRevocation(JwtRevocation),
 }
 
 /// What happened after an entry of the log.
@@ -171,7 +185,9 @@ pub struct Changes {
 ///
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
 /// [`Error::Store`], and then nothing was changed.
-pub trait Store: Leaks + Outbox + Send + Sync + std::fmt::Debug {
+pub trait Store:
+    Leaks + Outbox + Operators + JwtRevocations + IdempotencyKeys + SubjectLog + Send + Sync + std::fmt::Debug
+{
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
 

@@ -7,12 +7,16 @@
 //! `synchronous=FULL` makes an acknowledged change survive a power cut. Every writing transaction takes the
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
+mod idempotency;
 mod import;
+mod jwt_revocations;
 mod leaks;
+mod operators;
 mod outbox;
 mod overrides;
 mod rows;
 mod schema;
+mod subject_log;
 mod write;
 
 use std::path::Path;
@@ -219,6 +223,10 @@ impl Store for SqliteStore {
             for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
                 load(Row::Token(token?));
             }
+            for operator in operators::all(on)? {
+                load(Row::Operator(operator));
+            }
+            jwt_revocations::each(on, &mut |revocation| load(Row::JwtRevocation(revocation)))?;
             Ok(head)
         })
     }
@@ -291,6 +299,7 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
         on.prepare_cached("SELECT seq, kind, subject FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
     let mut entries = statement.query(params![signed(after), count])?;
     let (mut seqs, mut workspaces, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut operator_names, mut revocations) = (Vec::new(), Vec::new());
     while let Some(row) = entries.next()? {
         seqs.push(unsigned(row, 0)?);
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
@@ -300,10 +309,14 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
             rows::ids_of_family(on, &subject, &mut tokens)?;
         } else if kind.starts_with("token.") {
             tokens.push(subject);
+        } else if kind.starts_with("operator.") {
+            operator_names.push(subject);
+        } else if kind.starts_with("jwt.") {
+            revocations.push(subject);
         }
     }
     let mut changed = Vec::new();
-    for ids in [&mut workspaces, &mut tokens] {
+    for ids in [&mut workspaces, &mut tokens, &mut operator_names, &mut revocations] {
         ids.sort_unstable();
         ids.dedup();
     }
@@ -312,6 +325,12 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
     }
     for id in &tokens {
         changed.extend(rows::token_by_id(on, id)?.map(Row::Token));
+    }
+    for name in &operator_names {
+        changed.extend(operators::by_name(on, name)?.map(Row::Operator));
+    }
+    for id in &revocations {
+        changed.extend(jwt_revocations::by_id(on, id)?.map(Row::JwtRevocation));
     }
     Ok(Changes { head, seqs, rows: changed })
 }

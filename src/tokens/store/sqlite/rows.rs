@@ -140,7 +140,7 @@ pub(super) fn quota(text: &str) -> Option<Quota> {
     Some(Quota::new(requests, period_seconds).with_burst(burst))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value.map(|value| u64::try_from(value).map_err(|_| unreadable(column))).transpose()
 }

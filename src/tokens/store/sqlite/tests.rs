@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::tokens::store::contract::{self, Fixture, START, act};
 use crate::tokens::store::log::verify;
+use crate::tokens::store::{idempotency, jwt_revocations, operators};
 
 struct File(tempfile::TempDir);
 
@@ -27,6 +28,9 @@ impl Fixture for File {
 }
 
 contract::prove_store!(File::new());
+operators::contract::prove_operators!(File::new());
+jwt_revocations::contract::prove_jwt_revocations!(File::new());
+idempotency::contract::prove_idempotency!(File::new());
 
 #[test]
 fn refuses_files_that_are_not_its_own() {
@@ -53,7 +57,8 @@ fn a_file_of_the_first_schema_is_brought_up_to_date() {
     drop(file.open());
     let old = Connection::open(file.path()).unwrap();
     old.execute_batch(
-        "DROP TABLE limit_override; DROP INDEX token_by_family; DROP TABLE outbox; PRAGMA user_version = 1",
+        "DROP TABLE limit_override; DROP INDEX token_by_family; DROP TABLE outbox; DROP TABLE operator; \
+         DROP TABLE jwt_revocation; DROP TABLE idempotency_key; PRAGMA user_version = 1",
     )
     .unwrap();
     old.execute_batch(
