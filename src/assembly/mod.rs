@@ -124,6 +124,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         started: now,
         telemetry,
         registry,
+        store_kind: config.tokens.store.kind(),
         counters,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),

@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) started: Now,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) registry: Arc<Registry>,
+    /// What kind of store the registry follows.
+    pub(super) store_kind: &'static str,
     pub(super) counters: Arc<Counters>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.

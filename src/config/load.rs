@@ -56,6 +56,7 @@ pub fn load_text(
         found.broken.push("endpoints");
     }
     let mut warnings = Problems::new();
+    secrets_written(&documents[0], &file.tokens, &mut problems);
     let config = check(&file, &rows, &folder, &mut problems, &mut warnings);
     let is_clean = problems.is_empty() && found.diagnostics.is_empty();
     found.tell(&problems, Severity::Error, &documents);
@@ -111,10 +112,11 @@ pub fn load_registry(
     let regions = regions(&document, &mut found);
     let mut problems = Problems::new();
     let folder = path.parent().unwrap_or(Path::new(""));
+    secrets_written(&document, &settings, &mut problems);
     let tokens = tokens::Rules::from_settings(&settings, folder, &mut problems);
     let places = Places::from_settings(&regions, &crate::place::Settings::default(), &mut problems);
     match (tokens, places) {
-        (Some(tokens), Some(places)) if found.diagnostics.is_empty() => {
+        (Some(tokens), Some(places)) if found.diagnostics.is_empty() && problems.is_empty() => {
             Ok(RegistryConfig { tokens, regions: places.regions().clone() })
         }
         _ => {
@@ -122,6 +124,18 @@ pub fn load_registry(
             found.tell(&problems, Severity::Error, &documents);
             Err(found.in_order(&[documents[0].file()], &redaction(&documents)))
         }
+    }
+}
+
+/// Refuses passwords that stand in the file itself.
+fn secrets_written(document: &Document<'_>, tokens: &tokens::Settings, problems: &mut Problems) {
+    if tokens.store.has_password(document.written("tokens.store")) {
+        problems.add(
+            "tokens.store",
+            "password_written",
+            "the password of the store stands in this file",
+            "put it into the environment and write ${NAME} in its place",
+        );
     }
 }
 

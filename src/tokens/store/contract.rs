@@ -1,4 +1,4 @@
-//! What every store must do. A store proves it with one line: [`prove_store!`].
+//! What every store must do. A store proves it with [`prove_store!`] or all of [`PROOFS`].
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -15,37 +15,45 @@ pub(crate) trait Fixture {
     fn open(&self) -> Arc<dyn Store>;
 }
 
-macro_rules! prove_store {
-    ($fixture:expr) => {
-        $crate::tokens::store::contract::prove_store!(@ $fixture,
-            refuses_what_does_not_fit,
-            makes_and_lists_workspaces,
-            changes_of_a_workspace_merge,
-            makes_and_lists_tokens,
-            the_cap_counts_working_tokens_only,
-            rotation_keeps_the_family_and_the_lifetime,
-            rotation_without_overlap_revokes_at_once,
-            revoking_is_idempotent_and_takes_predecessors_along,
-            deleting_a_workspace_revokes_its_tokens,
-            an_override_of_nobody_is_refused,
-            overrides_are_set_replaced_and_removed,
-            overrides_are_changes_of_the_log,
-            an_override_is_its_familys,
-            overrides_are_bounded_and_ended_ones_go,
-            importing_is_idempotent,
-            a_refused_change_leaves_nothing,
-            the_log_is_gapless_with_concurrent_writers,
-            changes_carry_the_rows_of_one_moment,
-            the_log_is_chained_and_holds_no_secret,
-            last_used_never_goes_back,
-            fingerprints_stay,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::contract::$name(&$fixture); })+
+/// Every proof, by name.
+macro_rules! proofs {
+    ($($name:ident,)+) => {
+        /// Makes a test of each proof, for a store whose databases cost nothing.
+        macro_rules! prove_store {
+            ($fixture:expr) => {
+                $(#[test] fn $name() { $crate::tokens::store::contract::$name(&$fixture); })+
+            };
+        }
+        pub(crate) use prove_store;
+
+        /// Every proof with its name, for a store that proves them one after the other.
+        pub(crate) const PROOFS: &[(&str, fn(&dyn Fixture))] = &[$((stringify!($name), $name),)+];
     };
 }
-pub(crate) use prove_store;
+
+proofs! {
+    refuses_what_does_not_fit,
+    makes_and_lists_workspaces,
+    changes_of_a_workspace_merge,
+    makes_and_lists_tokens,
+    the_cap_counts_working_tokens_only,
+    rotation_keeps_the_family_and_the_lifetime,
+    rotation_without_overlap_revokes_at_once,
+    revoking_is_idempotent_and_takes_predecessors_along,
+    deleting_a_workspace_revokes_its_tokens,
+    an_override_of_nobody_is_refused,
+    overrides_are_set_replaced_and_removed,
+    overrides_are_changes_of_the_log,
+    an_override_is_its_familys,
+    overrides_are_bounded_and_ended_ones_go,
+    importing_is_idempotent,
+    a_refused_change_leaves_nothing,
+    the_log_is_gapless_with_concurrent_writers,
+    changes_carry_the_rows_of_one_moment,
+    the_log_is_chained_and_holds_no_secret,
+    last_used_never_goes_back,
+    fingerprints_stay,
+}
 
 pub(crate) const START: u64 = 1_700_000_000;
 
