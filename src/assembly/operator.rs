@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, issuers};
+use super::{BUILD, alerts, issuers};
 use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
@@ -26,6 +26,7 @@ impl NodeStatus {
         self.add_configuration();
         self.add_upstreams();
         issuers::add_gauges(&self.node);
+        alerts::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
@@ -138,7 +139,8 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
-        Readiness { reasons, notes: issuers::notes(&self.node) }
+        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node)).collect();
+        Readiness { reasons, notes }
     }
 
     fn metrics(&self) -> String {

@@ -189,6 +189,7 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
         authentication: found.section(document, "authentication"),
         limits: found.section(document, "limits"),
         input: found.section(document, "input"),
+        secret_scanning: found.section(document, "secret_scanning"),
         logs: found.section(document, "logs"),
         replies: found.section(document, "replies"),
     };

@@ -32,4 +32,6 @@ pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, Wo
 pub use registry::{Entry, Follower, Lookup, Registry, Status};
 pub use settings::{Rules, Settings};
 pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
-pub use store::{Act, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange};
+pub use store::{
+    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
+};

@@ -26,6 +26,7 @@ mod regions;
 mod reload;
 mod replay;
 mod revocation;
+mod secret_scanning;
 mod shadow;
 mod streaming;
 mod support;

@@ -1,4 +1,7 @@
-//! What every store must do. A store proves it with [`prove_store!`] or all of [`PROOFS`].
+//! What every store must do. A store proves it with [`prove_store!`] or [`all_proofs`].
+
+pub(crate) mod leaks;
+pub(crate) mod outbox;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -15,23 +18,48 @@ pub(crate) trait Fixture {
     fn open(&self) -> Arc<dyn Store>;
 }
 
-/// Every proof, by name.
+/// Names the proofs of a module: `$prove!(fixture)` makes a test of each, for a store whose databases cost nothing;
+/// `PROOFS` has them for a store that proves them one after the other.
 macro_rules! proofs {
-    ($($name:ident,)+) => {
-        /// Makes a test of each proof, for a store whose databases cost nothing.
-        macro_rules! prove_store {
+    ($prove:ident: $($name:ident,)+) => {
+        macro_rules! $prove {
             ($fixture:expr) => {
-                $(#[test] fn $name() { $crate::tokens::store::contract::$name(&$fixture); })+
+                $(#[test] fn $name() { $crate::tokens::store::contract::prove(stringify!($name), &$fixture); })+
             };
         }
-        pub(crate) use prove_store;
+        pub(crate) use $prove;
 
-        /// Every proof with its name, for a store that proves them one after the other.
-        pub(crate) const PROOFS: &[(&str, fn(&dyn Fixture))] = &[$((stringify!($name), $name),)+];
+        pub(crate) const PROOFS: &[$crate::tokens::store::contract::Proof] =
+            &[$((stringify!($name), $name),)+];
     };
 }
+use proofs;
 
-proofs! {
+/// A proof with its name.
+pub(crate) type Proof = (&'static str, fn(&dyn Fixture));
+
+/// Everything that a store must prove.
+pub(crate) fn all_proofs() -> Vec<Proof> {
+    [PROOFS, leaks::PROOFS, outbox::PROOFS].concat()
+}
+
+/// Proves one thing of a store.
+pub(crate) fn prove(name: &str, fixture: &dyn Fixture) {
+    let (_, proof) = all_proofs().into_iter().find(|(known, _)| *known == name).unwrap();
+    proof(fixture);
+}
+
+/// Makes a test of each proof.
+macro_rules! prove_store {
+    ($fixture:expr) => {
+        $crate::tokens::store::contract::prove_changes!($fixture);
+        $crate::tokens::store::contract::leaks::prove_leaks!($fixture);
+        $crate::tokens::store::contract::outbox::prove_outbox!($fixture);
+    };
+}
+pub(crate) use prove_store;
+
+proofs! { prove_changes:
     refuses_what_does_not_fit,
     makes_and_lists_workspaces,
     changes_of_a_workspace_merge,

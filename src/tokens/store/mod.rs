@@ -9,7 +9,9 @@ mod address;
 mod changed;
 mod columns;
 mod failure;
+pub mod leaks;
 pub mod log;
+pub mod outbox;
 pub mod postgres;
 pub mod sqlite;
 mod writing;
@@ -25,7 +27,9 @@ use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
 pub use address::StoreAddress;
 use changed::Changed;
+pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
+pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use postgres::{PostgresAddress, PostgresStore};
 pub use sqlite::SqliteStore;
 
@@ -181,7 +185,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 ///
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
 /// [`Error::Store`], and then nothing was changed, or [`Error::StoreUnsure`], and then that is not known.
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Leaks + Outbox + Send + Sync + std::fmt::Debug {
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
 

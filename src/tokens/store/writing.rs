@@ -4,6 +4,8 @@
 //! brings the statements ([`Tables`]).
 
 mod import;
+mod leaks;
+mod outbox;
 mod overrides;
 mod tables;
 
@@ -14,7 +16,7 @@ use super::failure::Failure;
 use super::{Act, ChangeKind, LogEntry, NewToken, NewWorkspace, Replacement, WorkspaceChange};
 use crate::domain::WorkspaceState;
 use crate::tokens::{Digest, Error, TokenRecord, TokenState, WorkspaceRecord};
-pub(super) use tables::Tables;
+pub(super) use tables::{NewMessage, Tables};
 
 /// A transaction that has the log to itself, with the end of the log that it extends.
 pub(super) struct Writing<'t, T> {
@@ -51,6 +53,10 @@ impl<'t, T: Tables> Writing<'t, T> {
 
     pub(super) fn seconds(&self) -> u64 {
         self.act.now.unix_seconds()
+    }
+
+    fn millis(&self) -> u64 {
+        self.act.now.unix_millis
     }
 
     /// The number that the next log entry gets.

@@ -12,6 +12,7 @@ mod address;
 mod connector;
 mod failure;
 mod listen;
+mod outbox;
 mod pool;
 mod reads;
 mod rows;
@@ -28,8 +29,8 @@ use tokio_postgres::types::Type;
 use super::failure::Failure;
 use super::writing::{Tables, Writing};
 use super::{
-    Act, Changes, Imported, ImportedToken, LogEntry, NewToken, NewWorkspace, Replacement, Row, Store, Wake,
-    WorkspaceChange,
+    Act, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
+    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -200,6 +201,12 @@ impl Drop for PostgresStore {
 impl std::fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresStore").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Leaks for PostgresStore {
+    fn revoke_leaked(&self, act: Act<'_>, found: &[LeakedToken]) -> Result<Vec<LeakRevocation>, Error> {
+        self.write(act, |writing| writing.revoke_leaked(found))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::Type;
 
+use super::outbox;
 use super::pool::{ANSWER_DEADLINE, SCHEMA_DEADLINE, Session};
 use crate::tokens::Error;
 use crate::tokens::store::failure::Failure;
@@ -10,7 +11,7 @@ use crate::tokens::store::failure::Failure;
 pub(super) const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &str); 1] = [(1, TABLES)];
+const STEPS: [(i64, &str); 2] = [(1, TABLES), (2, outbox::TABLES)];
 
 /// The lock under which steps are taken (`tgte`).
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1952936037)";

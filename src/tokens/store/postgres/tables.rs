@@ -3,11 +3,11 @@
 use tokio_postgres::types::Type;
 
 use super::pool::Session;
-use super::rows;
+use super::{outbox, rows};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::columns::{pepper_number, quota_text, signed};
 use crate::tokens::store::failure::Failure;
-use crate::tokens::store::writing::Tables;
+use crate::tokens::store::writing::{NewMessage, Tables};
 use crate::tokens::store::{LogEntry, StoredToken};
 use crate::tokens::{Digest, OverrideRecord, TokenRecord, WorkspaceRecord};
 
@@ -108,6 +108,12 @@ impl Tables for Session<'_> {
         self.query_opt(&sql, &parameters)?.as_ref().map(rows::token).transpose()
     }
 
+    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!("{} WHERE t.family = $1 ORDER BY t.id", rows::TOKEN);
+        let found = self.query(&sql, &[(&family, Type::TEXT)])?;
+        found.iter().map(|row| Ok(rows::token(row)?.record)).collect()
+    }
+
     fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure> {
         Ok(self.token_where("t.replaced_by = $1", id)?.map(|stored| stored.record))
     }
@@ -196,6 +202,10 @@ impl Tables for Session<'_> {
         let (kind, id, now) = (holder.kind(), holder.id(), signed(unix_seconds));
         self.execute(sql, &[(&kind, Type::TEXT), (&id, Type::TEXT), (&now, Type::INT8)])?;
         Ok(())
+    }
+
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
+        outbox::insert(self, message)
     }
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {

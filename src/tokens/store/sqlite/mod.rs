@@ -7,6 +7,7 @@
 //! `synchronous=FULL` makes an acknowledged change survive a power cut. Every writing transaction takes the
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
+mod outbox;
 mod overrides;
 mod rows;
 mod schema;
@@ -21,8 +22,8 @@ use super::failure::Failure;
 use super::postgres::Watch;
 use super::writing::Tables;
 use super::{
-    Act, Changed, Changes, Imported, ImportedToken, LogEntry, NewToken, NewWorkspace, Replacement, Row,
-    Store, Wake, WorkspaceChange,
+    Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
+    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -81,6 +82,12 @@ impl SqliteStore {
             work(&transaction)
         };
         done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+}
+
+impl Leaks for SqliteStore {
+    fn revoke_leaked(&self, act: Act<'_>, found: &[LeakedToken]) -> Result<Vec<LeakRevocation>, Error> {
+        self.write(act, |writing| writing.revoke_leaked(found))
     }
 }
 

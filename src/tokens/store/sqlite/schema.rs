@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::Failure;
+use super::{Failure, outbox};
 use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
@@ -18,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &str); 2] = [(1, TABLES), (2, OVERRIDES)];
+const STEPS: [(i64, &str); 3] = [(1, TABLES), (2, OVERRIDES), (3, outbox::TABLES)];
 
 const OVERRIDES: &str = "
 CREATE TABLE limit_override (

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, params};
 
 use super::rows::{self, json, pepper_number, quota_text, signed};
-use super::{Failure, head};
+use super::{Failure, head, outbox};
 use crate::domain::OverrideHolder;
-use crate::tokens::store::writing::{self, Tables};
+use crate::tokens::store::writing::{self, NewMessage, Tables};
 use crate::tokens::store::{LogEntry, StoredToken};
 use crate::tokens::{Digest, OverrideRecord, TokenRecord, WorkspaceRecord};
 
@@ -69,6 +69,13 @@ impl Tables for Connection {
             }
         }
         Ok(None)
+    }
+
+    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!("{} WHERE t.family = ?1 ORDER BY t.id", rows::TOKEN);
+        let mut statement = self.prepare_cached(&sql)?;
+        let found = statement.query_map([family], rows::token)?;
+        Ok(found.map(|stored| stored.map(|stored| stored.record)).collect::<Result<_, _>>()?)
     }
 
     fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure> {
@@ -151,6 +158,10 @@ impl Tables for Connection {
         self.prepare_cached("DELETE FROM limit_override WHERE kind = ?1 AND holder = ?2 AND until <= ?3")?
             .execute(params![holder.kind(), holder.id(), signed(unix_seconds)])?;
         Ok(())
+    }
+
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
+        Ok(outbox::insert(self, message)?)
     }
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {

@@ -5,6 +5,16 @@ use crate::domain::OverrideHolder;
 use crate::tokens::store::{LogEntry, StoredToken};
 use crate::tokens::{Digest, OverrideRecord, TokenRecord, WorkspaceRecord};
 
+/// A message of the outbox.
+pub(in crate::tokens::store) struct NewMessage {
+    pub(in crate::tokens::store) id: String,
+    /// The log entry that it tells of.
+    pub(in crate::tokens::store) entry: u64,
+    /// [`None`] for the operator.
+    pub(in crate::tokens::store) contact: Option<String>,
+    pub(in crate::tokens::store) enqueued_at_unix_millis: u64,
+}
+
 /// The statements of one open transaction. They check nothing that [`super::Writing`] checks.
 pub(in crate::tokens::store) trait Tables {
     /// Number and hash of the log's last entry. Until the transaction ends, no other changes anything.
@@ -22,6 +32,9 @@ pub(in crate::tokens::store) trait Tables {
 
     /// The token that the first of these digests stands for.
     fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure>;
+
+    /// Every token of a family, by id.
+    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure>;
 
     /// The token that this one took the place of.
     fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure>;
@@ -44,6 +57,9 @@ pub(in crate::tokens::store) trait Tables {
     fn delete_override(&self, holder: &OverrideHolder, policy: &str) -> Result<(), Failure>;
 
     fn delete_ended_overrides(&self, holder: &OverrideHolder, unix_seconds: u64) -> Result<(), Failure>;
+
+    /// Adds a message that is due at once.
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure>;
 
     /// Adds a pepper's fingerprint; false if that version has one.
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure>;
