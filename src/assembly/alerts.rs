@@ -102,7 +102,7 @@ const METRICS: [(&str, &str, &[&str], OfReceiver, bool); 7] = [
     ),
     (
         "tollgate_secret_scanning_relay_waiting",
-        "Alerts that wait for another region.",
+        "Alerts that wait for another region, or for the token store.",
         &["region"],
         |receiver, _| {
             let waiting = receiver.relay().waiting();

@@ -8,6 +8,7 @@ use super::{BUILD, alerts, issuers};
 use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
 use crate::upstream::{BreakerState, ServerStatus};
 
@@ -186,6 +187,7 @@ impl Operator for NodeStatus {
             snapshot: &node.snapshot.load(),
             registry: &node.registry,
             head_limits: node.edge.bounds.get().head,
+            alert_path: config.secret_scanning.as_ref().map(secret_scanning::Checked::path),
             upstreams: &config.upstream,
         };
         explainer.explain(question, node.clock.now())

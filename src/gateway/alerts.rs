@@ -12,12 +12,7 @@ pub(super) async fn take(
     body: RequestBody<'_>,
     request_id: &str,
 ) -> Result<Rendered, (Refusal, bool)> {
-    if head.method() != b"POST" {
-        return Err((Refusal::MethodNotAllowed { allow: "POST".to_owned() }, false));
-    }
-    if !is_json(head) {
-        return Err((Refusal::MediaTypeUnsupported { choices: vec!["application/json".to_owned()] }, false));
-    }
+    check(head).map_err(|refusal| (refusal, false))?;
     match receiver.receive(head, body).await {
         Ok(answer) => {
             let mut page = Rendered::default();
@@ -29,6 +24,17 @@ pub(super) async fn take(
             Err((refuse::alert(&fault), is_forged))
         }
     }
+}
+
+/// What the head alone shows.
+pub(super) fn check(head: &Head) -> Result<(), Refusal> {
+    if head.method() != b"POST" {
+        return Err(Refusal::MethodNotAllowed { allow: "POST".to_owned() });
+    }
+    if !is_json(head) {
+        return Err(Refusal::MediaTypeUnsupported { choices: vec!["application/json".to_owned()] });
+    }
+    Ok(())
 }
 
 /// Whether the body is said to be JSON, or nothing is said of it.

@@ -151,7 +151,9 @@ pub(super) fn alert(fault: &secret_scanning::Fault) -> Refusal {
             Refusal::InputInvalid { field: String::new(), message: fault.to_string() }
         }
         secret_scanning::Fault::Overloaded => Refusal::Overloaded,
-        secret_scanning::Fault::StoreUnavailable => Refusal::RegistryUnavailable,
+        secret_scanning::Fault::StoreUnavailable | secret_scanning::Fault::QueueUnavailable => {
+            Refusal::RegistryUnavailable
+        }
     }
 }
 

@@ -99,6 +99,8 @@ impl<'de> Visitor<'de> for Findings<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(body: &str) -> Result<Vec<[String; 4]>, AlertFault> {
@@ -152,6 +154,29 @@ mod tests {
         assert_eq!(read(&of(3)).unwrap().len(), 3);
         assert_eq!(read(&of(4)), Err(AlertFault::TooMany { most: 3 }));
         assert_eq!(read(&of(1_000)), Err(AlertFault::TooMany { most: 3 }));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_an_alert_or_a_place_in_it(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "[", "]", "{", "}", ",", ":", "\"token\"", "\"url\"", "\"t\"", "null", "1", "\\u0000", "\"\\ud800\"", " ",
+                ]),
+                0..40,
+            ),
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            for body in [pieces.concat().into_bytes(), bytes] {
+                match parse(&body, 3) {
+                    Ok(findings) => prop_assert!(findings.len() <= 3),
+                    Err(AlertFault::TooMany { most }) => prop_assert_eq!(most, 3),
+                    Err(AlertFault::Malformed { line, column }) => {
+                        prop_assert!(line <= body.len() + 1 && column <= body.len() + 1);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod relay;
 mod settings;
 mod source;
 mod spool;
+mod work;
 
 use std::fmt::Write as _;
 

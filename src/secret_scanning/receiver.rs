@@ -1,25 +1,24 @@
-//! The way of an alert: its key, its bytes, its signature, its tokens, their revocation, the answer.
+//! The way of an alert: its key, its bytes, what is done with it, the answer.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::alert::{self, AlertFault, Finding};
-use super::answer::{self, Label};
+use super::KeysStatus;
+use super::alert::AlertFault;
+use super::answer;
 use super::counts::{AlertEnd, Counts};
-use super::key_set::PublicKey;
 use super::keys::{KeyFault, KeysRefresher, SignerKeys};
-use super::relay::{Relay, Spooled};
+use super::relay::{RELAYED, Relay};
 use super::settings::Checked;
-use super::{ACTOR, KeysStatus};
+use super::work::Work;
 use crate::clock::{Clock, Now};
-use crate::domain::RegionId;
 use crate::message::{BodyFault, BodyStream, Head, Part, RequestBody};
 use crate::place::Places;
-use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup, Registry, Store};
+use crate::tokens::{Registry, Store};
 
 /// The time after which an answer leaves with what is done; GitHub waits 30 s. The rest is done all the same.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
@@ -29,8 +28,6 @@ const ARRIVE_WITHIN: Duration = Duration::from_secs(15);
 const MOST_HELD_KIB: usize = 64 * 1024;
 /// The alerts that are worked on at once.
 const MOST_WORKING: usize = 2;
-/// The tokens of one transaction.
-const AT_ONCE: usize = 500;
 
 /// Why an alert is not answered with labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +42,10 @@ pub enum Fault {
     Alert(AlertFault),
     /// There is more to do than can be done.
     Overloaded,
-    /// The token store or the queue for other regions cannot be written.
+    /// The token store cannot be written. The alert is kept, and dealt with as soon as it can be.
     StoreUnavailable,
+    /// The alert cannot be kept for another region.
+    QueueUnavailable,
 }
 
 /// What outlives a configuration.
@@ -89,6 +88,12 @@ impl Receiver {
         });
         let (keys, refresher) = SignerKeys::new(rules.keys.clone(), rules.pace);
         shared.relay.follow(&rules.relay);
+        let (weak, own) = (Arc::downgrade(&shared), (places.clone(), rules.clone()));
+        shared.relay.deal_with(Box::new(move |body| {
+            let shared = weak.upgrade().ok_or_else(|| "the gateway is ending".to_owned())?;
+            let work = Work { shared, places: own.0.clone(), rules: own.1.clone(), written: Arc::default() };
+            work.deal(body, None).map_err(|fault| format!("{fault:?}"))
+        }));
         (Self { rules, places, keys, shared }, refresher)
     }
 
@@ -136,7 +141,12 @@ impl Receiver {
         self.shared.counts.alert(match &answered {
             Ok(_) => AlertEnd::Accepted,
             Err(Fault::Signature(_) | Fault::Body(_) | Fault::Alert(_)) => AlertEnd::Refused,
-            Err(Fault::SignerUnavailable | Fault::Overloaded | Fault::StoreUnavailable) => AlertEnd::Failed,
+            Err(
+                Fault::SignerUnavailable
+                | Fault::Overloaded
+                | Fault::StoreUnavailable
+                | Fault::QueueUnavailable,
+            ) => AlertEnd::Failed,
         });
         answered
     }
@@ -162,14 +172,13 @@ impl Receiver {
             shared: Arc::clone(&self.shared),
             places: self.places.clone(),
             rules: self.rules.clone(),
-            is_relayed: head.fields().any(|field| field.name.eq_ignore_ascii_case(super::relay::RELAYED)),
-            signed,
             written: Arc::default(),
         };
+        let is_relayed = head.fields().any(|field| field.name.eq_ignore_ascii_case(RELAYED));
         let written = Arc::clone(&work.written);
         // Goes on to its end whether or not somebody waits for it.
         let done = tokio::task::spawn_blocking(move || {
-            let result = work.run(&key, &alert.bytes);
+            let result = work.run(&key, &signed, &alert.bytes, is_relayed);
             drop((place, alert));
             result
         });
@@ -259,152 +268,4 @@ impl Signed {
                 .ok_or(Fault::Signature("there is not one well-formed Github-Public-Key-Signature field"))?,
         })
     }
-}
-
-/// One alert that has arrived; blocks.
-struct Work {
-    shared: Arc<Shared>,
-    places: Places,
-    rules: Checked,
-    signed: Signed,
-    /// Whether another region's gateway sent it here.
-    is_relayed: bool,
-    /// What GitHub is told so far.
-    written: Arc<Mutex<Vec<u8>>>,
-}
-
-/// What the registry says of a finding before anything is done.
-enum Found {
-    Ours(String),
-    Nothing,
-    Elsewhere,
-}
-
-impl Work {
-    fn run(&self, key: &PublicKey, body: &[u8]) -> Result<(), Fault> {
-        if !key.verifies(body, self.signed.signature.as_bytes()) {
-            return Err(Fault::Signature("the signature is not that of these bytes by this key"));
-        }
-        let findings = alert::parse(body, self.rules.max_tokens).map_err(Fault::Alert)?;
-        let now = self.shared.clock.now();
-        // A token that another process made a moment ago is ours, too.
-        self.sync(now)?;
-        let mut foreign = Vec::new();
-        let found: Vec<Found> = findings.iter().map(|one| self.look_up(one, &mut foreign, now)).collect();
-        // Put away first, so that the other region need not wait for this one.
-        let spooled = self.spool(&foreign, body, now);
-        let mut revoked = 0;
-        for (findings, found) in findings.chunks(AT_ONCE).zip(found.chunks(AT_ONCE)) {
-            revoked += self.revoke(findings, found)?;
-            self.write(findings, found);
-        }
-        tracing::info!(
-            tokens = findings.len(),
-            ours = found.iter().filter(|one| matches!(one, Found::Ours(_))).count(),
-            revoked,
-            elsewhere = found.iter().filter(|one| matches!(one, Found::Elsewhere)).count(),
-            "an alert of leaked tokens was dealt with"
-        );
-        spooled
-    }
-
-    fn look_up(&self, finding: &Finding, foreign: &mut Vec<RegionId>, now: Now) -> Found {
-        let registry = &self.shared.registry;
-        let token = finding.token.expose().as_bytes();
-        match registry.look_up(token, now) {
-            Lookup::Found(entry) | Lookup::Revoked(entry) | Lookup::Expired(entry) => {
-                return Found::Ours(entry.token_id().to_string());
-            }
-            // Genuine, of a region that the configuration does not have any more.
-            Lookup::Unplaced => return Found::Elsewhere,
-            Lookup::Unknown => {}
-        }
-        let elsewhere = |region: &RegionId| self.places.serves(*region).is_err();
-        match registry.token_region(token) {
-            Some(region) if elsewhere(&region) => foreign.push(region),
-            Some(_) => return Found::Nothing,
-            // It may be one that another region imported.
-            None => {
-                let others = self.places.regions().iter().map(|(id, _)| id).filter(|id| elsewhere(id));
-                let before = foreign.len();
-                foreign.extend(others);
-                if foreign.len() == before {
-                    return Found::Nothing;
-                }
-            }
-        }
-        Found::Elsewhere
-    }
-
-    /// Has the alert relayed to the regions of its tokens, unless it was already relayed to here.
-    fn spool(&self, foreign: &[RegionId], body: &[u8], now: Now) -> Result<(), Fault> {
-        if self.is_relayed {
-            return Ok(());
-        }
-        let mut regions = foreign.to_vec();
-        regions.sort_unstable();
-        regions.dedup();
-        let mut result = Ok(());
-        for region in regions {
-            let name = self.places.regions().name(region);
-            let spooled = Spooled { signed: self.signed.clone(), received: now.unix_seconds(), body };
-            if let Err(error) = self.shared.relay.put(name, &spooled) {
-                tracing::error!(region = &**name, %error, "an alert cannot be kept for another region");
-                result = Err(Fault::StoreUnavailable);
-            }
-        }
-        result
-    }
-
-    /// Revokes what is ours and works, and has this process follow; how many tokens it was.
-    fn revoke(&self, findings: &[Finding], found: &[Found]) -> Result<usize, Fault> {
-        let now = self.shared.clock.now();
-        let leaked = |(finding, found): (&Finding, &Found)| match found {
-            Found::Ours(id) => Some(LeakedToken {
-                token_id: id.clone(),
-                leak: Leak::new(ACTOR, finding.kind(), finding.url(), finding.source(), now.unix_seconds()),
-            }),
-            Found::Nothing | Found::Elsewhere => None,
-        };
-        let leaked: Vec<LeakedToken> = findings.iter().zip(found).filter_map(leaked).collect();
-        if leaked.is_empty() {
-            return Ok(0);
-        }
-        let revoked = self.shared.store.revoke_leaked(Act { actor: ACTOR, now }, &leaked);
-        let revoked = revoked.map_err(|error| unavailable(&error))?;
-        self.sync(self.shared.clock.now())?;
-        let tokens = revoked.iter().map(|one| match one {
-            LeakRevocation::Revoked(ids) => ids.len(),
-            LeakRevocation::NotActive(_) | LeakRevocation::Unknown => 0,
-        });
-        let tokens = tokens.sum();
-        self.shared.counts.revoked(tokens);
-        Ok(tokens)
-    }
-
-    /// Has this process know what the store says. A workspace whose region is not configured stops nobody else.
-    fn sync(&self, now: Now) -> Result<(), Fault> {
-        match self.shared.registry.sync(now) {
-            Ok(_) | Err(Error::Unplaced { .. }) => Ok(()),
-            Err(error) => Err(unavailable(&error)),
-        }
-    }
-
-    fn write(&self, findings: &[Finding], found: &[Found]) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        for (finding, found) in findings.iter().zip(found) {
-            let label = match found {
-                Found::Ours(_) => Label::TruePositive,
-                Found::Nothing => Label::FalsePositive,
-                Found::Elsewhere => Label::Elsewhere,
-            };
-            self.shared.counts.token(label);
-            answer::push(&mut written, finding, label, self.rules.feedback);
-        }
-    }
-}
-
-fn unavailable(error: &Error) -> Fault {
-    tracing::error!(%error, "leaked tokens cannot be revoked");
-    Fault::StoreUnavailable
 }

@@ -1,13 +1,16 @@
-//! Alerts for other regions: GitHub knows one address, and each region's tokens are known there alone.
+//! Alerts that wait: for other regions, and for our own store.
+//!
+//! GitHub knows one address, and each region's tokens are known there alone.
 //!
 //! An alert is sent on as it came, its signature with it, so that the other region believes GitHub and not us. It waits
 //! on disk until that region has taken it: while the region is away, and across restarts. An alert that was relayed is
-//! not relayed again.
+//! not relayed again. An alert whose tokens could not be revoked here, because the store failed, waits in the same way:
+//! GitHub does not say that it would send it again.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -39,7 +42,11 @@ pub struct Relay {
     folder: Folder,
     regions: Vec<Waiting>,
     rules: ArcSwap<RelayRules>,
+    here: OnceLock<Here>,
 }
+
+/// Deals with the body of an alert that was believed when it came, in this process; why it could not. Blocks.
+type Here = Box<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
 
 /// One region's alerts.
 struct Waiting {
@@ -79,6 +86,7 @@ impl Relay {
             regions: regions.collect(),
             folder,
             rules: ArcSwap::new(Arc::clone(&rules.relay)),
+            here: OnceLock::new(),
         }))
     }
 
@@ -117,7 +125,7 @@ impl Relay {
         while tasks.join_next().await.is_some() {}
     }
 
-    async fn serve(&self, waiting: &Waiting, clock: &Clock) {
+    async fn serve(self: &Arc<Self>, waiting: &Waiting, clock: &Clock) {
         loop {
             let next = waiting.entries().iter().min_by_key(|entry| entry.due).cloned();
             let Some(entry) = next else {
@@ -135,7 +143,7 @@ impl Relay {
                     self.forget(waiting, &entry.name);
                     // The region is there: what failed before need not wait longer.
                     waiting.entries().iter_mut().for_each(|entry| entry.due = Instant::now());
-                    tracing::info!(region, "an alert of leaked tokens was relayed");
+                    tracing::info!(region, "an alert of leaked tokens that waited was taken");
                 }
                 Err(why) if entry.name.received + KEPT_SECONDS < clock.now().unix_seconds() => {
                     self.forget(waiting, &entry.name);
@@ -144,15 +152,18 @@ impl Relay {
                 Err(why) => {
                     waiting.failed.fetch_add(1, Ordering::Relaxed);
                     waiting.put_off(&entry.name);
-                    tracing::warn!(region, why, "an alert of leaked tokens waits for its region");
+                    tracing::warn!(region, why, "an alert of leaked tokens waits");
                 }
             }
         }
     }
 
     /// Sends one alert; why it was not taken.
-    async fn send(&self, waiting: &Waiting, entry: &Entry) -> Result<(), String> {
+    async fn send(self: &Arc<Self>, waiting: &Waiting, entry: &Entry) -> Result<(), String> {
         let rules = self.rules.load_full();
+        if rules.own == Some(waiting.place) {
+            return self.deal_here(entry).await;
+        }
         let Some(url) = rules.targets.get(&waiting.place) else {
             return Err("the configuration does not say where its gateway is".to_owned());
         };
@@ -176,6 +187,21 @@ impl Relay {
         } else {
             Err(format!("it answered {}", answer.status.as_u16()))
         }
+    }
+
+    /// Has an alert dealt with by this process.
+    async fn deal_here(self: &Arc<Self>, entry: &Entry) -> Result<(), String> {
+        let (relay, name) = (Arc::clone(self), entry.name.clone());
+        let deal = move || {
+            let (_, body) = relay.folder.get(&name).map_err(|error| error.to_string())?;
+            relay.here.get().map_or_else(|| Err("nobody takes alerts here".to_owned()), |here| here(&body))
+        };
+        tokio::task::spawn_blocking(deal).await.unwrap_or_else(|stopped| Err(stopped.to_string()))
+    }
+
+    /// Says how alerts are dealt with in this process; the first time counts.
+    pub(super) fn deal_with(&self, here: Here) {
+        let _ = self.here.set(here);
     }
 
     fn forget(&self, waiting: &Waiting, name: &Name) {

@@ -40,8 +40,8 @@ pub struct Settings {
     /// Where other regions' gateways take alerts, by region; for a gateway that serves one region alone. Default: the
     /// region's `base_url` and `path`.
     pub relay: BTreeMap<String, String>,
-    /// A folder for alerts that wait for another region, encrypted; made when it is needed. Default:
-    /// `secret-scanning-queue`.
+    /// A folder for alerts that wait for another region or for the token store, encrypted; made when it is needed.
+    /// Default: `secret-scanning-queue`.
     pub queue_folder: PathBuf,
 }
 
@@ -90,12 +90,21 @@ pub struct Checked {
     pub(super) relay: Arc<RelayRules>,
 }
 
+impl Checked {
+    /// The path that alerts come to.
+    pub const fn path(&self) -> &str {
+        &self.path
+    }
+}
+
 /// Where other regions' gateways are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RelayRules {
     pub(super) targets: BTreeMap<RegionId, Url>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) queue_folder: PathBuf,
+    /// Under which region an alert waits for our own store.
+    pub(super) own: Option<RegionId>,
 }
 
 /// Checks `[secret_scanning]`; every mistake goes to `problems`. [`None`] where alerts are not taken or there is a
@@ -139,7 +148,7 @@ pub fn from_settings(
         feedback: settings.feedback,
         max_tokens: settings.max_tokens as usize,
         max_body_bytes: settings.max_body_bytes as usize,
-        relay: Arc::new(RelayRules { targets, ca_file, queue_folder }),
+        relay: Arc::new(RelayRules { targets, ca_file, queue_folder, own: places.map(Places::own) }),
     })
 }
 

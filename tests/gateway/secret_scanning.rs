@@ -209,7 +209,18 @@ fn nobody_but_github_can_have_a_token_refused() {
 }
 
 #[test]
-fn a_key_out_of_use_is_refused_and_an_alert_works_over_http_2_paths_of_ones_own() {
+fn forgeries_are_charged_to_their_address_and_githubs_alerts_never_are() {
+    let world = World::new("[limits.failed_authentications]\nquota = \"100 per minute\"");
+    let (_, token) = world.gateway.token("ws-us", &[]);
+    let forged = GitHub::new().post(PATH, b"[]");
+    let mut client = world.gateway.connect();
+    let said: Vec<u16> = (0..300).map(|_| client.send(&forged).status).collect();
+    assert!(said[..3] == [400; 3] && said[299] == 429, "{said:?}");
+    assert_eq!(labels(&world.alert([token.as_str()])), ["true_positive"], "from the same address");
+}
+
+#[test]
+fn a_key_out_of_use_is_refused_and_the_path_is_ones_own() {
     let (old, new, keys) = (GitHub::new(), GitHub::new(), tempfile::tempdir().unwrap());
     let upstream = Upstream::start(Behaviour::status(200, "us"));
     let document = json!({"public_keys": [old.document(false), new.document(true)]}).to_string();
@@ -217,6 +228,8 @@ fn a_key_out_of_use_is_refused_and_an_alert_works_over_http_2_paths_of_ones_own(
     let gateway = Gateway::start(&config(&upstream.url(), &upstream.url(), &section));
     let (_, token) = gateway.token("ws-us", &[]);
     let body = alert([token.as_str()]);
+    let mut h2 = H2::connect(gateway.address);
+    assert_eq!(h2.post("/leaks", &old.fields(&body), &body).status, 400, "over HTTP/2");
     let refused = gateway.connect().send(&old.post("/leaks", &body));
     assert_eq!(refused.said(), (400, "signature_invalid".to_owned()));
     assert!(refused.error()["message"].as_str().unwrap().contains("out of use"));
@@ -225,7 +238,8 @@ fn a_key_out_of_use_is_refused_and_an_alert_works_over_http_2_paths_of_ones_own(
         401,
         "the default path is not ours here"
     );
-    assert_eq!(labels(&gateway.connect().send(&new.post("/leaks", &body))), ["true_positive"]);
+    assert_eq!(labels(&h2.post("/leaks", &new.fields(&body), &body)), ["true_positive"], "over HTTP/2");
+    assert_eq!(gateway.ask(&token, "/sources").said(), revoked());
 }
 
 #[test]
@@ -287,6 +301,36 @@ fn ten_thousand_tokens_are_answered_within_githubs_time() {
     for token in tokens[..9_000].iter().step_by(500) {
         assert_eq!(world.said(token), revoked());
     }
+}
+
+#[test]
+fn an_alert_that_the_store_keeps_us_from_is_dealt_with_later() {
+    let world = World::new("");
+    let (_, token) = world.gateway.token("ws-us", &[]);
+    let store = world.gateway.file.with_file_name("tollgate.db");
+    let other = rusqlite::Connection::open(store).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert([token.as_str()]);
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    let waiting =
+        || world.gateway.metrics().count("tollgate_secret_scanning_relay_waiting", &[("region", "us")]);
+    assert_eq!(waiting(), 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    until("the token to be refused", || (world.said(&token) == revoked()).then_some(()));
+    until("nothing to wait", || (waiting() == 0).then_some(()));
+    let entries = world.command(&["token", "list", "--state", "revoked", "--json"]);
+    assert!(entries.to_string().contains("leaked"), "{entries}");
+}
+
+#[test]
+fn an_explanation_says_that_the_path_takes_alerts() {
+    let world = World::new("");
+    let explained = world.command(&["explain", "POST", PATH, "--format", "json"]);
+    assert_eq!(explained["outcome"], "answered", "{explained}");
+    assert!(explained["notes"][0].as_str().unwrap().contains("signature"), "{explained}");
+    let file = world.gateway.file.to_str().unwrap();
+    let refused = run(&["explain", "--config", file, "GET", PATH]);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("method_not_allowed"), "{refused:?}");
 }
 
 #[test]
