@@ -20,6 +20,7 @@ pub mod message;
 pub mod listen;
 pub mod routing;
 pub mod tokens;
+pub mod fetch;
 pub mod authentication;
 pub mod authorization;
 pub mod limits;
