@@ -185,6 +185,20 @@ fn an_upstream_that_answers_5xx_is_left_out_for_a_while() {
 }
 
 #[test]
+fn a_connection_with_more_than_was_asked_for_serves_nobody_else() {
+    let answer = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let upstream = Upstream::start(Behaviour::Answer(answer("mine") + &answer("somebody else's")));
+    let url = upstream.url();
+    let gateway = gateway(&[&url], "");
+    let (_, token) = gateway.token("ws-us", &[]);
+    let mut client = gateway.connect();
+    for _ in 0..100 {
+        let answer = client.send(&request("POST", "/sources", &token, ""));
+        assert_eq!((answer.status, &*answer.body), (200, &b"mine"[..]));
+    }
+}
+
+#[test]
 fn one_workspace_whose_requests_hang_leaves_room_for_others() {
     let whole = Behaviour::status(200, "us");
     let Behaviour::Answer(answer) = whole else { panic!() };
