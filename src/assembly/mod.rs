@@ -35,6 +35,7 @@ use self::operator::NodeStatus;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
+use crate::gateway::Owners;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
@@ -132,6 +133,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         clock: clock.clone(),
         started: now,
         telemetry,
+        owners: Arc::new(Owners::new(Arc::clone(&mint), Arc::clone(&registry), clock.clone())),
         mint,
         registry,
         store_kind: config.tokens.store.kind(),

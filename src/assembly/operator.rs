@@ -5,11 +5,16 @@ use std::sync::atomic::Ordering;
 
 use super::node::Node;
 use super::{BUILD, alerts, issuers};
-use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
+use crate::admin::{
+    BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
+};
 use crate::clock::Now;
+use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
+use crate::tokens::{Mint, Registry};
 use crate::upstream::{BreakerState, ServerStatus};
 
 /// Everything that an operator may ask.
@@ -32,6 +37,12 @@ impl NodeStatus {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
                 count(node.registry.status().tokens)
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "Revocations of JWTs in memory.";
+            telemetry.add_gauge(Gauge::single("tollgate_jwt_revocations", help, move || {
+                count(node.registry.jwt_revocations())
             }));
         });
         self.add(|telemetry, node| {
@@ -131,6 +142,32 @@ impl NodeStatus {
                 ejections: server.ejections,
             })
             .collect()
+    }
+}
+
+impl Control for NodeStatus {
+    fn mint(&self) -> &Mint {
+        &self.node.mint
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.node.registry
+    }
+
+    fn now(&self) -> Now {
+        self.node.clock.now()
+    }
+
+    fn limits(&self) -> Arc<limits::Rules> {
+        Arc::clone(&self.node.configuration.config().limits)
+    }
+
+    fn accepted_jwts(&self) -> Vec<JwtLifetime> {
+        self.node.configuration.config().authentication.lifetimes()
+    }
+
+    fn request_id(&self, inbound: Option<&[u8]>) -> String {
+        self.node.telemetry.core(0).request_id(inbound).to_string()
     }
 }
 

@@ -59,6 +59,15 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
+impl From<admin::OverrideRefused> for Error {
+    fn from(refused: admin::OverrideRefused) -> Self {
+        match refused {
+            admin::OverrideRefused::Registry(error) => Self::Tokens(error),
+            admin::OverrideRefused::NotOverridable(why) => Self::NotOverridable(why),
+        }
+    }
+}
+
 impl From<Vec<Diagnostic>> for Error {
     fn from(found: Vec<Diagnostic>) -> Self {
         Self::Config(found)
@@ -88,7 +97,11 @@ impl Error {
             Self::Usage(_)
             | Self::Incomparable(_)
             | Self::NotOverridable(_)
-            | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
+            | Self::Tokens(
+                tokens::Error::Invalid { .. }
+                | tokens::Error::RegionUnknown { .. }
+                | tokens::Error::IssuerUnknown { .. },
+            ) => 2,
             Self::Config(_)
             | Self::Told(_)
             | Self::Differs(_)

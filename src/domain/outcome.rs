@@ -104,6 +104,8 @@ outcomes! {
     HeadersTooLarge = "headers_too_large", Caller;
     /// The credential belongs to a region that this gateway does not serve.
     WrongRegion = "wrong_region", Caller;
+    /// The state of what the request names does not allow it.
+    Conflict = "conflict", Caller;
     /// The body breaks a rule of the endpoint.
     InputInvalid = "input_invalid", Caller;
     /// A rate limit is used up.

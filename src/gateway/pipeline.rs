@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use super::decide::{self, Asked};
 use super::metered::metered;
+use super::own_pages::OwnPage;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
 use super::{Parts, Snapshot, alerts, answer, preflight, refuse};
@@ -97,6 +98,12 @@ impl Gateway {
         let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
         let permit = match decide::asked(snapshot, &matched, caller, head)? {
             Asked::Endpoint(permit) => permit,
+            Asked::OwnPage(OwnPage::Owners(resource), caller) => {
+                let request_id = progress.record.request_id();
+                let answer = self.parts.owners.answer(snapshot, resource, caller, (head, body), request_id);
+                // Boxed, so that the path's own future, which every request pays for, stays as small as it is.
+                return Box::pin(answer).await.map(Answer::OwnPage);
+            }
             Asked::OwnPage(page, caller) => {
                 let request_id = progress.record.request_id();
                 return page.answer(snapshot, caller, (head, peer), request_id, now).map(Answer::OwnPage);

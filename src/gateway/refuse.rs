@@ -129,7 +129,7 @@ pub(super) fn input(fault: InputFault) -> Refusal {
 }
 
 /// A fault of the client's body.
-const fn body(fault: BodyFault) -> Refusal {
+pub(super) const fn body(fault: BodyFault) -> Refusal {
     match fault {
         BodyFault::Malformed(what) => Refusal::BadRequest { what },
         BodyFault::Gone => Refusal::BadRequest { what: "the body ended early" },

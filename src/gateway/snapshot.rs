@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::authentication::{Authenticator, TokenEntry, TokenLookup, Tokens};
+use super::Owners;
+use crate::authentication::{Authenticator, JwtIdentity, TokenEntry, TokenLookup, Tokens};
 use crate::authorization::UnmatchedNeeds;
 use crate::clock::{Clock, Now};
 use crate::domain::Workspace;
@@ -15,7 +16,7 @@ use crate::reply::Replies;
 use crate::routing::Table;
 use crate::secret_scanning::Receiver;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
-use crate::tokens::{Lookup, Registry};
+use crate::tokens::{JwtNames, Lookup, Registry};
 use crate::upstream::Groups;
 
 /// One configuration, ready for the request path; immutable.
@@ -53,6 +54,8 @@ pub struct Parts {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Opaque tokens and workspaces.
     pub registry: Arc<Registry>,
+    /// What owners of workspaces manage.
+    pub owners: Arc<Owners>,
     /// Time.
     pub clock: Clock,
 }
@@ -118,5 +121,10 @@ impl Tokens for PlacedTokens<'_> {
 
     fn recognises(&self, value: &[u8]) -> bool {
         self.registry.format().recognise(value).is_some()
+    }
+
+    fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {
+        let JwtIdentity { issuer, jti, subject, client: _, issued_at_unix_seconds, workspace } = *jwt;
+        self.registry.jwt_revoked(&JwtNames { issuer, jti, subject, issued_at_unix_seconds, workspace })
     }
 }

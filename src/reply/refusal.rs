@@ -90,6 +90,8 @@ pub enum Refusal {
         /// The role.
         role: Role,
     },
+    /// Only a person who owns the workspace may, not a token.
+    OwnerRequired,
     /// The workspace is not served.
     WorkspaceSuspended {
         /// [`WorkspaceState::Suspended`] or [`WorkspaceState::Deleted`].
@@ -99,6 +101,16 @@ pub enum Refusal {
     WorkspaceUnknown,
     /// No such endpoint.
     NotFound,
+    /// One of our own resources is not there.
+    Missing {
+        /// What is not, as a whole sentence.
+        message: String,
+    },
+    /// The state of one of our own resources does not allow the change.
+    Conflict {
+        /// Why not, as a whole sentence.
+        message: String,
+    },
     /// The endpoint has no such method.
     MethodNotAllowed {
         /// The value of `Allow`: "GET, HEAD, POST".
@@ -185,6 +197,8 @@ pub enum Refusal {
     SignerUnavailable,
     /// The token registry cannot be read.
     RegistryUnavailable,
+    /// The token registry cannot be read or written for one of our own resources.
+    StoreUnavailable,
     /// A limit cannot be evaluated.
     LimitsUnavailable,
     /// The gateway is at one of its own bounds.
@@ -214,10 +228,11 @@ impl Refusal {
             Self::ScopeMissing { .. } => Outcome::ScopeMissing,
             Self::PlanRequired { .. } => Outcome::PlanRequired,
             Self::FeatureRequired { .. } => Outcome::FeatureRequired,
-            Self::RoleRequired { .. } => Outcome::RoleRequired,
+            Self::RoleRequired { .. } | Self::OwnerRequired => Outcome::RoleRequired,
             Self::WorkspaceSuspended { .. } => Outcome::WorkspaceSuspended,
             Self::WorkspaceUnknown => Outcome::WorkspaceUnknown,
-            Self::NotFound => Outcome::NotFound,
+            Self::NotFound | Self::Missing { .. } => Outcome::NotFound,
+            Self::Conflict { .. } => Outcome::Conflict,
             Self::MethodNotAllowed { .. } => Outcome::MethodNotAllowed,
             Self::VersionUnsupported { .. } => Outcome::VersionUnsupported,
             Self::MediaTypeUnsupported { .. } => Outcome::MediaTypeUnsupported,
@@ -239,7 +254,7 @@ impl Refusal {
             Self::UpstreamTimeout => Outcome::UpstreamTimeout,
             Self::IssuerUnavailable => Outcome::IssuerUnavailable,
             Self::SignerUnavailable => Outcome::SignerUnavailable,
-            Self::RegistryUnavailable => Outcome::RegistryUnavailable,
+            Self::RegistryUnavailable | Self::StoreUnavailable => Outcome::RegistryUnavailable,
             Self::LimitsUnavailable => Outcome::LimitsUnavailable,
             Self::Overloaded => Outcome::Overloaded,
             Self::Draining => Outcome::Draining,

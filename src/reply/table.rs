@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::refusal::{Exhausted, HeadersLimit, Refusal};
-use crate::domain::{Outcome, Plan};
+use crate::domain::{Outcome, Plan, Role};
 
 /// A value in `data` and in the message.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +127,8 @@ const TABLE: &[Row<'static>] = &[
         "The header section is larger than {limitBytes} bytes. Send fewer or shorter fields.").closing(),
     Row::new(Outcome::WrongRegion, 421, "wrong-region",
         "The workspace lives in the region `{region}`, which is not served here. Send the request to {baseUrl}."),
+    Row::new(Outcome::Conflict, 409, "conflict",
+        "{said}"),
     Row::new(Outcome::InputInvalid, 422, "input-validation",
         "{said}"),
     Row::new(Outcome::RateLimited, 429, "RequestError",
@@ -163,6 +165,12 @@ const TABLE: &[Row<'static>] = &[
 
 /// What the header section's message is where the number of fields is at fault.
 const TOO_MANY_FIELDS: &str = "The header section has more than {limitFields} fields. Send fewer.";
+
+/// Who may manage tokens: not a token, or a leaked one could make others.
+const OWNER_REQUIRED: &str = "Tokens are managed by a person whose role is Workspace Owner, with an access token (JWT) of that person. An API token cannot do it, whatever its role is.";
+
+/// What is said where the store is away.
+const STORE_UNAVAILABLE: &str = "The token store cannot be used at the moment, and nothing was changed. Tokens go on working; repeat the request later.";
 
 /// How many outcomes need no row: `forwarded`, `answered` and `client_gone`.
 const SERVED: usize = 3;
@@ -266,6 +274,12 @@ impl Refusal {
             }
             Self::FeatureRequired { feature } => row.with("feature", Text(feature)),
             Self::RoleRequired { role } => row.with("role", Text(role.name())),
+            Self::OwnerRequired => {
+                Row { message: OWNER_REQUIRED, ..row }.with("role", Text(Role::Owner.name()))
+            }
+            Self::Missing { message } => Row { message: "{said}", ..row }.saying(message),
+            Self::Conflict { message } => row.saying(message),
+            Self::StoreUnavailable => Row { message: STORE_UNAVAILABLE, ..row },
             Self::WorkspaceSuspended { state } => row.with("state", Text(state.name())),
             Self::MethodNotAllowed { allow } => Row { allow: Some(allow), ..row }.with("allow", Text(allow)),
             Self::VersionUnsupported { choices } | Self::MediaTypeUnsupported { choices } => {

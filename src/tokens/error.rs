@@ -53,6 +53,46 @@ pub enum Error {
         /// How many it may have.
         cap: u32,
     },
+    /// There is no such operator.
+    #[error("there is no operator `{0}`; see `tollgate operator list`")]
+    OperatorUnknown(String),
+    /// The name is or was an operator's.
+    #[error(
+        "the name `{0}` is or was an operator's, and the audit trail knows one by it; choose another name"
+    )]
+    OperatorExists(String),
+    /// There are as many operators as there may be.
+    #[error(
+        "there are {cap} operators, revoked ones included, as many as there may be; give people tokens they share less"
+    )]
+    TooManyOperators {
+        /// How many there may be.
+        cap: usize,
+    },
+    /// No JWTs of this issuer are accepted, so none can be revoked.
+    #[error("the configuration has no issuer `{issuer}`; it has {known}")]
+    IssuerUnknown {
+        /// The one asked for.
+        issuer: String,
+        /// Those that there are, separated by commas.
+        known: String,
+    },
+    /// There are as many revocations of JWTs as there may be.
+    #[error(
+        "there are {cap} revocations of JWTs in force, as many as there may be; revoke a subject's or a workspace's tokens at once instead of each"
+    )]
+    TooManyJwtRevocations {
+        /// How many there may be.
+        cap: u32,
+    },
+    /// An operator has used as many idempotency keys as are remembered.
+    #[error(
+        "{cap} idempotency keys of this operator are remembered, as many as there may be; each is forgotten after a day, and a request without one is carried out"
+    )]
+    TooManyIdempotencyKeys {
+        /// How many are remembered.
+        cap: u32,
+    },
     /// There is no such override.
     #[error("the {holder} has no override of the policy `{policy}`; see `tollgate limits show`")]
     OverrideUnknown {

@@ -179,7 +179,7 @@ fn an_upstream_that_answers_5xx_is_left_out_for_a_while() {
         assert_eq!(ask(&gateway, "GET", &token).status, 200);
     }
     assert_eq!(got(&bad, "GET"), before);
-    let page = crate::support::ask_admin(gateway.admin, "/status.json").json();
+    let page = gateway.operate("GET", "/status.json", "").json();
     let status = page["upstreams"].as_array().unwrap().iter().find(|one| one["address"] == *bad_url).unwrap();
     assert_eq!((&status["healthy"], &status["ejections"]), (&false.into(), &1.into()));
 }
@@ -273,6 +273,6 @@ fn upstreams_change_while_the_gateway_runs() {
         assert_eq!(client.send(&bytes).status, 200);
     }
     assert_eq!(got(&one, "GET"), before);
-    let page = crate::support::ask_admin(gateway.admin, "/status.json").json();
+    let page = gateway.operate("GET", "/status.json", "").json();
     assert!(page["upstreams"].as_array().unwrap().iter().all(|one| one["address"] == *two_url), "{page}");
 }

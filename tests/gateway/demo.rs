@@ -32,6 +32,7 @@ fn the_line_of_json_is_the_documented_one() {
         "public_tls",
         "ca_file",
         "admin",
+        "operator_token",
         "config_file",
         "data",
         "tokens",

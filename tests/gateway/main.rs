@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::panic, reason = "a test may panic")]
 
+mod admin;
 mod browser;
 mod care;
 mod demo;
@@ -16,11 +17,13 @@ mod input;
 mod jwks;
 mod in_flight;
 mod jwt;
+mod jwt_revocation;
 mod killed;
 mod killed_writer;
 mod limits;
 mod metrics;
 mod overrides;
+mod owners;
 mod recorded;
 mod regions;
 mod reload;

@@ -25,6 +25,9 @@ pub(super) struct Workspaces {
     pub(super) suspended: &'static str,
 }
 
+/// What the names of the demo's operators start with.
+const OPERATOR: &str = "demo-";
+
 /// The demo's workspaces.
 pub(super) const WORKSPACES: Workspaces =
     Workspaces { us: "demo-us", eu: "demo-eu", free: "demo-free", suspended: "demo-suspended" };
@@ -55,6 +58,8 @@ pub(super) struct DemoToken {
 pub(super) struct Tokens {
     /// Those that are printed.
     pub(super) public: Vec<DemoToken>,
+    /// The operator's.
+    pub(super) operator: Secret<String>,
     /// Those of the traffic.
     pub(super) traffic: Vec<Secret<String>>,
 }
@@ -188,7 +193,22 @@ pub(super) fn tokens(config: &Config, clock: &Clock) -> Result<Tokens, Error> {
         .into_iter()
         .map(|workspace| create(&mint, act, workspace, "traffic", None, None).map(|(_, token)| token))
         .collect::<Result<_, _>>()?;
-    Ok(Tokens { public, traffic })
+    Ok(Tokens { public, operator: operator(&mint, act)?, traffic })
+}
+
+/// A new operator in place of the one of an earlier demo on the same folder, whose token nobody has any more.
+fn operator(mint: &Mint, act: Act<'_>) -> Result<Secret<String>, Error> {
+    let (earlier, later): (Vec<_>, Vec<_>) = mint
+        .store()
+        .operators()?
+        .into_iter()
+        .filter(|operator| operator.name.starts_with(OPERATOR))
+        .partition(|operator| operator.revoked_at_unix_seconds.is_none());
+    for operator in &earlier {
+        mint.revoke_operator(act, &operator.name)?;
+    }
+    let name = format!("{OPERATOR}{}", earlier.len() + later.len() + 1);
+    Ok(mint.create_operator(act, &name, None)?.token)
 }
 
 fn workspaces(mint: &Mint, act: Act<'_>) -> Result<(), Error> {

@@ -100,6 +100,7 @@ pub(super) fn json(ready: &Ready) -> Value {
         "public_tls": ready.public_tls,
         "ca_file": ready.ca_file,
         "admin": ready.admin,
+        "operator_token": ready.operator_token.expose(),
         "config_file": ready.config_file,
         "data": ready.data,
         "tokens": tokens,
@@ -125,6 +126,7 @@ pub(super) fn environment(ready: &Ready) -> String {
     set("TOLLGATE_CA", &ready.ca_file.display().to_string());
     set("TOLLGATE_ADMIN", &ready.admin);
     set("TOLLGATE_DATA", &ready.data.display().to_string());
+    set("TOLLGATE_OPERATOR_TOKEN", ready.operator_token.expose());
     set("TOLLGATE_CONFIG", &ready.config_file.display().to_string());
     for token in &ready.tokens {
         let name = format!("TOKEN_{}", token.name.to_ascii_uppercase());
@@ -137,6 +139,7 @@ pub(super) fn environment(ready: &Ready) -> String {
 /// What a person needs to try it.
 pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> Result<(), Error> {
     let Ready { public, public_tls, admin, .. } = ready;
+    let operator = ready.operator_token.expose();
     for note in &ready.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -145,7 +148,7 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
         r#"tollgate demo is ready
 
   API          {public}   (TLS and HTTP/2: {public_tls})
-  status page  {admin}/
+  status page  {admin}/#token={operator}
   Ctrl-C ends it. In another terminal, first:
 
     source {environment}
@@ -169,6 +172,9 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
   A token that leaks into a public repository, with a stopwatch:
 
     tollgate demo leak
+  The admin API, as an operator (its description: /openapi.json):
+
+    curl -s -H "Authorization: Bearer $TOLLGATE_OPERATOR_TOKEN" "$TOLLGATE_ADMIN/v1/tokens?workspace=demo-us"
 
   Segment's own SDK (npm install @segment/public-api-sdk-typescript), as demo.js:
 

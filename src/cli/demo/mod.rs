@@ -19,6 +19,7 @@ use crate::admin::AdminError;
 use crate::assembly::{StartError, start};
 use crate::clock::Clock;
 use crate::config::{Config, load};
+use crate::domain::Secret;
 use crate::telemetry::ProgramLog;
 
 /// `tollgate demo`.
@@ -64,6 +65,7 @@ struct Ready {
     admin: String,
     config_file: PathBuf,
     data: PathBuf,
+    operator_token: Secret<String>,
     tokens: Vec<data::DemoToken>,
     jwt: serde_json::Value,
     upstreams: [(String, String); 2],
@@ -128,6 +130,7 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
         admin: format!("http://{}", running.admin),
         config_file,
         data: folder.path().to_owned(),
+        operator_token: tokens.operator,
         tokens: tokens.public,
         jwt: servers.jwt.clone(),
         upstreams: servers.upstreams.clone(),

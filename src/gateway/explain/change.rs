@@ -60,6 +60,7 @@ pub(super) const fn of(refusal: &Refusal) -> &'static str {
         Outcome::LimitsUnavailable | Outcome::Overloaded | Outcome::Draining | Outcome::Internal => {
             "Look at the gateway's own log and metrics."
         }
+        Outcome::Conflict => "The message says what stands in the way.",
         Outcome::UpstreamUnreachable
         | Outcome::UpstreamBroken
         | Outcome::UpstreamOpen

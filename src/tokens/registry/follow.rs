@@ -87,6 +87,7 @@ impl Registry {
             self.applied_seq.store(applied, Ordering::Release);
         }
         self.succeeded(now);
+        self.revoked_jwts.sweep(now);
         loader.all_placed()?;
         Ok(self.applied_seq.load(Ordering::Acquire))
     }
@@ -113,6 +114,8 @@ impl Registry {
                 }
             }
             Row::Token(stored) => self.put_token(loader, &stored),
+            Row::Operator(stored) => self.operators.put(stored),
+            Row::JwtRevocation(revocation) => self.revoked_jwts.put(&revocation),
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod entry;
 mod follow;
+mod operators;
+mod revoked_jwts;
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,11 +21,14 @@ use crate::clock::Now;
 use crate::domain::{RegionId, Regions, Workspace};
 
 use super::import::LONGEST_BYTES;
+use super::operators::operator_format;
 use super::{Digest, Error, Format, Mint, Peppers, Store, TokenState};
 pub use entry::Entry;
 use entry::{Held, WorkspaceCell};
 pub use follow::Follower;
 use follow::Loader;
+pub use operators::OperatorLookup;
+pub use revoked_jwts::JwtNames;
 
 /// What the registry says of a token.
 #[derive(Clone, Debug)]
@@ -66,6 +71,9 @@ pub struct Registry {
     regions: Regions,
     tokens: DashMap<u128, Arc<Held>, BuildHasherDefault<FirstBits>>,
     workspaces: DashMap<Arc<str>, Arc<WorkspaceCell>>,
+    operator_format: Format,
+    operators: operators::Operators,
+    revoked_jwts: revoked_jwts::RevokedJwts,
     /// Whether a token may lack our format.
     has_foreign: AtomicBool,
     /// Whether a token may be known by its plain SHA-256 only.
@@ -89,6 +97,9 @@ impl Registry {
             regions: mint.regions().clone(),
             tokens: DashMap::default(),
             workspaces: DashMap::new(),
+            operator_format: operator_format(),
+            operators: operators::Operators::default(),
+            revoked_jwts: revoked_jwts::RevokedJwts::default(),
             has_foreign: AtomicBool::new(false),
             has_sha256: AtomicBool::new(false),
             loader: Mutex::default(),

@@ -7,6 +7,10 @@ pub(super) struct Changed {
     pub(super) tokens: Vec<String>,
     /// Families of which every token changed.
     pub(super) families: Vec<String>,
+    /// Names.
+    pub(super) operators: Vec<String>,
+    /// Revocations of JWTs.
+    pub(super) revocations: Vec<String>,
 }
 
 impl Changed {
@@ -18,6 +22,10 @@ impl Changed {
             self.families.push(subject);
         } else if kind.starts_with("token.") {
             self.tokens.push(subject);
+        } else if kind.starts_with("operator.") {
+            self.operators.push(subject);
+        } else if kind.starts_with("jwt.") {
+            self.revocations.push(subject);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use crate::domain::Quota;
-use crate::tokens::{Digest, OverrideRecord, Scheme};
+use crate::tokens::{Digest, JwtsRevoked, OverrideRecord, Scheme};
 
 /// How a scheme is stored: the pepper's version, 0 for plain SHA-256.
 pub(super) const fn pepper_number(scheme: Scheme) -> u16 {
@@ -49,4 +49,29 @@ pub(super) fn overrides(text: &str) -> Option<Vec<OverrideRecord>> {
     let mut all: Vec<OverrideRecord> = written.into_iter().map(record).collect::<Option<_>>()?;
     all.sort_unstable_by(|left, right| left.policy.cmp(&right.policy));
     Some(all)
+}
+
+/// Kind, issuer, name and time of what is revoked: the issuer is empty for a workspace, the time 0 for one token.
+pub(super) fn jwts_columns(jwts: &JwtsRevoked) -> (&'static str, &str, &str, u64) {
+    match jwts {
+        JwtsRevoked::Token { issuer, jti } => ("token", issuer, jti, 0),
+        JwtsRevoked::Subject { issuer, subject, issued_before_unix_seconds } => {
+            ("subject", issuer, subject, *issued_before_unix_seconds)
+        }
+        JwtsRevoked::Workspace { workspace, issued_before_unix_seconds } => {
+            ("workspace", "", workspace, *issued_before_unix_seconds)
+        }
+    }
+}
+
+/// What the columns of [`jwts_columns`] say.
+pub(super) fn jwts(kind: &str, issuer: String, name: String, issued_before: u64) -> Option<JwtsRevoked> {
+    Some(match kind {
+        "token" => JwtsRevoked::Token { issuer, jti: name },
+        "subject" => {
+            JwtsRevoked::Subject { issuer, subject: name, issued_before_unix_seconds: issued_before }
+        }
+        "workspace" => JwtsRevoked::Workspace { workspace: name, issued_before_unix_seconds: issued_before },
+        _ => return None,
+    })
 }

@@ -33,14 +33,16 @@ macro_rules! proofs {
             &[$((stringify!($name), $name),)+];
     };
 }
-use proofs;
+pub(crate) use proofs;
 
 /// A proof with its name.
 pub(crate) type Proof = (&'static str, fn(&dyn Fixture));
 
 /// Everything that a store must prove.
 pub(crate) fn all_proofs() -> Vec<Proof> {
-    [PROOFS, leaks::PROOFS, outbox::PROOFS].concat()
+    let beside =
+        [idempotency::contract::PROOFS, jwt_revocations::contract::PROOFS, operators::contract::PROOFS];
+    [&[PROOFS, leaks::PROOFS, outbox::PROOFS][..], &beside].concat().concat()
 }
 
 /// Proves one thing of a store.
@@ -55,6 +57,9 @@ macro_rules! prove_store {
         $crate::tokens::store::contract::prove_changes!($fixture);
         $crate::tokens::store::contract::leaks::prove_leaks!($fixture);
         $crate::tokens::store::contract::outbox::prove_outbox!($fixture);
+        $crate::tokens::store::idempotency::contract::prove_idempotency!($fixture);
+        $crate::tokens::store::jwt_revocations::contract::prove_jwt_revocations!($fixture);
+        $crate::tokens::store::operators::contract::prove_operators!($fixture);
     };
 }
 pub(crate) use prove_store;
@@ -424,7 +429,7 @@ pub(crate) fn an_override_is_its_familys(fixture: &dyn Fixture) {
     let all = |id: &str| {
         rows.iter().any(|row| match row {
             Row::Token(stored) => stored.record.id == id && stored.record.overrides.len() == 1,
-            Row::Workspace(_) => false,
+            Row::Workspace(_) | Row::Operator(_) | Row::JwtRevocation(_) => false,
         })
     };
     assert!(rows.len() == 2 && all("a") && all("b"), "both tokens of the family have changed: {rows:?}");

@@ -9,11 +9,15 @@ mod address;
 mod changed;
 mod columns;
 mod failure;
+pub mod idempotency;
+pub mod jwt_revocations;
 pub mod leaks;
 pub mod log;
+pub mod operators;
 pub mod outbox;
 pub mod postgres;
 pub mod sqlite;
+pub mod subject_log;
 mod writing;
 
 #[cfg(test)]
@@ -24,14 +28,20 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
-use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
+use super::{
+    Digest, Error, HeldOverride, JwtRevocation, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
 pub use address::StoreAddress;
 use changed::Changed;
+pub use idempotency::IdempotencyKeys;
+pub use jwt_revocations::JwtRevocations;
 pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
+pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use postgres::{PostgresAddress, PostgresStore};
 pub use sqlite::SqliteStore;
+pub use subject_log::SubjectLog;
 
 /// How many overrides in force one holder may have.
 pub const MOST_OVERRIDES: usize = 64;
@@ -165,6 +175,10 @@ pub enum Row {
     Workspace(WorkspaceRecord),
     /// A token as it is now.
     Token(StoredToken),
+    /// An operator as it is now.
+    Operator(StoredOperator),
+    /// A revocation of JWTs as it is now.
+    JwtRevocation(JwtRevocation),
 }
 
 /// What happened after an entry of the log.
@@ -185,7 +199,9 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 ///
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
 /// [`Error::Store`], and then nothing was changed, or [`Error::StoreUnsure`], and then that is not known.
-pub trait Store: Leaks + Outbox + Send + Sync + std::fmt::Debug {
+pub trait Store:
+    Leaks + Outbox + Operators + JwtRevocations + IdempotencyKeys + SubjectLog + Send + Sync + std::fmt::Debug
+{
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
 

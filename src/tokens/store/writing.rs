@@ -4,7 +4,9 @@
 //! brings the statements ([`Tables`]).
 
 mod import;
+mod jwt_revocations;
 mod leaks;
+mod operators;
 mod outbox;
 mod overrides;
 mod tables;

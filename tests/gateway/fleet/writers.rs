@@ -39,7 +39,7 @@ fn sixty_four_concurrent_writers_are_all_seen_by_every_replica() {
     }
     let numbers = "SELECT count(*) || ' ' || min(seq) || ' ' || max(seq) || ' ' || (SELECT seq FROM tollgate.head) \
                    FROM tollgate.log";
-    // Two workspaces, one pepper, and the tokens.
-    let all = WRITERS + 3;
+    // Two workspaces, one pepper, an operator of each replica, and the tokens.
+    let all = WRITERS + 6;
     assert_eq!(fleet.server.sql("test0", numbers), format!("{all} 1 {all} {all}"));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Client, Metrics, Process, request, run_json, tollgate, until};
+use super::{Answer, Client, Metrics, Process, request, run_json, send_admin, tollgate, until};
 
 /// The workspaces that every such gateway has: id and region.
 pub(crate) const WORKSPACES: [(&str, &str); 2] = [("ws-us", "us"), ("ws-eu", "eu")];
@@ -52,6 +52,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) file: PathBuf,
+    /// An operator's token.
+    pub(crate) operator: String,
     folder: TempDir,
 }
 
@@ -76,6 +78,11 @@ impl Gateway {
     pub(crate) fn serve_in(folder: TempDir) -> Self {
         let file = folder.path().join("tollgate.toml");
         let name = file.to_str().unwrap().to_owned();
+        let operators =
+            run_json(&["operator", "--config", &name, "list", "--json"]).as_array().unwrap().len();
+        let operator = format!("test-{operators}");
+        let operator =
+            text(&run_json(&["operator", "--config", &name, "create", &operator, "--json"]), "token");
         let mut process = Process::start(tollgate(&["serve", "--config", &name]));
         let listening = |what: &str, process: &mut Process| {
             until(what, || {
@@ -85,7 +92,7 @@ impl Gateway {
         };
         let admin = listening("operators' listener", &mut process);
         let address = listening("listening (plain text)", &mut process);
-        Self { process, address, admin, file, folder }
+        Self { process, address, admin, file, operator, folder }
     }
 
     /// Ends it and keeps the registry.
@@ -112,6 +119,17 @@ impl Gateway {
 
     pub(crate) fn ask(&self, token: &str, target: &str) -> Answer {
         self.connect().send(&request("GET", target, token, ""))
+    }
+
+    /// Sends the admin API a request as its operator.
+    pub(crate) fn operate(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.operate_with(method, path, "", body)
+    }
+
+    /// As [`Gateway::operate`] with more fields, which are whole lines.
+    pub(crate) fn operate_with(&self, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+        let fields = format!("Authorization: Bearer {}\r\n{fields}", self.operator);
+        send_admin(self.admin, method, path, &fields, body)
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

@@ -11,12 +11,16 @@
 mod address;
 mod connector;
 mod failure;
+mod idempotency;
+mod jwt_revocations;
 mod listen;
+mod operators;
 mod outbox;
 mod pool;
 mod reads;
 mod rows;
 mod schema;
+mod subject_log;
 mod tables;
 mod wait;
 

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::pool::Session;
-use super::rows;
+use super::{jwt_revocations, operators, rows};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::columns::signed;
 use crate::tokens::store::failure::Failure;
@@ -81,7 +81,19 @@ pub(super) fn snapshot(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<u6
             load(Row::Token(stored));
         }
         if page.len() < PAGE as usize {
-            return Ok(head);
+            break;
+        }
+    }
+    for operator in operators::all(on)? {
+        load(Row::Operator(operator));
+    }
+    after.clear();
+    loop {
+        let page = jwt_revocations::after(on, &after, PAGE)?;
+        let Some(last) = page.last() else { return Ok(head) };
+        after.clone_from(&last.id);
+        for revocation in page {
+            load(Row::JwtRevocation(revocation));
         }
     }
 }
@@ -110,6 +122,13 @@ pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Change
         for row in on.query(&sql, &ids)? {
             changes.rows.push(Row::Token(rows::token(&row)?));
         }
+    }
+    if !about.operators.is_empty() {
+        changes.rows.extend(operators::named(on, &about.operators)?.into_iter().map(Row::Operator));
+    }
+    if !about.revocations.is_empty() {
+        let revocations = jwt_revocations::with_ids(on, &about.revocations)?;
+        changes.rows.extend(revocations.into_iter().map(Row::JwtRevocation));
     }
     Ok(changes)
 }

@@ -2,8 +2,8 @@
 
 use tokio_postgres::types::Type;
 
-use super::outbox;
 use super::pool::{ANSWER_DEADLINE, SCHEMA_DEADLINE, Session};
+use super::{idempotency, jwt_revocations, operators, outbox};
 use crate::tokens::Error;
 use crate::tokens::store::failure::Failure;
 
@@ -11,7 +11,8 @@ use crate::tokens::store::failure::Failure;
 pub(super) const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &str); 2] = [(1, TABLES), (2, outbox::TABLES)];
+const STEPS: [(i64, &[&str]); 2] =
+    [(1, &[TABLES]), (2, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE])];
 
 /// The lock under which steps are taken (`tgte`).
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1952936037)";
@@ -123,7 +124,7 @@ pub(super) fn bring_up_to_date(session: &Session<'_>, place: &str) -> Result<(),
     session.batch(LOCK, SCHEMA_DEADLINE)?;
     let found = found(session, place)?;
     for (schema, step) in STEPS.iter().filter(|(schema, _)| *schema > found) {
-        session.batch(step, SCHEMA_DEADLINE)?;
+        step.iter().try_for_each(|tables| session.batch(tables, SCHEMA_DEADLINE))?;
         let sql = "UPDATE tollgate.schema_version SET version = $1";
         session.execute(sql, &[(schema, Type::INT8)])?;
     }

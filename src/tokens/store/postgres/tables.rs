@@ -3,13 +3,15 @@
 use tokio_postgres::types::Type;
 
 use super::pool::Session;
-use super::{outbox, rows};
+use super::{jwt_revocations, operators, outbox, rows};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::columns::{pepper_number, quota_text, signed};
 use crate::tokens::store::failure::Failure;
 use crate::tokens::store::writing::{NewMessage, Tables};
-use crate::tokens::store::{LogEntry, StoredToken};
-use crate::tokens::{Digest, OverrideRecord, TokenRecord, WorkspaceRecord};
+use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
+use crate::tokens::{
+    Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
 
 /// The channel on which it is said that the log has grown.
 pub(super) const CHANNEL: &str = "tollgate";
@@ -206,6 +208,34 @@ impl Tables for Session<'_> {
 
     fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
         outbox::insert(self, message)
+    }
+
+    fn operators(&self) -> Result<Vec<StoredOperator>, Failure> {
+        operators::all(self)
+    }
+
+    fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure> {
+        operators::insert(self, record, digest)
+    }
+
+    fn set_operator_revoked(&self, name: &str, unix_seconds: u64) -> Result<(), Failure> {
+        operators::set_revoked(self, name, unix_seconds)
+    }
+
+    fn jwt_revocation_of(&self, jwts: &JwtsRevoked) -> Result<Option<JwtRevocation>, Failure> {
+        jwt_revocations::of(self, jwts)
+    }
+
+    fn jwt_revocations_held(&self) -> Result<u64, Failure> {
+        jwt_revocations::held(self)
+    }
+
+    fn put_jwt_revocation(&self, record: &JwtRevocation) -> Result<(), Failure> {
+        jwt_revocations::put(self, record)
+    }
+
+    fn delete_ended_jwt_revocations(&self, unix_seconds: u64) -> Result<(), Failure> {
+        jwt_revocations::delete_ended(self, unix_seconds)
     }
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {

@@ -7,10 +7,14 @@
 //! `synchronous=FULL` makes an acknowledged change survive a power cut. Every writing transaction takes the
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
+mod idempotency;
+mod jwt_revocations;
+mod operators;
 mod outbox;
 mod overrides;
 mod rows;
 mod schema;
+mod subject_log;
 mod write;
 
 use std::path::Path;
@@ -191,6 +195,10 @@ impl Store for SqliteStore {
             for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
                 load(Row::Token(token?));
             }
+            for operator in operators::all(on)? {
+                load(Row::Operator(operator));
+            }
+            jwt_revocations::each(on, &mut |revocation| load(Row::JwtRevocation(revocation)))?;
             Ok(head)
         })
     }
@@ -268,12 +276,13 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
         about.note(&kind, subject);
     }
-    let Changed { mut workspaces, mut tokens, families } = about;
+    let Changed { mut workspaces, mut tokens, families, operators: mut operator_names, mut revocations } =
+        about;
     for family in &families {
         rows::ids_of_family(on, family, &mut tokens)?;
     }
     let mut changed = Vec::new();
-    for ids in [&mut workspaces, &mut tokens] {
+    for ids in [&mut workspaces, &mut tokens, &mut operator_names, &mut revocations] {
         ids.sort_unstable();
         ids.dedup();
     }
@@ -282,6 +291,12 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
     }
     for id in &tokens {
         changed.extend(rows::token_by_id(on, id)?.map(Row::Token));
+    }
+    for name in &operator_names {
+        changed.extend(operators::by_name(on, name)?.map(Row::Operator));
+    }
+    for id in &revocations {
+        changed.extend(jwt_revocations::by_id(on, id)?.map(Row::JwtRevocation));
     }
     Ok(Changes { head, seqs, rows: changed })
 }

@@ -49,7 +49,10 @@ pub(super) fn insert(on: &Connection, message: &NewMessage) -> rusqlite::Result<
 
 impl SqliteStore {
     /// A writing transaction that is no change of the log.
-    fn note<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, Error> {
+    pub(super) fn note<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let done = || {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

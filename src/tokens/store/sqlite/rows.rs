@@ -109,7 +109,7 @@ pub(super) fn json(words: &[String]) -> String {
     serde_json::Value::from(words).to_string()
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value.map(|value| u64::try_from(value).map_err(|_| unreadable(column))).transpose()
 }

@@ -3,11 +3,13 @@
 use rusqlite::{Connection, params};
 
 use super::rows::{self, json, pepper_number, quota_text, signed};
-use super::{Failure, head, outbox};
+use super::{Failure, head, jwt_revocations, operators, outbox};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::writing::{self, NewMessage, Tables};
-use crate::tokens::store::{LogEntry, StoredToken};
-use crate::tokens::{Digest, OverrideRecord, TokenRecord, WorkspaceRecord};
+use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
+use crate::tokens::{
+    Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
 
 /// A transaction that holds the write lock.
 pub(super) type Writing<'t> = writing::Writing<'t, Connection>;
@@ -162,6 +164,34 @@ impl Tables for Connection {
 
     fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
         Ok(outbox::insert(self, message)?)
+    }
+
+    fn operators(&self) -> Result<Vec<StoredOperator>, Failure> {
+        Ok(operators::all(self)?)
+    }
+
+    fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure> {
+        Ok(operators::insert(self, record, digest)?)
+    }
+
+    fn set_operator_revoked(&self, name: &str, unix_seconds: u64) -> Result<(), Failure> {
+        Ok(operators::set_revoked(self, name, unix_seconds)?)
+    }
+
+    fn jwt_revocation_of(&self, jwts: &JwtsRevoked) -> Result<Option<JwtRevocation>, Failure> {
+        Ok(jwt_revocations::of(self, jwts)?)
+    }
+
+    fn jwt_revocations_held(&self) -> Result<u64, Failure> {
+        Ok(jwt_revocations::held(self)?)
+    }
+
+    fn put_jwt_revocation(&self, record: &JwtRevocation) -> Result<(), Failure> {
+        Ok(jwt_revocations::put(self, record)?)
+    }
+
+    fn delete_ended_jwt_revocations(&self, unix_seconds: u64) -> Result<(), Failure> {
+        Ok(jwt_revocations::delete_ended(self, unix_seconds)?)
     }
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {

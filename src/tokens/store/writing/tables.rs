@@ -2,8 +2,10 @@
 
 use super::Failure;
 use crate::domain::OverrideHolder;
-use crate::tokens::store::{LogEntry, StoredToken};
-use crate::tokens::{Digest, OverrideRecord, TokenRecord, WorkspaceRecord};
+use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
+use crate::tokens::{
+    Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
 
 /// A message of the outbox.
 pub(in crate::tokens::store) struct NewMessage {
@@ -60,6 +62,24 @@ pub(in crate::tokens::store) trait Tables {
 
     /// Adds a message that is due at once.
     fn insert_message(&self, message: &NewMessage) -> Result<(), Failure>;
+
+    /// Every operator, by name.
+    fn operators(&self) -> Result<Vec<StoredOperator>, Failure>;
+
+    fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure>;
+
+    fn set_operator_revoked(&self, name: &str, unix_seconds: u64) -> Result<(), Failure>;
+
+    /// The revocation of the same token, subject or workspace.
+    fn jwt_revocation_of(&self, jwts: &JwtsRevoked) -> Result<Option<JwtRevocation>, Failure>;
+
+    /// How many revocations of JWTs there are.
+    fn jwt_revocations_held(&self) -> Result<u64, Failure>;
+
+    /// Adds a revocation, or replaces the one with its id.
+    fn put_jwt_revocation(&self, record: &JwtRevocation) -> Result<(), Failure>;
+
+    fn delete_ended_jwt_revocations(&self, unix_seconds: u64) -> Result<(), Failure>;
 
     /// Adds a pepper's fingerprint; false if that version has one.
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure>;
