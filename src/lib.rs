@@ -35,5 +35,6 @@ pub mod config;
 pub mod effects;
 pub mod assembly;
 pub mod replay;
+pub mod scan;
 pub mod sample;
 pub mod cli;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{LimitOverride, Quota, Role, Subject, Workspace};
+use crate::domain::{LimitOverride, Quota, Role, Subject, TokenId, Workspace};
 
 /// How the caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum CredentialKind {
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub(super) kind: CredentialKind,
-    pub(super) token_id: Arc<str>,
+    pub(super) token_id: TokenId,
     pub(super) issuer: Option<Arc<str>>,
     pub(super) subject: Subject,
     pub(super) workspace: Arc<Workspace>,
@@ -36,7 +36,7 @@ impl Caller {
     }
 
     /// The credential's public name: the token's id, or the JWT's client. Never the credential itself.
-    pub const fn token_id(&self) -> &Arc<str> {
+    pub const fn token_id(&self) -> &TokenId {
         &self.token_id
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{LimitOverride, Quota, RegionId, Role, Subject, Workspace};
+use crate::domain::{LimitOverride, Quota, RegionId, Role, Subject, TokenId, Workspace};
 
 /// The registry as identification sees it. Every method is synchronous and answers from memory.
 pub trait Tokens {
@@ -49,7 +49,7 @@ pub enum TokenLookup {
 #[derive(Clone, Debug)]
 pub struct TokenEntry {
     /// Its public name.
-    pub id: Arc<str>,
+    pub id: TokenId,
     /// What its limits are counted under; the high bit is clear.
     pub subject: Subject,
     /// Its workspace.

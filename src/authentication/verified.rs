@@ -10,7 +10,7 @@ use super::jwks::Trust;
 use super::jwt::{ClaimName, InvalidJwt, VerificationKey};
 use super::registry::{JwtIdentity, Tokens};
 use crate::clock::Now;
-use crate::domain::{RegionId, Role, Subject, Workspace};
+use crate::domain::{RegionId, Role, Subject, TokenId, Workspace};
 
 /// Whom a token's claims speak of.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Verified {
         }
         Ok(Caller {
             kind: CredentialKind::Jwt,
-            token_id: Arc::clone(&identity.client),
+            token_id: TokenId::from(&identity.client),
             issuer: Some(Arc::clone(&rules.issuer)),
             subject: identity.subject,
             workspace,

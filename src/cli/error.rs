@@ -1,7 +1,7 @@
 //! Why a command ended without doing its work, and with which exit code.
 
 use crate::config::{Diagnostic, Severity};
-use crate::{admin, assembly, limits, replay, telemetry, tokens};
+use crate::{admin, assembly, limits, replay, scan, telemetry, tokens};
 
 /// What a command ends with if not with success.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,12 @@ pub enum Error {
     /// A request that was explained would be refused.
     #[error("the request would be refused")]
     WouldRefuse,
+    /// Files cannot be searched.
+    #[error(transparent)]
+    Scan(#[from] scan::Error),
+    /// Tokens were found in files, or files could not be read; they were told.
+    #[error("{0}")]
+    Leaks(String),
     /// A running node cannot be asked.
     #[error(transparent)]
     Ask(#[from] admin::AskFailed),
@@ -97,6 +103,7 @@ impl Error {
             Self::Usage(_)
             | Self::Incomparable(_)
             | Self::NotOverridable(_)
+            | Self::Scan(scan::Error::Git { .. })
             | Self::Tokens(
                 tokens::Error::Invalid { .. }
                 | tokens::Error::RegionUnknown { .. }
@@ -113,6 +120,8 @@ impl Error {
             | Self::NewlyRefused(_)
             | Self::LinesRefused(_)
             | Self::WouldRefuse
+            | Self::Scan(scan::Error::Output(_))
+            | Self::Leaks(_)
             | Self::Ask(_)
             | Self::Output(_)
             | Self::Json(_) => 1,

@@ -16,6 +16,7 @@ pub mod operator;
 mod output;
 mod registry;
 mod replay;
+mod scan;
 mod schema;
 mod serve;
 pub mod token;
@@ -120,6 +121,8 @@ enum Command {
         #[command(flatten)]
         args: replay::ReplayArgs,
     },
+    /// Look for tokens in files, or in what a commit would add: offline, by format and checksum.
+    Scan(scan::ScanArgs),
     /// Show and set overrides of limits, for one token or workspace, until a date.
     Limits {
         #[command(flatten)]
@@ -163,6 +166,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Operator { config, args } => operator::run(&args, &registry(&config)?, &clock, out),
         Command::Jwt { config, args } => jwt::run(&args, &registry(&config)?, &config.config, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),
+        Command::Scan(args) => scan::run(&args, out),
         Command::Limits { config, args } => {
             limits::run(&args, &registry(&config)?, &config.config, &clock, out)
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json as object;
 
 use super::output::{Table, json, list, pairs, thousands};
@@ -13,7 +13,8 @@ use super::{Error, RegistryAccess};
 use crate::clock::{Clock, Now};
 use crate::domain::{Plan, Quota, Role};
 use crate::tokens::{
-    self, ImportDefaults, LineRefused, Mint, Minted, Moment, TokenRecord, TokenRequest, TokenState, TokenView,
+    self, Format, ImportDefaults, LineRefused, Mint, Minted, Moment, TokenRecord, TokenRequest, TokenState,
+    TokenView,
 };
 
 const PAGE: u32 = 1_000;
@@ -48,8 +49,24 @@ pub enum TokenCommand {
     Revoke(RevokeToken),
     /// Take over the tokens of another system, from plain texts or hashes.
     Import(ImportTokens),
-    /// Print the regular expression that finds tokens, for secret scanners.
-    Pattern,
+    /// Print what secret scanners need to find tokens: a regular expression, a rule for gitleaks, and the fields of
+    /// a custom pattern of GitHub.
+    Pattern {
+        /// Only one of them.
+        #[arg(long, value_enum, value_name = "SCANNER")]
+        only: Option<Scanner>,
+    },
+}
+
+/// For whom a pattern is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scanner {
+    /// The regular expression alone.
+    Regex,
+    /// A rule in TOML.
+    Gitleaks,
+    /// The fields of GitHub's form.
+    Github,
 }
 
 /// `tollgate token create`.
@@ -173,14 +190,35 @@ pub fn run(
             show(&mint()?.revoke_token(act, &revoke.id, &revoke.reason)?, now, args.json, out)
         }
         TokenCommand::Import(import) => run_import(import, &mint()?, access, now, args.json, out),
-        TokenCommand::Pattern => {
-            let pattern = access.rules().format.pattern();
-            if args.json {
-                return json(out, &object!({"pattern": pattern}));
-            }
-            Ok(writeln!(out, "{pattern}")?)
+        TokenCommand::Pattern { only } => show_pattern(&access.rules().format, *only, args.json, out),
+    }
+}
+
+fn show_pattern(
+    format: &Format,
+    only: Option<Scanner>,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let (pattern, gitleaks) = (format.pattern(), format.gitleaks_rule());
+    let github = format.github_custom_pattern();
+    if as_json {
+        let github: serde_json::Map<_, _> =
+            github.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        return json(out, &object!({"pattern": pattern, "gitleaks": gitleaks, "github": github}));
+    }
+    let fields = github.map(|(name, value)| (name, Some(value)));
+    match only {
+        Some(Scanner::Regex) => writeln!(out, "{pattern}")?,
+        Some(Scanner::Gitleaks) => write!(out, "{gitleaks}")?,
+        Some(Scanner::Github) => pairs(out, &fields)?,
+        None => {
+            writeln!(out, "{pattern}\n\ngitleaks, in .gitleaks.toml:\n\n{gitleaks}")?;
+            writeln!(out, "GitHub, a custom pattern of a repository or organisation:\n")?;
+            pairs(out, &fields)?;
         }
     }
+    Ok(())
 }
 
 fn show_minted(minted: &Minted, now: Now, as_json: bool, out: &mut dyn Write) -> Result<(), Error> {

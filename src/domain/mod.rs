@@ -13,6 +13,7 @@ mod problem;
 mod quota;
 mod region;
 mod secret;
+mod token_id;
 mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
@@ -25,4 +26,5 @@ pub use problem::{Problem, Problems};
 pub use quota::{Quota, QuotaError};
 pub use region::{Region, RegionId, Regions};
 pub use secret::Secret;
+pub use token_id::TokenId;
 pub use workspace::{Plan, Role, Subject, Workspace, WorkspaceState};

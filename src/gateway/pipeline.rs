@@ -171,7 +171,7 @@ impl Gateway {
             Ok(Some(caller)) => {
                 let facts = &mut progress.record.facts;
                 facts.workspace_id = Some(Arc::clone(&caller.workspace().id));
-                facts.token_id = Some(Arc::clone(caller.token_id()));
+                facts.token_id = Some(caller.token_id().clone());
                 facts.issuer = caller.issuer().cloned();
                 facts.plan = Some(caller.workspace().plan);
                 facts.role = Some(caller.role());

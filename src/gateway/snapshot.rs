@@ -88,7 +88,7 @@ impl<'s> PlacedTokens<'s> {
 fn placed(lookup: Lookup) -> Option<TokenLookup> {
     Some(match lookup {
         Lookup::Found(entry) => TokenLookup::Found(TokenEntry {
-            id: Arc::clone(entry.token_id()),
+            id: entry.token_id().clone(),
             subject: entry.subject(),
             workspace: Arc::clone(entry.workspace()),
             role: entry.role(),

@@ -15,7 +15,8 @@ pub fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Violation> {
     let read = read.map_err(|error| {
         let path = error.path().to_string();
         let why = error.into_inner();
-        let field = if path == "." { named(&why.to_string()).unwrap_or_default() } else { path };
+        let field =
+            if matches!(&*path, "." | "?") { named(&why.to_string()).unwrap_or_default() } else { path };
         Violation { field, message: format!("The body cannot be taken: {why}.") }
     })?;
     let whole = json.end();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::masking::cut;
 use super::{OperationLabel, PolicyLabel, RegionLabel, RequestId, TraceParent};
 use crate::clock::Now;
-use crate::domain::{ApiVersion, Forwarded, Method, Outcome, Plan, Role};
+use crate::domain::{ApiVersion, Forwarded, Method, Outcome, Plan, Role, TokenId};
 
 /// What is known of a request the moment it arrives.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Facts {
     /// The caller's workspace.
     pub workspace_id: Option<Arc<str>>,
     /// The credential's public name.
-    pub token_id: Option<Arc<str>>,
+    pub token_id: Option<TokenId>,
     /// The issuer of its JWT; [`None`] for an opaque token and for none.
     pub issuer: Option<Arc<str>>,
     /// The workspace's plan.

@@ -17,6 +17,8 @@ use super::random::{BASE62, Random, push_base62};
 
 const RANDOM_CHARACTERS: usize = 57;
 const CHECKSUM_CHARACTERS: usize = 6;
+/// How many random characters of a token are shown.
+const SHOWN_CHARACTERS: usize = 4;
 const AFTER_PREFIX: usize = 1 + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS;
 
 /// Makes and recognises tokens under one prefix.
@@ -40,14 +42,52 @@ impl Format {
         Self { prefix: prefix.into(), finder: Finder::new(prefix).into_owned() }
     }
 
+    /// The format under a prefix; [`None`] if no token can start so.
+    pub fn checked(prefix: &str) -> Option<Self> {
+        is_prefix(prefix).then(|| Self::new(prefix))
+    }
+
     /// The prefix, for example `sgp_`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
+    /// How long a token is.
+    pub fn token_bytes(&self) -> usize {
+        self.prefix.len() + AFTER_PREFIX
+    }
+
+    /// How a token of this format is shown to people: its beginning, of which 53 random characters are missing.
+    pub fn redacted(&self, token: &[u8]) -> String {
+        let shown = &token[..token.len().min(self.prefix.len() + 1 + SHOWN_CHARACTERS)];
+        format!("{}…", String::from_utf8_lossy(shown))
+    }
+
     /// A regular expression that finds these tokens in any text, for scanners; it is also in GitHub's syntax.
     pub fn pattern(&self) -> String {
         format!("{}[a-zA-Z0-9]{{{AFTER_PREFIX}}}", self.prefix)
+    }
+
+    /// A rule for gitleaks, to be put into its `.gitleaks.toml`.
+    pub fn gitleaks_rule(&self) -> String {
+        let (prefix, pattern) = (&self.prefix, self.pattern());
+        format!(
+            "[[rules]]\n\
+             id = \"tollgate-token\"\n\
+             description = \"An API token of tollgate ({prefix}…)\"\n\
+             regex = '''\\b{pattern}\\b'''\n\
+             keywords = [\"{prefix}\"]\n"
+        )
+    }
+
+    /// The fields of a custom pattern of GitHub's secret scanning, by the names of its form.
+    pub fn github_custom_pattern(&self) -> [(&'static str, String); 4] {
+        [
+            ("Pattern name", format!("tollgate token ({}…)", self.prefix)),
+            ("Secret format", self.pattern()),
+            ("Before secret", r"\A|[^0-9A-Za-z_]".to_owned()),
+            ("After secret", r"\z|[^0-9A-Za-z_]".to_owned()),
+        ]
     }
 
     /// A new token of the region with this letter.
@@ -84,12 +124,16 @@ impl Format {
         self.find(&decoded).map(|found| Cow::Owned(found.to_vec()))
     }
 
-    fn find<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
-        let length = self.prefix.len() + AFTER_PREFIX;
+    /// Every token of this format in a text, with where it begins.
+    pub fn find_all<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = (usize, &'t [u8])> {
         self.finder
             .find_iter(text)
-            .filter_map(|start| text.get(start..start + length))
-            .find(|candidate| self.recognise(candidate).is_some())
+            .filter_map(|start| Some((start, text.get(start..start + self.token_bytes())?)))
+            .filter(|(_, candidate)| self.recognise(candidate).is_some())
+    }
+
+    fn find<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        self.find_all(text).next().map(|(_, token)| token)
     }
 }
 

@@ -21,6 +21,16 @@ impl Random for SystemRandom {
 /// The digits of base62, in the order of their values.
 pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// The value of a base62 digit.
+pub(super) fn base62_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'Z' => Some(digit - b'A' + 10),
+        b'a'..=b'z' => Some(digit - b'a' + 36),
+        _ => None,
+    }
+}
+
 /// Appends `count` base62 characters, each equally likely: bytes of 248 and above are drawn again, because
 /// 256 is no multiple of 62.
 pub(super) fn push_base62(into: &mut String, count: usize, random: &dyn Random) -> Result<(), Error> {

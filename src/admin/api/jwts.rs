@@ -45,8 +45,10 @@ struct RevokeJwts {
     /// Their `iss`, which the configuration accepts.
     issuer: Option<String>,
     /// The `jti` of one token.
+    #[schemars(length(min = 1, max = 1_024))]
     jti: Option<String>,
     /// The `sub` of all tokens of somebody.
+    #[schemars(length(min = 1, max = 1_024))]
     subject: Option<String>,
     /// The workspace that they are for.
     workspace: Option<String>,
@@ -54,6 +56,7 @@ struct RevokeJwts {
     /// `iat` counts as issued before any time.
     issued_before: Option<String>,
     /// Goes into the audit trail; up to 256 characters.
+    #[schemars(length(max = 256))]
     reason: Option<String>,
 }
 

@@ -90,6 +90,7 @@ struct CreateToken {
     workspace: String,
     /// A name for people, up to 128 characters.
     #[serde(default)]
+    #[schemars(length(max = 128))]
     name: String,
     /// What it may do; the configured scopes if left out.
     #[serde(default)]
@@ -99,6 +100,7 @@ struct CreateToken {
     /// A limit of its own, for example `5 per minute`.
     own_limit: Option<String>,
     /// How long it lives; for ever if left out.
+    #[schemars(range(min = 1, max = 3_162_240_000_u64))]
     lifetime_seconds: Option<u64>,
 }
 
@@ -109,6 +111,7 @@ struct RotateToken {
     /// How long the old one goes on working; an hour if left out, 0 ends it at once.
     overlap_seconds: Option<u64>,
     /// How long the new one lives; as long as the old one was made for if left out.
+    #[schemars(range(min = 1, max = 3_162_240_000_u64))]
     lifetime_seconds: Option<u64>,
 }
 
@@ -117,6 +120,7 @@ struct RotateToken {
 #[serde(deny_unknown_fields)]
 struct RevokeToken {
     /// Goes into the audit trail; up to 256 characters.
+    #[schemars(length(max = 256))]
     reason: Option<String>,
 }
 

@@ -68,6 +68,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[serde(deny_unknown_fields)]
 struct CreateWorkspace {
     /// Its id: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))]
     id: String,
     /// Where its data lives; may be left out if the configuration has one region.
     region: Option<String>,

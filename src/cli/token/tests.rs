@@ -180,5 +180,11 @@ fn lines_that_were_not_taken_end_in_an_exit_code() {
 fn the_pattern_needs_no_store() {
     let shell = Shell::new();
     std::fs::remove_file(shell.folder.path().join("tollgate.pepper")).unwrap();
-    assert_eq!(shell.ok(&["pattern"]), "sgp_[a-zA-Z0-9]{64}\n");
+    let pattern = "sgp_[a-zA-Z0-9]{64}";
+    assert_eq!(shell.ok(&["pattern", "--only", "regex"]), format!("{pattern}\n"));
+    assert!(shell.ok(&["pattern", "--only", "gitleaks"]).starts_with("[[rules]]\n"));
+    assert!(shell.ok(&["pattern", "--only", "github"]).contains(&format!("Secret format  {pattern}\n")));
+    assert_eq!(shell.ok(&["pattern"]).matches(pattern).count(), 3);
+    let all = shell.json(&["pattern"]);
+    assert_eq!((&all["pattern"], &all["github"]["Secret format"]), (&pattern.into(), &pattern.into()));
 }

@@ -62,10 +62,8 @@ struct RevokeToken {
 
 /// Every scope that the configuration speaks of.
 pub(super) fn scopes(snapshot: &Snapshot, rules: &Rules) -> Vec<Arc<str>> {
-    let endpoints = snapshot.table.endpoints().iter().filter_map(|endpoint| endpoint.scope.clone());
     let given = rules.scopes.iter().map(|scope| Arc::from(scope.as_str()));
-    let mut all: Vec<Arc<str>> =
-        endpoints.chain(snapshot.table.default_scope().cloned()).chain(given).collect();
+    let mut all: Vec<Arc<str>> = snapshot.table.scopes().cloned().chain(given).collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -115,3 +115,49 @@ proptest! {
         prop_assert_eq!(format.find_in_query(&bytes), None);
     }
 }
+
+/// The issue's words: what any scanner's rule for such tokens finds.
+#[test]
+fn ten_thousand_tokens_all_match_the_scanners_rule() {
+    let format = Format::new("sgp_");
+    let rule = regex::Regex::new(r"\bsgp_[a-zA-Z0-9]{64}\b").unwrap();
+    let own = regex::Regex::new(&format!(r"\b{}\b", format.pattern())).unwrap();
+    let dice = Dice::new(10);
+    for index in 0..10_000 {
+        let token = format.mint(if index % 2 == 0 { 'u' } else { 'e' }, &dice).unwrap().into_exposed();
+        let text = format!("API_TOKEN=\"{token}\" # {index}");
+        for rule in [&rule, &own] {
+            assert_eq!(rule.find(&text).map(|found| found.as_str()), Some(&*token));
+        }
+    }
+}
+
+#[test]
+fn what_scanners_are_given_finds_tokens() {
+    let (format, token) = (Format::new("sgp_"), token(11, 'u'));
+    let rules: toml::Table = toml::from_str(&format.gitleaks_rule()).unwrap();
+    let rule = &rules["rules"][0];
+    assert!(regex::Regex::new(rule["regex"].as_str().unwrap()).unwrap().is_match(&token));
+    assert!(token.contains(rule["keywords"][0].as_str().unwrap()));
+    let fields = format.github_custom_pattern();
+    let whole = format!("({})({})({})", fields[2].1, fields[1].1, fields[3].1);
+    let github = regex::Regex::new(&whole).unwrap();
+    assert_eq!(&github.captures(&format!("x={token};")).unwrap()[2], token);
+    assert!(!github.is_match(&format!("x{token}")) && !github.is_match(&format!("{token}0")));
+}
+
+#[test]
+fn a_shown_token_cannot_be_used() {
+    let (format, token) = (Format::new("sgp_"), token(12, 'e'));
+    let shown = format.redacted(token.as_bytes());
+    assert_eq!(shown, format!("{}…", &token[..9]));
+    assert!(format.recognise(shown.as_bytes()).is_none());
+}
+
+#[test]
+fn finds_every_token_of_a_text() {
+    let (format, first, second) = (Format::new("sgp_"), token(13, 'u'), token(14, 'e'));
+    let text = format!("sgp_ {first}{second} {}", &first[..67]);
+    let found: Vec<_> = format.find_all(text.as_bytes()).collect();
+    assert_eq!(found, [(5, first.as_bytes()), (73, second.as_bytes())]);
+}

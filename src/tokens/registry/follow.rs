@@ -1,6 +1,6 @@
 //! Keeping the read model up to date: the snapshot at start, then the log, entry after entry.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -8,19 +8,26 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Registry;
-use super::entry::{Grants, Held, WorkspaceCell};
+use super::entry::Grants;
+use super::numbered::Interner;
+use super::record::{PackedId, Values};
+use super::table::{TableFull, TableWriter};
 use crate::clock::{Clock, Now};
+use crate::domain::TokenId;
 use crate::tokens::store::postgres::Watch;
 use crate::tokens::store::{Row, StoredToken};
-use crate::tokens::{Error, OverrideRecord, Scheme};
+use crate::tokens::{Error, OverrideRecord, Scheme, TokenRecord};
 
 const BATCH: u32 = 2_000;
 
 /// What only the one who applies changes needs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Loader {
-    grants: HashSet<Arc<Grants>>,
+    writer: TableWriter,
+    grants: Interner<Grants>,
     scopes: HashSet<Arc<str>>,
+    /// Numbers of ids that a record cannot hold.
+    listed_ids: HashMap<TokenId, u32>,
     /// Workspaces whose region the configuration does not have, with that region.
     unplaced: BTreeMap<String, String>,
 }
@@ -63,6 +70,7 @@ impl Registry {
 
     fn read_log(&self, now: Now) -> Result<u64, Error> {
         let mut loader = self.loader();
+        loader.writer.reuse();
         loop {
             let last = self.applied_seq.load(Ordering::Acquire);
             let changes = self.store.changes(last, BATCH)?;
@@ -106,7 +114,7 @@ impl Registry {
             Row::Workspace(record) => {
                 let region = self.regions.by_name(&record.region);
                 let workspace = region.map(|region| Arc::new(record.described(region)));
-                self.cell(&record.id).store(workspace);
+                self.workspaces.set(self.workspace_number(&record.id), workspace);
                 if region.is_none() {
                     loader.unplaced.insert(record.id, record.region);
                 } else {
@@ -120,46 +128,75 @@ impl Registry {
     }
 
     fn put_token(&self, loader: &mut Loader, stored: &StoredToken) {
-        let cell = self.cell(&stored.record.workspace);
-        let held = Held::new(&stored.record, loader.grants(stored), cell);
+        let record = &stored.record;
+        let workspace = self.workspace_number(&record.workspace);
+        let id = PackedId::of(&record.id).unwrap_or_else(|| self.list_id(loader, &record.id));
+        let granted = loader.granted(record);
+        let grants = loader.grants.hold(granted, &self.grants);
         if stored.foreign {
             self.has_foreign.store(true, Ordering::Relaxed);
         }
         if stored.digest.scheme == Scheme::Sha256 {
             self.has_sha256.store(true, Ordering::Relaxed);
         }
-        match self.tokens.entry(stored.digest.key()) {
-            dashmap::Entry::Occupied(mut there) => {
-                held.continue_from(there.get());
-                there.insert(Arc::new(held));
-            }
-            dashmap::Entry::Vacant(place) => drop(place.insert(Arc::new(held))),
+        let values = Values::new(stored.digest.key(), id, record, grants, workspace);
+        match self.tokens.put(&mut loader.writer, values) {
+            Ok(Some(before)) => loader.grants.release(before.grants, &self.grants),
+            Ok(None) => {}
+            Err(TableFull) => tracing::error!(token = record.id, "there is no room for this token in memory"),
         }
     }
 
-    fn cell(&self, workspace: &str) -> Arc<WorkspaceCell> {
-        if let Some(cell) = self.workspaces.get(workspace) {
-            return Arc::clone(&cell);
+    /// The number of a workspace, which it keeps; new ones get the next.
+    fn workspace_number(&self, id: &str) -> u32 {
+        if let Some(number) = self.workspace_numbers.get(id) {
+            return *number;
         }
-        Arc::clone(&self.workspaces.entry(workspace.into()).or_default())
+        let number = self.workspace_numbers.len() as u32;
+        *self.workspace_numbers.entry(id.into()).or_insert(number)
     }
 
-    /// Writes back when tokens were last used; answers with how many were written. Blocks.
-    pub fn write_uses(&self) -> Result<usize, Error> {
+    fn list_id(&self, loader: &mut Loader, id: &str) -> PackedId {
+        if let Some(number) = loader.listed_ids.get(id) {
+            return PackedId::listed(*number);
+        }
+        let (number, id) = (loader.listed_ids.len() as u32, TokenId::from(id));
+        self.listed_ids.set(number, Some(Arc::new(id.clone())));
+        loader.listed_ids.insert(id, number);
+        PackedId::listed(number)
+    }
+
+    /// Writes back when tokens were last used, if that is a quarter of an hour after what was written before;
+    /// `at_the_end` at any distance. Answers with how many were written. Blocks.
+    pub fn write_uses(&self, at_the_end: bool) -> Result<usize, Error> {
         const AT_ONCE: usize = 5_000;
-        let used: Vec<(Arc<Held>, u64)> = self
-            .tokens
-            .iter()
-            .filter_map(|held| held.unwritten_use().map(|at| (Arc::clone(&held), at)))
-            .collect();
-        for batch in used.chunks(AT_ONCE) {
-            let rows: Vec<(&str, u64)> = batch.iter().map(|(held, at)| (&*held.id, *at)).collect();
-            self.store.record_uses(&rows)?;
-            for (held, at) in batch {
-                held.written(*at);
+        let mut used = Vec::new();
+        let mut written = 0;
+        self.tokens.try_for_each(|_, values| {
+            if let (Some(at), Some(id)) = (values.use_to_write(at_the_end), self.id_of(values.id)) {
+                used.push((values.key, id, at));
             }
+            if used.len() == AT_ONCE { self.write_some_uses(&mut used, &mut written) } else { Ok(()) }
+        })?;
+        self.write_some_uses(&mut used, &mut written)?;
+        Ok(written)
+    }
+
+    fn write_some_uses(
+        &self,
+        used: &mut Vec<(u128, TokenId, u64)>,
+        written: &mut usize,
+    ) -> Result<(), Error> {
+        if used.is_empty() {
+            return Ok(());
         }
-        Ok(used.len())
+        let rows: Vec<(&str, u64)> = used.iter().map(|(_, id, at)| (&**id, *at)).collect();
+        self.store.record_uses(&rows)?;
+        *written += used.len();
+        for (key, _, at) in used.drain(..) {
+            self.tokens.find(key, |record, _| record.written(at));
+        }
+        Ok(())
     }
 
     /// Starts a thread that reads the log every `poll`, at once where the store says that it has grown, and writes
@@ -191,23 +228,33 @@ impl Registry {
                 let now = clock.now();
                 drop(registry.sync(now));
                 if now.since(written) >= last_used {
-                    registry.report_uses();
+                    registry.report_uses(false);
                     written = now;
                 }
             }
-            registry.report_uses();
+            registry.report_uses(true);
         })?;
         Ok(Follower { stop, wake, thread: Some(thread), _watch: watch })
     }
 
-    fn report_uses(&self) {
-        if let Err(error) = self.write_uses() {
+    fn report_uses(&self, at_the_end: bool) {
+        if let Err(error) = self.write_uses(at_the_end) {
             tracing::warn!(%error, "last-used times were not written; they are kept and tried again");
         }
     }
 }
 
 impl Loader {
+    pub(super) fn new(writer: TableWriter) -> Self {
+        Self {
+            writer,
+            grants: Interner::default(),
+            scopes: HashSet::new(),
+            listed_ids: HashMap::new(),
+            unplaced: BTreeMap::new(),
+        }
+    }
+
     fn all_placed(&self) -> Result<(), Error> {
         match self.unplaced.first_key_value() {
             Some((workspace, region)) => {
@@ -217,17 +264,10 @@ impl Loader {
         }
     }
 
-    fn grants(&mut self, stored: &StoredToken) -> Arc<Grants> {
-        let scopes = stored.record.scopes.iter().map(|scope| self.scope(scope)).collect();
-        let record = &stored.record;
+    fn granted(&mut self, record: &TokenRecord) -> Grants {
+        let scopes = record.scopes.iter().map(|scope| self.scope(scope)).collect();
         let overrides = (!record.overrides.is_empty()).then(|| OverrideRecord::all_as_met(&record.overrides));
-        let grants = Grants { scopes, role: record.role, own_limit: record.own_limit, overrides };
-        if let Some(known) = self.grants.get(&grants) {
-            return Arc::clone(known);
-        }
-        let grants = Arc::new(grants);
-        self.grants.insert(Arc::clone(&grants));
-        grants
+        Grants { scopes, role: record.role, own_limit: record.own_limit, overrides }
     }
 
     fn scope(&mut self, name: &str) -> Arc<str> {

@@ -1,15 +1,17 @@
 //! The read model: every token and workspace in memory, shared by all cores, kept up to date by the log.
 //!
-//! A look-up hashes the token once for each live pepper and reads one shard of a map. The map is also the
-//! perfect filter: a token that is not in it is unknown, and the store is not asked. While the store cannot
+//! A look-up hashes the token once for each live pepper and reads one line of memory, without a lock. The table is
+//! also the perfect filter: a token that is not in it is unknown, and the store is not asked. While the store cannot
 //! be read the registry goes on answering from memory, and says how long it has been.
 
 mod entry;
 mod follow;
+mod numbered;
 mod operators;
+mod record;
 mod revoked_jwts;
+mod table;
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,17 +20,20 @@ use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 
 use crate::clock::Now;
-use crate::domain::{RegionId, Regions, Workspace};
+use crate::domain::{RegionId, Regions, Subject, TokenId, Workspace};
 
 use super::import::LONGEST_BYTES;
 use super::operators::operator_format;
 use super::{Digest, Error, Format, Mint, Peppers, Store, TokenState};
 pub use entry::Entry;
-use entry::{Held, WorkspaceCell};
+use entry::Grants;
 pub use follow::Follower;
 use follow::Loader;
+use numbered::Numbered;
 pub use operators::OperatorLookup;
+use record::{PackedId, Values};
 pub use revoked_jwts::JwtNames;
+use table::Table;
 
 /// What the registry says of a token.
 #[derive(Clone, Debug)]
@@ -69,11 +74,17 @@ pub struct Registry {
     peppers: Peppers,
     format: Format,
     regions: Regions,
-    tokens: DashMap<u128, Arc<Held>, BuildHasherDefault<FirstBits>>,
-    workspaces: DashMap<Arc<str>, Arc<WorkspaceCell>>,
     operator_format: Format,
     operators: operators::Operators,
     revoked_jwts: revoked_jwts::RevokedJwts,
+    tokens: Table,
+    /// What tokens may do, by the numbers in their records.
+    grants: Numbered<Grants>,
+    /// Ids that a record cannot hold.
+    listed_ids: Numbered<TokenId>,
+    /// Workspaces by the numbers in tokens' records; one without a value has no configured region.
+    workspaces: Numbered<Workspace>,
+    workspace_numbers: DashMap<Arc<str>, u32>,
     /// Whether a token may lack our format.
     has_foreign: AtomicBool,
     /// Whether a token may be known by its plain SHA-256 only.
@@ -90,19 +101,23 @@ impl Registry {
     /// Loads everything from the mint's store; [`Error::Unplaced`] if a workspace lives in a region that the
     /// configuration does not have.
     pub fn open(mint: &Mint, now: Now) -> Result<Arc<Self>, Error> {
+        let (tokens, writer) = Table::new();
         let registry = Self {
             store: Arc::clone(mint.store()),
             peppers: mint.peppers().clone(),
             format: mint.format().clone(),
             regions: mint.regions().clone(),
-            tokens: DashMap::default(),
-            workspaces: DashMap::new(),
             operator_format: operator_format(),
             operators: operators::Operators::default(),
             revoked_jwts: revoked_jwts::RevokedJwts::default(),
+            tokens,
+            grants: Numbered::new(),
+            listed_ids: Numbered::new(),
+            workspaces: Numbered::new(),
+            workspace_numbers: DashMap::new(),
             has_foreign: AtomicBool::new(false),
             has_sha256: AtomicBool::new(false),
-            loader: Mutex::default(),
+            loader: Mutex::new(Loader::new(writer)),
             applied_seq: AtomicU64::new(0),
             head_seq: AtomicU64::new(0),
             success_monotonic_nanos: AtomicU64::new(0),
@@ -115,43 +130,82 @@ impl Registry {
 
     /// Who a token stands for, and whether it works. A working token is noted as used.
     pub fn find(&self, token: &[u8], now: Now) -> Lookup {
-        let found = self.look_up(token, now);
-        if let Lookup::Found(entry) = &found {
-            entry.held.touch(now);
-        }
-        found
+        self.search(token, now, true)
     }
 
     /// As [`Registry::find`], noting no use.
     pub fn look_up(&self, token: &[u8], now: Now) -> Lookup {
+        self.search(token, now, false)
+    }
+
+    fn search(&self, token: &[u8], now: Now, notes_use: bool) -> Lookup {
         if token.len() > LONGEST_BYTES
             || (!self.has_foreign.load(Ordering::Relaxed) && self.format.recognise(token).is_none())
         {
             return Lookup::Unknown;
         }
-        self.held(token).map_or(Lookup::Unknown, |held| Self::state_of(held, now))
+        loop {
+            let moves = self.tokens.moves();
+            if let Some(found) = self.search_keys(token, now, notes_use) {
+                return found;
+            }
+            // A token that meanwhile got another digest may have been missed under both.
+            if self.tokens.moves() == moves {
+                return Lookup::Unknown;
+            }
+        }
+    }
+
+    fn search_keys(&self, token: &[u8], now: Now, notes_use: bool) -> Option<Lookup> {
+        let by_digest = |digest: Digest| {
+            self.tokens.find(digest.key(), |record, values| {
+                let found = self.describe(values, now);
+                if notes_use && matches!(found, Lookup::Found(_)) {
+                    record.touch(now);
+                }
+                found
+            })
+        };
+        self.peppers.digests(token).find_map(by_digest).or_else(|| {
+            self.has_sha256.load(Ordering::Relaxed).then(|| by_digest(Digest::sha256(token))).flatten()
+        })
     }
 
     /// What [`Registry::look_up`] says of the token with a public id. Looks through all of them, so it is for
     /// operators alone.
     pub fn look_up_id(&self, id: &str, now: Now) -> Lookup {
-        let held = self.tokens.iter().find(|held| *held.id == *id).map(|held| Arc::clone(&held));
-        held.map_or(Lookup::Unknown, |held| Self::state_of(held, now))
+        let found = self.tokens.try_for_each(|_, values| match self.id_of(values.id) {
+            Some(found) if *found == *id => Err(values.key),
+            Some(_) | None => Ok(()),
+        });
+        let Err(key) = found else { return Lookup::Unknown };
+        self.tokens.find(key, |_, values| self.describe(values, now)).unwrap_or(Lookup::Unknown)
     }
 
-    fn state_of(held: Arc<Held>, now: Now) -> Lookup {
-        let Some(workspace) = held.workspace.load_full() else { return Lookup::Unplaced };
-        match held.state_at(now) {
-            TokenState::Active => Lookup::Found(Entry { held, workspace }),
-            TokenState::Expired => Lookup::Expired(Entry { held, workspace }),
-            TokenState::Revoked => Lookup::Revoked(Entry { held, workspace }),
+    /// What a record says, with what its numbers stand for. Called while the record is read.
+    fn describe(&self, values: &Values, now: Now) -> Lookup {
+        let described = (|| {
+            let (workspace, grants) =
+                (self.workspaces.get(values.workspace)?, self.grants.get(values.grants)?);
+            let subject = Subject(values.number);
+            Some(Entry { id: self.id_of(values.id)?, subject, end: values.end(), grants, workspace })
+        })();
+        let Some(entry) = described else { return Lookup::Unplaced };
+        match values.state_at(now) {
+            TokenState::Active => Lookup::Found(entry),
+            TokenState::Expired => Lookup::Expired(entry),
+            TokenState::Revoked => Lookup::Revoked(entry),
         }
+    }
+
+    fn id_of(&self, packed: PackedId) -> Option<TokenId> {
+        packed.unpack().or_else(|number| self.listed_ids.get(number).map(|id| (*id).clone()).ok_or(())).ok()
     }
 
     /// A workspace as it is now, for callers whom something else than an opaque token proved. [`None`] if it
     /// is not known, or if the configuration does not have its region.
     pub fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
-        self.workspaces.get(id)?.load_full()
+        self.workspaces.get(*self.workspace_numbers.get(id)?)
     }
 
     /// The region that a token of our format names, whether it is known here or not: a gateway that serves
@@ -176,7 +230,7 @@ impl Registry {
             },
             error: self.error.load_full(),
             tokens: self.tokens.len(),
-            workspaces: self.workspaces.len(),
+            workspaces: self.workspace_numbers.len(),
         }
     }
 
@@ -184,34 +238,6 @@ impl Registry {
     pub fn staleness(&self, now: Now) -> Duration {
         let last = self.success_monotonic_nanos.load(Ordering::Acquire);
         Duration::from_nanos(now.monotonic_nanos.saturating_sub(last))
-    }
-
-    fn held(&self, token: &[u8]) -> Option<Arc<Held>> {
-        let by_digest = |digest: Digest| self.tokens.get(&digest.key()).map(|found| Arc::clone(&found));
-        self.peppers.digests(token).find_map(by_digest).or_else(|| {
-            self.has_sha256.load(Ordering::Relaxed).then(|| by_digest(Digest::sha256(token))).flatten()
-        })
-    }
-}
-
-/// Takes the first bits of a digest as its hash: they are uniform already, and nobody without the pepper can
-/// choose them.
-#[derive(Default)]
-struct FirstBits(u64);
-
-impl Hasher for FirstBits {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = (key >> 64) as u64;
     }
 }
 

@@ -4,12 +4,12 @@
 //! 100,000 of them a token that none names is taken for a named one with a chance of 2^-111. Nothing is hashed
 //! while there is none of a kind.
 
-use std::hash::{BuildHasher, BuildHasherDefault, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use super::{FirstBits, Registry};
+use super::Registry;
 use crate::clock::Now;
 use crate::tokens::{JwtRevocation, JwtsRevoked};
 
@@ -44,7 +44,7 @@ struct Cut {
 
 #[derive(Debug, Default)]
 pub(super) struct RevokedJwts {
-    cuts: DashMap<u128, Cut, BuildHasherDefault<FirstBits>>,
+    cuts: DashMap<u128, Cut>,
     /// Which kinds there are.
     kinds: AtomicU8,
     hashers: [RandomState; 2],

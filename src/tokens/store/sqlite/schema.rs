@@ -18,10 +18,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &[&str]); 3] = [
+const STEPS: [(i64, &[&str]); 4] = [
     (1, &[TABLES]),
     (2, &[OVERRIDES]),
-    (3, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
+    (3, &[outbox::TABLES]),
+    (4, &[operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
 ];
 
 const OVERRIDES: &str = "
