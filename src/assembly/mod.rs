@@ -136,6 +136,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         owners: Arc::new(Owners::new(Arc::clone(&mint), Arc::clone(&registry), clock.clone())),
         mint,
         registry,
+        store_kind: config.tokens.store.kind(),
         counters,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),

@@ -70,6 +70,7 @@ fn kind(error: &Error) -> Kind {
         Error::IssuerUnknown { .. } => Kind::Input("issuer"),
         Error::Unplaced { .. }
         | Error::Store { .. }
+        | Error::StoreUnsure { .. }
         | Error::StoreNewer { .. }
         | Error::StoreOlder { .. }
         | Error::StoreForeign { .. }

@@ -1,24 +1,16 @@
-//! What every store must do with idempotency keys. A store proves it with one line: [`prove_idempotency!`].
+//! What every store must do with idempotency keys.
 
 use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
-use crate::tokens::store::contract::{Fixture, START};
+use crate::tokens::store::contract::{Fixture, START, proofs};
 
-macro_rules! prove_idempotency {
-    ($fixture:expr) => {
-        $crate::tokens::store::idempotency::contract::prove_idempotency!(@ $fixture,
-            a_key_is_for_one_request_of_one_operator,
-            an_answer_is_kept_for_a_day,
-            a_request_that_changed_nothing_is_forgotten,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::idempotency::contract::$name(&$fixture); })+
-    };
+proofs! { prove_idempotency:
+    a_key_is_for_one_request_of_one_operator,
+    an_answer_is_kept_for_a_day,
+    a_request_that_changed_nothing_is_forgotten,
 }
-pub(crate) use prove_idempotency;
 
 fn key(operator: &str, key: u8, fingerprint: u8) -> IdempotencyKey {
     IdempotencyKey { operator: operator.into(), key: [key; 32], fingerprint: [fingerprint; 32] }

@@ -1,27 +1,19 @@
-//! What every store must do with revoked JWTs. A store proves it with one line: [`prove_jwt_revocations!`].
+//! What every store must do with revoked JWTs.
 
 use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
-use crate::tokens::store::contract::{Fixture, START, act};
+use crate::tokens::store::contract::{Fixture, START, act, proofs};
 use crate::tokens::store::log::verify;
 use crate::tokens::store::{Row, Store};
 
-macro_rules! prove_jwt_revocations {
-    ($fixture:expr) => {
-        $crate::tokens::store::jwt_revocations::contract::prove_jwt_revocations!(@ $fixture,
-            revocations_are_written_and_listed,
-            revoking_again_keeps_the_later_times,
-            revocations_are_changes_of_the_log,
-            ended_revocations_go,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::jwt_revocations::contract::$name(&$fixture); })+
-    };
+proofs! { prove_jwt_revocations:
+    revocations_are_written_and_listed,
+    revoking_again_keeps_the_later_times,
+    revocations_are_changes_of_the_log,
+    ended_revocations_go,
 }
-pub(crate) use prove_jwt_revocations;
 
 fn by_jti(id: &str, jti: &str, ends_at: u64) -> NewJwtRevocation {
     let jwts = JwtsRevoked::Token { issuer: "https://issuer.example".into(), jti: jti.into() };

@@ -1,27 +1,19 @@
-//! What every store must do with operators. A store proves it with one line: [`prove_operators!`].
+//! What every store must do with operators.
 
 use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
 use crate::tokens::store::Row;
-use crate::tokens::store::contract::{Fixture, START, act};
+use crate::tokens::store::contract::{Fixture, START, act, proofs};
 use crate::tokens::store::log::verify;
 use crate::tokens::{Scheme, TokenState};
 
-macro_rules! prove_operators {
-    ($fixture:expr) => {
-        $crate::tokens::store::operators::contract::prove_operators!(@ $fixture,
-            operators_that_do_not_fit_are_refused,
-            operators_are_made_listed_and_revoked,
-            operators_are_changes_of_the_log,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::operators::contract::$name(&$fixture); })+
-    };
+proofs! { prove_operators:
+    operators_that_do_not_fit_are_refused,
+    operators_are_made_listed_and_revoked,
+    operators_are_changes_of_the_log,
 }
-pub(crate) use prove_operators;
 
 fn operator(name: &str, number: u8) -> NewOperator {
     let digest = Digest { scheme: Scheme::Hmac(1), bytes: [number; 32] };

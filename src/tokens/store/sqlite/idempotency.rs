@@ -1,6 +1,6 @@
 //! Idempotency keys, as rows.
 
-use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::rows::signed;
 use super::{Failure, SqliteStore};
@@ -27,7 +27,7 @@ CREATE INDEX idempotency_key_by_start ON idempotency_key (began_at);
 impl IdempotencyKeys for SqliteStore {
     fn begin_request(&self, now: Now, key: &IdempotencyKey) -> Result<Begun, Error> {
         let oldest = now.unix_seconds().saturating_sub(KEY_LIFE_SECONDS);
-        self.change(|on| {
+        self.note(|on| {
             on.prepare_cached("DELETE FROM idempotency_key WHERE began_at <= ?1")?
                 .execute([signed(oldest)])?;
             if let Some(known) = known(on, key)? {
@@ -47,14 +47,14 @@ impl IdempotencyKeys for SqliteStore {
 
     fn answer_request(&self, key: &IdempotencyKey, answer: &KeptAnswer) -> Result<(), Error> {
         let sql = "UPDATE idempotency_key SET status = ?3, body = ?4 WHERE operator = ?1 AND key = ?2";
-        self.change(|on| {
+        self.note(|on| {
             on.prepare_cached(sql)?.execute(params![key.operator, key.key, answer.status, answer.body])?;
             Ok(())
         })
     }
 
     fn forget_request(&self, key: &IdempotencyKey) -> Result<(), Error> {
-        self.change(|on| {
+        self.note(|on| {
             on.prepare_cached("DELETE FROM idempotency_key WHERE operator = ?1 AND key = ?2")?
                 .execute(params![key.operator, key.key])?;
             Ok(())
@@ -77,18 +77,4 @@ fn known(on: &rusqlite::Connection, key: &IdempotencyKey) -> Result<Option<Begun
         Some((status, body)) => Begun::Answered(KeptAnswer { status, body }),
         None => Begun::Unanswered,
     }))
-}
-
-impl SqliteStore {
-    /// A transaction that holds the write lock and leaves the log as it is.
-    fn change<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> Result<T, Failure>) -> Result<T, Error> {
-        let mut connection = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let done = || {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        done().map_err(|failure: Failure| failure.at(&self.place))
-    }
 }

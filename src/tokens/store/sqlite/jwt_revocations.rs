@@ -1,12 +1,11 @@
-//! Revoked JWTs inside a writing transaction, and as rows.
+//! Revoked JWTs, as rows.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::SqliteStore;
 use super::rows::{self, signed, unsigned};
-use super::write::Writing;
-use super::{Failure, SqliteStore};
-use crate::tokens::store::jwt_revocations::{JwtRevocations, MOST_JWT_REVOCATIONS, NewJwtRevocation};
-use crate::tokens::store::{Act, ChangeKind};
+use crate::tokens::store::jwt_revocations::{JwtRevocations, NewJwtRevocation};
+use crate::tokens::store::{Act, columns};
 use crate::tokens::{Error, JwtRevocation, JwtsRevoked};
 
 /// The table of schema 3. `issuer` is empty for a workspace, `issued_before` is 0 for one token.
@@ -28,32 +27,12 @@ CREATE INDEX jwt_revocation_by_end ON jwt_revocation (ends_at);
 const REVOCATION: &str =
     "SELECT id, kind, issuer, name, issued_before, reason, revoked_at, ends_at FROM jwt_revocation";
 
-/// Kind, issuer, name and time of a row.
-fn columns(jwts: &JwtsRevoked) -> (&'static str, &str, &str, u64) {
-    match jwts {
-        JwtsRevoked::Token { issuer, jti } => ("token", issuer, jti, 0),
-        JwtsRevoked::Subject { issuer, subject, issued_before_unix_seconds } => {
-            ("subject", issuer, subject, *issued_before_unix_seconds)
-        }
-        JwtsRevoked::Workspace { workspace, issued_before_unix_seconds } => {
-            ("workspace", "", workspace, *issued_before_unix_seconds)
-        }
-    }
-}
-
 fn revocation(row: &Row<'_>) -> rusqlite::Result<JwtRevocation> {
     let kind: String = row.get(1)?;
-    let (issuer, name) = (row.get(2)?, row.get(3)?);
-    let issued_before_unix_seconds = unsigned(row, 4)?;
-    let jwts = match &*kind {
-        "token" => JwtsRevoked::Token { issuer, jti: name },
-        "subject" => JwtsRevoked::Subject { issuer, subject: name, issued_before_unix_seconds },
-        "workspace" => JwtsRevoked::Workspace { workspace: name, issued_before_unix_seconds },
-        _ => return Err(rows::unreadable(1)),
-    };
+    let jwts = columns::jwts(&kind, row.get(2)?, row.get(3)?, unsigned(row, 4)?);
     Ok(JwtRevocation {
         id: row.get(0)?,
-        jwts,
+        jwts: jwts.ok_or_else(|| rows::unreadable(1))?,
         reason: row.get(5)?,
         revoked_at_unix_seconds: unsigned(row, 6)?,
         ends_at_unix_seconds: unsigned(row, 7)?,
@@ -86,51 +65,34 @@ impl JwtRevocations for SqliteStore {
     }
 }
 
-impl Writing<'_> {
-    fn revoke_jwts(&mut self, new: &NewJwtRevocation) -> Result<JwtRevocation, Failure> {
-        self.on
-            .prepare_cached("DELETE FROM jwt_revocation WHERE ends_at <= ?1")?
-            .execute([signed(self.seconds())])?;
-        let (kind, issuer, name, issued_before) = columns(&new.jwts);
-        let sql = format!("{REVOCATION} WHERE kind = ?1 AND issuer = ?2 AND name = ?3");
-        let before = self.on.prepare_cached(&sql)?.query_row([kind, issuer, name], revocation).optional()?;
-        let known = before.as_ref().map(|before| (columns(&before.jwts).3, before.ends_at_unix_seconds));
-        if let (Some(before), Some((cut, end))) = (&before, known)
-            && issued_before <= cut
-            && new.ends_at_unix_seconds <= end
-        {
-            return Ok(before.clone());
-        }
-        if before.is_none() {
-            self.refuse_too_many()?;
-        }
-        let (cut, end) = known.unwrap_or_default();
-        let sql = "INSERT INTO jwt_revocation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
-                   ON CONFLICT (kind, issuer, name) DO UPDATE SET \
-                   issued_before = ?5, reason = ?6, revoked_at = ?7, ends_at = ?8";
-        self.on.prepare_cached(sql)?.execute(params![
-            new.id,
-            kind,
-            issuer,
-            name,
-            signed(issued_before.max(cut)),
-            new.reason,
-            signed(self.seconds()),
-            signed(new.ends_at_unix_seconds.max(end)),
-        ])?;
-        let id = before.map_or_else(|| new.id.clone(), |before| before.id);
-        let made = by_id(self.on, &id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let body = serde_json::to_value(made.view()).unwrap_or_default();
-        self.append(ChangeKind::JwtRevoked, &made.id, &body)?;
-        Ok(made)
-    }
+pub(super) fn of(on: &Connection, jwts: &JwtsRevoked) -> rusqlite::Result<Option<JwtRevocation>> {
+    let (kind, issuer, name, _) = columns::jwts_columns(jwts);
+    let sql = format!("{REVOCATION} WHERE kind = ?1 AND issuer = ?2 AND name = ?3");
+    on.prepare_cached(&sql)?.query_row([kind, issuer, name], revocation).optional()
+}
 
-    fn refuse_too_many(&self) -> Result<(), Failure> {
-        let count: u32 =
-            self.on.prepare_cached("SELECT count(*) FROM jwt_revocation")?.query_row([], |row| row.get(0))?;
-        if count >= MOST_JWT_REVOCATIONS {
-            return Err(Error::TooManyJwtRevocations { cap: MOST_JWT_REVOCATIONS }.into());
-        }
-        Ok(())
-    }
+pub(super) fn held(on: &Connection) -> rusqlite::Result<u64> {
+    on.prepare_cached("SELECT count(*) FROM jwt_revocation")?.query_row([], |row| unsigned(row, 0))
+}
+
+pub(super) fn put(on: &Connection, record: &JwtRevocation) -> rusqlite::Result<()> {
+    let (kind, issuer, name, issued_before) = columns::jwts_columns(&record.jwts);
+    let sql = "INSERT INTO jwt_revocation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET \
+               issued_before = ?5, reason = ?6, revoked_at = ?7, ends_at = ?8";
+    on.prepare_cached(sql)?.execute(params![
+        record.id,
+        kind,
+        issuer,
+        name,
+        signed(issued_before),
+        record.reason,
+        signed(record.revoked_at_unix_seconds),
+        signed(record.ends_at_unix_seconds),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn delete_ended(on: &Connection, unix_seconds: u64) -> rusqlite::Result<()> {
+    on.prepare_cached("DELETE FROM jwt_revocation WHERE ends_at <= ?1")?.execute([signed(unix_seconds)])?;
+    Ok(())
 }

@@ -1,14 +1,12 @@
-//! Operators inside a writing transaction, and as rows.
+//! Operators, as rows.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde_json::json;
 
+use super::SqliteStore;
 use super::rows::{self, pepper_number, signed, time, unsigned};
-use super::write::Writing;
-use super::{Failure, SqliteStore};
-use crate::tokens::store::operators::{MOST_OPERATORS, NewOperator, Operators, StoredOperator};
-use crate::tokens::store::{Act, ChangeKind};
-use crate::tokens::{Error, OperatorRecord};
+use crate::tokens::store::Act;
+use crate::tokens::store::operators::{NewOperator, Operators, StoredOperator};
+use crate::tokens::{Digest, Error, OperatorRecord};
 
 /// The table of schema 3.
 pub(super) const TABLE: &str = "
@@ -57,44 +55,19 @@ impl Operators for SqliteStore {
     }
 }
 
-impl Writing<'_> {
-    fn create_operator(&mut self, new: &NewOperator) -> Result<OperatorRecord, Failure> {
-        let all = all(self.on)?;
-        if all.iter().any(|stored| stored.record.name == new.name) {
-            return Err(Error::OperatorExists(new.name.clone()).into());
-        }
-        if all.len() >= MOST_OPERATORS {
-            return Err(Error::TooManyOperators { cap: MOST_OPERATORS }.into());
-        }
-        let record = OperatorRecord {
-            name: new.name.clone(),
-            created_at_unix_seconds: self.seconds(),
-            expires_at_unix_seconds: new.expires_at_unix_seconds,
-            revoked_at_unix_seconds: None,
-        };
-        self.on.prepare_cached("INSERT INTO operator VALUES (?1, ?2, ?3, NULL, ?4, ?5)")?.execute(
-            params![
-                record.name,
-                signed(record.created_at_unix_seconds),
-                record.expires_at_unix_seconds.map(signed),
-                pepper_number(new.digest.scheme),
-                new.digest.bytes,
-            ],
-        )?;
-        let body = json!({"expires_at_unix_seconds": record.expires_at_unix_seconds});
-        self.append(ChangeKind::OperatorCreated, &record.name, &body)?;
-        Ok(record)
-    }
+pub(super) fn insert(on: &Connection, record: &OperatorRecord, digest: &Digest) -> rusqlite::Result<()> {
+    on.prepare_cached("INSERT INTO operator VALUES (?1, ?2, ?3, NULL, ?4, ?5)")?.execute(params![
+        record.name,
+        signed(record.created_at_unix_seconds),
+        record.expires_at_unix_seconds.map(signed),
+        pepper_number(digest.scheme),
+        digest.bytes,
+    ])?;
+    Ok(())
+}
 
-    fn revoke_operator(&mut self, name: &str) -> Result<OperatorRecord, Failure> {
-        let stored = by_name(self.on, name)?.ok_or_else(|| Error::OperatorUnknown(name.to_owned()))?;
-        if stored.record.revoked_at_unix_seconds.is_some() {
-            return Ok(stored.record);
-        }
-        self.on
-            .prepare_cached("UPDATE operator SET revoked_at = ?2 WHERE name = ?1")?
-            .execute(params![name, signed(self.seconds())])?;
-        self.append(ChangeKind::OperatorRevoked, name, &json!({}))?;
-        Ok(OperatorRecord { revoked_at_unix_seconds: Some(self.seconds()), ..stored.record })
-    }
+pub(super) fn set_revoked(on: &Connection, name: &str, unix_seconds: u64) -> rusqlite::Result<()> {
+    on.prepare_cached("UPDATE operator SET revoked_at = ?2 WHERE name = ?1")?
+        .execute(params![name, signed(unix_seconds)])?;
+    Ok(())
 }

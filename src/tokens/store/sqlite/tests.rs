@@ -7,7 +7,6 @@ use super::*;
 use crate::clock::Clock;
 use crate::tokens::store::contract::{self, Fixture, START, act};
 use crate::tokens::store::log::verify;
-use crate::tokens::store::{idempotency, jwt_revocations, operators};
 
 struct File(tempfile::TempDir);
 
@@ -28,9 +27,6 @@ impl Fixture for File {
 }
 
 contract::prove_store!(File::new());
-operators::contract::prove_operators!(File::new());
-jwt_revocations::contract::prove_jwt_revocations!(File::new());
-idempotency::contract::prove_idempotency!(File::new());
 
 #[test]
 fn refuses_files_that_are_not_its_own() {
