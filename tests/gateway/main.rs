@@ -16,6 +16,7 @@ mod jwks;
 mod in_flight;
 mod jwt;
 mod killed;
+mod leaks;
 mod limits;
 mod metrics;
 mod overrides;

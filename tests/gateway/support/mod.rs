@@ -5,6 +5,8 @@ mod config;
 mod h2;
 mod jwt;
 mod metrics;
+mod receiver;
+mod smtp;
 mod upstream;
 
 use std::io::{BufRead, BufReader, Read};
@@ -23,6 +25,8 @@ pub(crate) use config::{Gateway, config, segment_table};
 pub(crate) use h2::H2;
 pub(crate) use jwt::{Signer, claims, now};
 pub(crate) use metrics::Metrics;
+pub(crate) use receiver::Receiver;
+pub(crate) use smtp::Sink;
 pub(crate) use upstream::{Behaviour, Upstream};
 
 /// How long anything may take that should happen at once; generous, since the machine may be busy.
