@@ -134,6 +134,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         telemetry,
         mint,
         registry,
+        store_kind: config.tokens.store.kind(),
         counters,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),

@@ -23,6 +23,8 @@ pub(super) struct Node {
     /// What changes the token store.
     pub(super) mint: Arc<Mint>,
     pub(super) registry: Arc<Registry>,
+    /// What kind of store the registry follows.
+    pub(super) store_kind: &'static str,
     pub(super) counters: Arc<Counters>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.

@@ -171,7 +171,7 @@ impl Operator for NodeStatus {
             upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
             registry: RegistryStatus {
-                store: "sqlite".to_owned(),
+                store: self.node.store_kind.to_owned(),
                 workspaces: registry.workspaces as u64,
                 tokens: registry.tokens as u64,
                 staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),

@@ -63,6 +63,7 @@ pub fn load_text(
         found.broken.push("endpoints");
     }
     let mut warnings = Problems::new();
+    secrets_written(&documents[0], &file.tokens, &mut problems);
     let config = check(&file, &rows, &folder, &mut problems, &mut warnings);
     let is_clean = problems.is_empty() && found.diagnostics.is_empty();
     found.tell(&problems, Severity::Error, &documents);
@@ -121,10 +122,11 @@ pub fn load_registry(
     let settings: tokens::Settings = found.section(&document, "tokens");
     let regions = regions(&document, &mut found);
     let mut problems = Problems::new();
+    secrets_written(&document, &settings, &mut problems);
     let tokens = tokens::Rules::from_settings(&settings, folder, &mut problems);
     let places = Places::from_settings(&regions, &crate::place::Settings::default(), &mut problems);
     match (tokens, places) {
-        (Some(tokens), Some(places)) if found.diagnostics.is_empty() => {
+        (Some(tokens), Some(places)) if found.diagnostics.is_empty() && problems.is_empty() => {
             Ok(RegistryConfig { tokens, regions: places.regions().clone() })
         }
         _ => {
@@ -151,6 +153,18 @@ impl SecretFiles<'_> {
         let text = is_short.then(|| std::fs::read_to_string(&path).ok()).flatten();
         self.read.borrow_mut().push(path);
         text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+/// Refuses passwords that stand in the file itself.
+fn secrets_written(document: &Document<'_>, tokens: &tokens::Settings, problems: &mut Problems) {
+    if tokens.store.has_password(document.written("tokens.store")) {
+        problems.add(
+            "tokens.store",
+            "password_written",
+            "the password of the store stands in this file",
+            "put it into the environment and write ${NAME} in its place",
+        );
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub(crate) use client::{Answer, Client, ask_admin, raw, request};
-pub(crate) use config::{Gateway, config, segment_table};
+pub(crate) use config::{Gateway, config, make_workspaces, segment_table};
 pub(crate) use github::{GitHub, alert};
 pub(crate) use h2::H2;
 pub(crate) use jwt::{Signer, claims, now};
