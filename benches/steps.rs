@@ -75,6 +75,7 @@ impl World {
         let authenticator = authenticator(&config, &clock);
         let labels = telemetry.labels();
         let snapshot = Snapshot {
+            alerts: None,
             operation_labels: config
                 .table
                 .endpoints()

@@ -28,6 +28,7 @@ pub mod authorization;
 pub mod limits;
 pub mod input;
 pub mod place;
+pub mod secret_scanning;
 pub mod upstream;
 pub mod reply;
 pub mod gateway;

@@ -13,14 +13,18 @@ use crate::gateway::{Parts, Snapshot};
 use crate::limits::Counters;
 use crate::listen::{Bound, Certificates, ConnectionCount, Edge, LiveBounds};
 use crate::telemetry::Telemetry;
-use crate::tokens::Registry;
+use crate::tokens::{Mint, Registry};
 
 /// A running gateway's parts, whatever its configuration is.
 pub(super) struct Node {
     pub(super) clock: Clock,
     pub(super) started: Now,
     pub(super) telemetry: Arc<Telemetry>,
+    /// What changes the token store.
+    pub(super) mint: Arc<Mint>,
     pub(super) registry: Arc<Registry>,
+    /// What kind of store the registry follows.
+    pub(super) store_kind: &'static str,
     pub(super) counters: Arc<Counters>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::journal::{Journal, SqliteJournal, Writer};
 use crate::notifications::{Channel, Counts, End, Notifier, Parts, SigningKeys};
 use crate::telemetry::{Gauge, Telemetry};
-use crate::tokens::{Mint, SystemRandom};
+use crate::tokens::SystemRandom;
 
 /// Opens the journal that the configuration asks for, and has the cores write it.
 pub(super) fn open_journal(
@@ -30,7 +30,6 @@ pub(super) fn open_journal(
 /// Starts the thread that delivers what the outbox holds.
 pub(super) fn start(
     node: &Arc<Node>,
-    mint: &Mint,
     journal: Option<Arc<dyn Journal>>,
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
@@ -38,12 +37,12 @@ pub(super) fn start(
     add_gauges(node, &counts);
     let settings = Arc::clone(node);
     let notifier = Notifier::new(Parts {
-        store: Arc::clone(mint.store()),
+        store: Arc::clone(node.mint.store()),
         journal,
         flush_journal: Box::new(node.telemetry.journal_flush()),
         settings: Box::new(move || settings.configuration.config().notifications.clone()),
-        keys: SigningKeys::of(mint.peppers()),
-        regions: mint.regions().clone(),
+        keys: SigningKeys::of(node.mint.peppers()),
+        regions: node.mint.regions().clone(),
         clock: node.clock.clone(),
         random: Box::new(SystemRandom),
         counts,

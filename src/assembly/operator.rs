@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, issuers};
+use super::{BUILD, alerts, issuers};
 use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
 use crate::upstream::{BreakerState, ServerStatus};
 
@@ -26,6 +27,7 @@ impl NodeStatus {
         self.add_configuration();
         self.add_upstreams();
         issuers::add_gauges(&self.node);
+        alerts::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
@@ -138,7 +140,8 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
-        Readiness { reasons, notes: issuers::notes(&self.node) }
+        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node)).collect();
+        Readiness { reasons, notes }
     }
 
     fn metrics(&self) -> String {
@@ -168,7 +171,7 @@ impl Operator for NodeStatus {
             upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
             registry: RegistryStatus {
-                store: "sqlite".to_owned(),
+                store: self.node.store_kind.to_owned(),
                 workspaces: registry.workspaces as u64,
                 tokens: registry.tokens as u64,
                 staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
@@ -184,6 +187,7 @@ impl Operator for NodeStatus {
             snapshot: &node.snapshot.load(),
             registry: &node.registry,
             head_limits: node.edge.bounds.get().head,
+            alert_path: config.secret_scanning.as_ref().map(secret_scanning::Checked::path),
             upstreams: &config.upstream,
         };
         explainer.explain(question, node.clock.now())

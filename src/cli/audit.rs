@@ -153,7 +153,7 @@ fn event<'e>(entry: &'e LogEntry, body: &'e Value) -> Event<'e> {
         resource_type: kind.map_or("", ChangeKind::resource_type),
         resource_name: body["name"].as_str().unwrap_or_default(),
         details: body,
-        hash: entry.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: hexadecimal(&entry.hash),
     }
 }
 
@@ -180,9 +180,17 @@ fn verify(store: &dyn Store, out: &mut dyn Write) -> Result<(), Error> {
         writeln!(progress, "\r\x1b[K")?;
     }
     let entries = verified?;
-    let hash: String = store.head()?.1.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hexadecimal(&store.head()?.1);
     writeln!(out, "{} entries follow from each other; the last has the hash {hash}", thousands(entries))?;
     Ok(writeln!(out, "Keep number and hash somewhere else: they prove later that no entry was dropped.")?)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+        text
+    })
 }
 
 fn kind(text: &str) -> Result<ChangeKind, String> {

@@ -73,8 +73,8 @@ pub(super) fn run(path: &Path, args: &ExplainArgs, clock: &Clock, out: &mut dyn 
         admin::ask(url, &question)?
     } else {
         let config = load(path, &environment)?;
-        if !config.tokens.store.exists() {
-            let store = config.tokens.store.display();
+        let store = &config.tokens.store;
+        if !store.may_exist() {
             return Err(Error::Usage(format!(
                 "there is no token store at {store}; --live asks a running node"
             )));

@@ -9,8 +9,8 @@ use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
 use crate::routing::EndpointRow;
 use crate::{
-    admin, authentication, input, journal, limits, listen, notifications, place, reply, routing, telemetry,
-    tokens, upstream,
+    admin, authentication, input, journal, limits, listen, notifications, place, reply, routing,
+    secret_scanning, telemetry, tokens, upstream,
 };
 
 /// Every section as written, defaults filled in.
@@ -42,6 +42,8 @@ pub struct File {
     pub limits: limits::Settings,
     /// `[input]`
     pub input: input::Settings,
+    /// `[secret_scanning]`
+    pub secret_scanning: secret_scanning::Settings,
     /// `[logs]`
     pub logs: telemetry::Settings,
     /// `[replies]`
@@ -50,7 +52,7 @@ pub struct File {
 
 impl File {
     /// The names of the sections.
-    pub const SECTIONS: [&str; 14] = [
+    pub const SECTIONS: [&str; 15] = [
         "listen",
         "admin",
         "regions",
@@ -63,6 +65,7 @@ impl File {
         "authentication",
         "limits",
         "input",
+        "secret_scanning",
         "logs",
         "replies",
     ];
@@ -104,6 +107,8 @@ pub struct Config {
     pub retry_after_ceiling_seconds: u32,
     /// `[input]`
     pub input: input::Rules,
+    /// `[secret_scanning]`; [`None`] where alerts are not taken.
+    pub secret_scanning: Option<secret_scanning::Checked>,
     /// `[logs]`
     pub logs: telemetry::Checked,
     /// `[replies]`

@@ -50,6 +50,8 @@ outcomes! {
     AmbiguousPath = "ambiguous_path", Caller;
     /// More than one credential was sent.
     SeveralCredentials = "several_credentials", Caller;
+    /// An alert of leaked tokens is not signed by GitHub.
+    SignatureInvalid = "signature_invalid", Caller;
     /// No credential was sent.
     CredentialMissing = "credential_missing", Caller;
     /// The credential came in the query.
@@ -124,6 +126,8 @@ outcomes! {
     UpstreamTimeout = "upstream_timeout", Upstream;
     /// The JWT's issuer cannot be asked for its keys.
     IssuerUnavailable = "issuer_unavailable", Gateway;
+    /// GitHub's keys, by which an alert of leaked tokens is checked, cannot be had.
+    SignerUnavailable = "signer_unavailable", Gateway;
     /// The token registry cannot be read.
     RegistryUnavailable = "registry_unavailable", Gateway;
     /// A limit cannot be evaluated.

@@ -10,6 +10,7 @@
 //! let admission = tollgate::limits::Admission { permit: todo!() };
 //! ```
 
+mod alerts;
 mod answer;
 mod decide;
 pub mod explain;

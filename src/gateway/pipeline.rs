@@ -11,7 +11,7 @@ use super::decide::{self, Asked};
 use super::metered::metered;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
-use super::{Parts, Snapshot, answer, preflight, refuse};
+use super::{Parts, Snapshot, alerts, answer, preflight, refuse};
 use crate::authentication::{Attempt, Caller, Refused};
 use crate::authorization::Permit;
 use crate::clock::Now;
@@ -21,6 +21,7 @@ use crate::listen::{Peer, Service};
 use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
 use crate::routing::{Deprecation, Match};
+use crate::secret_scanning::Receiver;
 use crate::telemetry::{self, Arrival, ConnectionFault, Core, Record};
 use crate::upstream::{Client, OutgoingRequest, Pools, Trail, UpstreamResponse, forward};
 
@@ -86,6 +87,11 @@ impl Gateway {
         now: Now,
     ) -> Result<Answer<'c>, Refusal> {
         preflight::refuse(head, &self.core, now)?;
+        if let Some(receiver) = snapshot.alerts.as_ref().filter(|receiver| receiver.is_at(head.path())) {
+            let taken = self.take_alert(snapshot, receiver, progress, (head, body, peer), now);
+            // Boxed: no other request makes room for it.
+            return Box::pin(taken).await.map(Answer::OwnPage);
+        }
         let matched = decide::matched(snapshot, head)?;
         note_match(snapshot, &matched, &mut progress.record);
         let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
@@ -113,6 +119,27 @@ impl Gateway {
         })?;
         let answer = self.forward(snapshot, progress, &mut admission, (head, body, peer), now).await?;
         Ok(Answer::forwarded(answer, &matched))
+    }
+
+    /// An alert of leaked tokens. It needs no credential: its signature says who sent it.
+    async fn take_alert(
+        &self,
+        snapshot: &Snapshot,
+        receiver: &Receiver,
+        progress: &mut Progress,
+        (head, body, peer): (&Head, RequestBody<'_>, &Peer),
+        now: Now,
+    ) -> Result<Rendered, Refusal> {
+        let taken = alerts::take(receiver, head, body, progress.record.request_id()).await;
+        match taken {
+            Ok(page) => Ok(page),
+            Err((refusal, is_forged)) => {
+                if is_forged {
+                    self.charge_failure(snapshot, progress, peer.address.ip(), now)?;
+                }
+                Err(refusal)
+            }
+        }
     }
 
     /// Who is calling; [`None`] only where the endpoint is public and no credential came.

@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::place::Places;
 use crate::reply::Replies;
 use crate::routing::Table;
+use crate::secret_scanning::Receiver;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
 use crate::tokens::{Lookup, Registry};
 use crate::upstream::Groups;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub places: Places,
     /// The upstreams of every region.
     pub upstreams: Arc<Groups>,
+    /// Who takes alerts of leaked tokens; [`None`] where nobody does.
+    pub alerts: Option<Arc<Receiver>>,
     /// What we say ourselves.
     pub replies: Replies,
     /// Labels by endpoint index.

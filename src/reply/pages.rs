@@ -71,6 +71,12 @@ pub fn limits_page(limits: &[LimitView<'_>], request_id: &str, out: &mut Rendere
     page(&Limits { limits }, request_id, out);
 }
 
+/// Writes an answer whose body is JSON already.
+pub fn json_page(body: Vec<u8>, request_id: &str, out: &mut Rendered) {
+    out.start(200, "application/json", request_id);
+    out.body = body;
+}
+
 fn page(data: &impl Serialize, request_id: &str, out: &mut Rendered) {
     out.start(200, "application/json", request_id);
     out.body.extend_from_slice(b"{\"data\":");

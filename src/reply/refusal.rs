@@ -43,6 +43,11 @@ pub enum Refusal {
     },
     /// More than one credential.
     SeveralCredentials,
+    /// An alert of leaked tokens is not signed by GitHub.
+    SignatureInvalid {
+        /// What does not hold, as the end of a sentence.
+        what: &'static str,
+    },
     /// No credential.
     CredentialMissing,
     /// A credential in the query.
@@ -176,6 +181,8 @@ pub enum Refusal {
     UpstreamTimeout,
     /// The JWT's issuer cannot be asked for its keys.
     IssuerUnavailable,
+    /// GitHub's keys cannot be had.
+    SignerUnavailable,
     /// The token registry cannot be read.
     RegistryUnavailable,
     /// A limit cannot be evaluated.
@@ -193,6 +200,7 @@ impl Refusal {
             Self::BadRequest { .. } => Outcome::BadRequest,
             Self::AmbiguousPath { .. } => Outcome::AmbiguousPath,
             Self::SeveralCredentials => Outcome::SeveralCredentials,
+            Self::SignatureInvalid { .. } => Outcome::SignatureInvalid,
             Self::CredentialMissing => Outcome::CredentialMissing,
             Self::CredentialInQuery => Outcome::CredentialInQuery,
             Self::CredentialMalformed => Outcome::CredentialMalformed,
@@ -230,6 +238,7 @@ impl Refusal {
             Self::UpstreamOpen { .. } => Outcome::UpstreamOpen,
             Self::UpstreamTimeout => Outcome::UpstreamTimeout,
             Self::IssuerUnavailable => Outcome::IssuerUnavailable,
+            Self::SignerUnavailable => Outcome::SignerUnavailable,
             Self::RegistryUnavailable => Outcome::RegistryUnavailable,
             Self::LimitsUnavailable => Outcome::LimitsUnavailable,
             Self::Overloaded => Outcome::Overloaded,

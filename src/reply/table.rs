@@ -73,6 +73,8 @@ const TABLE: &[Row<'static>] = &[
         "The path can be read in more than one way: {said}."),
     Row::new(Outcome::SeveralCredentials, 400, "bad-request",
         "The request carries more than one credential. Send one Authorization field, and no token in the query.").challenging(Challenge::InvalidRequest),
+    Row::new(Outcome::SignatureInvalid, 400, "bad-request",
+        "The alert is not believed: {said}. Send the bytes that GitHub signed, with both of its fields."),
     Row::new(Outcome::CredentialMissing, 401, "unauthorized",
         "Authorization header is required. Send `Authorization: Bearer <token>`.").challenging(Challenge::Bare),
     Row::new(Outcome::CredentialInQuery, 401, "unauthorized",
@@ -147,6 +149,8 @@ const TABLE: &[Row<'static>] = &[
         "The API did not answer in time. `forwarded` says whether the request may have been acted upon; repeat it if that is safe."),
     Row::new(Outcome::IssuerUnavailable, 503, "unavailable",
         "The access token cannot be checked at the moment, because its issuer's keys cannot be had. It may well be good; repeat the request later.").retried_soon(),
+    Row::new(Outcome::SignerUnavailable, 503, "unavailable",
+        "The alert cannot be checked at the moment, because GitHub's keys cannot be had. It may well be genuine; repeat it later.").retried_soon(),
     Row::new(Outcome::RegistryUnavailable, 503, "unavailable",
         "The token cannot be checked at the moment. It may well be good; repeat the request later.").retried_soon(),
     Row::new(Outcome::LimitsUnavailable, 503, "unavailable",
@@ -250,7 +254,9 @@ impl Refusal {
         use Datum::{Number, Plans, Text, Texts};
         let row = Row::of(self.outcome());
         match self {
-            Self::BadRequest { what } | Self::NotImplemented { what } => row.saying(what),
+            Self::BadRequest { what } | Self::NotImplemented { what } | Self::SignatureInvalid { what } => {
+                row.saying(what)
+            }
             Self::AmbiguousPath { what } => row.saying(what),
             Self::ScopeMissing { scope } => {
                 row.challenging(Challenge::InsufficientScope(scope)).with("scope", Text(scope))
@@ -302,6 +308,7 @@ impl Refusal {
             | Self::UpstreamOpen { wait: None }
             | Self::UpstreamTimeout
             | Self::IssuerUnavailable
+            | Self::SignerUnavailable
             | Self::RegistryUnavailable
             | Self::LimitsUnavailable
             | Self::Overloaded

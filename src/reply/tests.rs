@@ -84,6 +84,8 @@ fn every_refusal(text: &str) -> Vec<Refusal> {
         Refusal::UpstreamBroken,
         Refusal::UpstreamOpen { wait: None },
         Refusal::UpstreamTimeout,
+        Refusal::SignatureInvalid { what: "the signature is not that of these bytes" },
+        Refusal::SignerUnavailable,
         Refusal::IssuerUnavailable,
         Refusal::RegistryUnavailable,
         Refusal::LimitsUnavailable,
@@ -105,7 +107,7 @@ fn every_outcome_that_is_not_served_has_a_refusal_and_none_has_two_meanings() {
 #[test]
 fn statuses_and_types_are_those_of_the_contract() {
     let contract: &[(u16, &str, &[&str])] = &[
-        (400, "bad-request", &["bad_request", "ambiguous_path", "several_credentials"]),
+        (400, "bad-request", &["bad_request", "ambiguous_path", "several_credentials", "signature_invalid"]),
         (
             401,
             "unauthorized",
@@ -154,7 +156,14 @@ fn statuses_and_types_are_those_of_the_contract() {
         (
             503,
             "unavailable",
-            &["issuer_unavailable", "registry_unavailable", "limits_unavailable", "overloaded", "draining"],
+            &[
+                "issuer_unavailable",
+                "signer_unavailable",
+                "registry_unavailable",
+                "limits_unavailable",
+                "overloaded",
+                "draining",
+            ],
         ),
     ];
     for refusal in every_refusal("x") {

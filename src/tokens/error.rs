@@ -107,6 +107,16 @@ pub enum Error {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The store was lost while a change was being committed.
+    #[error(
+        "the token store {place} failed while a change was committed: {source}; whether it was done is not known, look before it is tried again"
+    )]
+    StoreUnsure {
+        /// Which store: a path or an address, without credentials.
+        place: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store was written by a newer version of tollgate.
     #[error(
         "the token store {place} has schema {found}, this tollgate knows {known}; use the tollgate that wrote it, or a newer one"

@@ -31,4 +31,7 @@ pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
 pub use registry::{Entry, Follower, Lookup, Registry, Status};
 pub use settings::{Rules, Settings};
-pub use store::{Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, WorkspaceChange};
+pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
+pub use store::{
+    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
+};

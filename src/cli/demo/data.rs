@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Ready;
+use super::github::GitHub;
 use super::ports::Ports;
 use super::servers::Servers;
 use crate::cli::Error;
@@ -95,6 +96,7 @@ impl DataFolder {
         self.write_certificate()?;
         fs::write(self.path.join("endpoints.toml"), SEGMENT_TABLE)?;
         fs::write(self.path.join("schema-settings.json"), SCHEMA_SETTINGS)?;
+        GitHub::prepare(&self.path)?;
         let file = self.path.join("tollgate.toml");
         fs::write(&file, super::guide::configuration(ports, servers))?;
         Ok(file)
@@ -125,6 +127,16 @@ impl DataFolder {
         fs::write(chain, leaf_certificate.pem())?;
         write_private(&key, &leaf_key.serialize_pem())?;
         Ok(())
+    }
+
+    /// Where the running demo's line of JSON is.
+    pub(super) fn state_file(folder: &Path) -> PathBuf {
+        folder.join("demo.json")
+    }
+
+    /// Writes the line of JSON for `demo leak`.
+    pub(super) fn write_state(&self, ready: &Ready) -> Result<(), Error> {
+        write_private(&Self::state_file(&self.path), &format!("{}\n", super::guide::json(ready)))
     }
 
     /// Writes a file to source; its name.
@@ -220,7 +232,7 @@ fn create(
 }
 
 /// Writes a file that only this user can read.
-fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;

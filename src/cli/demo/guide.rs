@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ready;
 use super::data::DemoToken;
+use super::github::{KEYS_FILE, PATH};
 use super::ports::Ports;
 use super::servers::Servers;
 use crate::cli::Error;
@@ -62,6 +63,10 @@ exempt = ["127.0.0.0/8", "::1/128"]
 operation = "updateSchemaSettingsInSource"
 schema_file = "schema-settings.json"
 
+[secret_scanning]
+path = {PATH:?}
+keys_file = {KEYS_FILE:?}
+
 [[authentication.issuers]]
 issuer = {issuer:?}
 audiences = [{audience:?}]
@@ -100,6 +105,11 @@ pub(super) fn json(ready: &Ready) -> Value {
         "tokens": tokens,
         "jwt": ready.jwt,
         "upstreams": upstreams,
+        "github": {
+            "path": PATH,
+            "key_identifier": ready.github.key_identifier(),
+            "private_key_file": ready.github.private_key_file(),
+        },
     })
 }
 
@@ -114,6 +124,7 @@ pub(super) fn environment(ready: &Ready) -> String {
     set("TOLLGATE_TLS_URL", &ready.public_tls);
     set("TOLLGATE_CA", &ready.ca_file.display().to_string());
     set("TOLLGATE_ADMIN", &ready.admin);
+    set("TOLLGATE_DATA", &ready.data.display().to_string());
     set("TOLLGATE_CONFIG", &ready.config_file.display().to_string());
     for token in &ready.tokens {
         let name = format!("TOKEN_{}", token.name.to_ascii_uppercase());
@@ -154,6 +165,10 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
 
     curl -s -H "Authorization: Bearer $TOKEN_EU" "$TOLLGATE_URL/tollgate/v1/whoami"
     curl -s -H "Authorization: Bearer $TOKEN_US" "$TOLLGATE_URL/tollgate/v1/limits"
+
+  A token that leaks into a public repository, with a stopwatch:
+
+    tollgate demo leak
 
   Segment's own SDK (npm install @segment/public-api-sdk-typescript), as demo.js:
 

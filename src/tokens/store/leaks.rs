@@ -37,7 +37,7 @@ impl Leak {
         Self {
             found_by: word(found_by),
             kind: word(kind),
-            url: shown(url, LONGEST_LEAK_URL_BYTES),
+            url: shown_url(url),
             source: word(source),
             reported_at_unix_seconds,
         }
@@ -77,6 +77,24 @@ fn shown(text: &str, most_bytes: usize) -> String {
         text.into()
     };
     String::from_utf8_lossy(&masked(cut(plain.as_bytes(), most_bytes))).into_owned()
+}
+
+/// As [`shown`], for an address: a commit's name (40 hexadecimal digits between two slashes) stays, which is what the
+/// address leads to.
+fn shown_url(url: &str) -> String {
+    let is_commit =
+        |part: &str| part.len() == 40 && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let url = String::from_utf8_lossy(cut(url.as_bytes(), LONGEST_LEAK_URL_BYTES));
+    let mut text = String::with_capacity(url.len());
+    for part in url.split_inclusive(['/', '?', '#']) {
+        let name = part.trim_end_matches(['/', '?', '#']);
+        if is_commit(name) && text.ends_with('/') {
+            text.push_str(part);
+        } else {
+            text.push_str(&shown(part, LONGEST_LEAK_URL_BYTES));
+        }
+    }
+    text
 }
 
 /// A token that was found.
@@ -120,6 +138,11 @@ mod tests {
         assert_eq!(leak.found_by(), "github [31m");
         assert_eq!(leak.url(), "https://example.com/sgp_ua***?a=1  Bcc: x");
         assert!(leak.kind().len() <= LONGEST_LEAK_WORD_BYTES);
+        let commit = "7fd1a60b01f91b314f59955a4e4d4e80d8edf11d";
+        let at_commit = format!("https://github.com/o/r/blob/{commit}/a.env#L1");
+        assert_eq!(Leak::new("x", "x", &at_commit, "", 0).url(), at_commit);
+        let no_commit = format!("https://example.com/?{commit}");
+        assert_eq!(Leak::new("x", "x", &no_commit, "", 0).url(), "https://example.com/?7fd1a6***");
         let long = Leak::new("x", "x", &format!("https://example.com/{}", "ü".repeat(4_000)), "", 0);
         assert!(long.url().len() <= LONGEST_LEAK_URL_BYTES + 3);
         let written = serde_json::to_string(&leak).unwrap();

@@ -5,21 +5,32 @@
 //! acknowledged survives a crash; no entry and no row holds a secret. It refuses to know the format of tokens
 //! and the request path: no request reads a store.
 
+mod address;
+mod changed;
+mod columns;
+mod failure;
 pub mod leaks;
 pub mod log;
 pub mod outbox;
+pub mod postgres;
 pub mod sqlite;
+mod writing;
 
 #[cfg(test)]
 pub(crate) mod contract;
+
+use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
 use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
+pub use address::StoreAddress;
+use changed::Changed;
 pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
+pub use postgres::{PostgresAddress, PostgresStore};
 pub use sqlite::SqliteStore;
 
 /// How many overrides in force one holder may have.
@@ -167,10 +178,13 @@ pub struct Changes {
     pub rows: Vec<Row>,
 }
 
+/// Called whenever a log may have grown; must not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// A store. Every method blocks and is called off the request threads.
 ///
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
-/// [`Error::Store`], and then nothing was changed.
+/// [`Error::Store`], and then nothing was changed, or [`Error::StoreUnsure`], and then that is not known.
 pub trait Store: Leaks + Outbox + Send + Sync + std::fmt::Debug {
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
@@ -244,6 +258,10 @@ pub trait Store: Leaks + Outbox + Send + Sync + std::fmt::Debug {
 
     /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error>;
+
+    /// Calls `wake` when the log may have grown, until what it answers with is dropped. Only a hint, which may be
+    /// late or lost; [`None`] if the store gives none.
+    fn watch(&self, wake: Wake) -> Option<postgres::Watch>;
 
     /// Up to `count` entries of the log after `after`, ascending.
     fn log(&self, after: u64, count: u32) -> Result<Vec<LogEntry>, Error>;

@@ -83,3 +83,8 @@ pub trait Outbox {
     /// Forgets up to `count` messages that were delivered or given up before a time; answers with how many.
     fn forget_settled(&self, before_unix_millis: u64, count: u32) -> Result<u32, Error>;
 }
+
+/// Why an attempt failed, as it is kept.
+pub(super) fn short(why: &str) -> &str {
+    &why[..why.floor_char_boundary(LONGEST_FAILURE_BYTES)]
+}

@@ -1,7 +1,7 @@
 //! `tollgate serve` on a configuration of one's own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -66,12 +66,16 @@ impl Gateway {
         let file = folder.path().join("tollgate.toml");
         let is_new = !folder.path().join("tollgate.db").exists();
         std::fs::write(&file, config).unwrap();
-        let name = file.to_str().unwrap().to_owned();
         if is_new {
-            for (id, region) in WORKSPACES {
-                run_json(&["workspace", "--config", &name, "create", id, "--region", region, "--json"]);
-            }
+            make_workspaces(&file);
         }
+        Self::serve_in(folder)
+    }
+
+    /// Starts on the configuration that a folder has, and makes nothing.
+    pub(crate) fn serve_in(folder: TempDir) -> Self {
+        let file = folder.path().join("tollgate.toml");
+        let name = file.to_str().unwrap().to_owned();
         let mut process = Process::start(tollgate(&["serve", "--config", &name]));
         let listening = |what: &str, process: &mut Process| {
             until(what, || {
@@ -112,6 +116,14 @@ impl Gateway {
 
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::scrape(self.admin)
+    }
+}
+
+/// Makes [`WORKSPACES`].
+pub(crate) fn make_workspaces(config: &Path) {
+    let name = config.to_str().unwrap();
+    for (id, region) in WORKSPACES {
+        run_json(&["workspace", "--config", name, "create", id, "--region", region, "--json"]);
     }
 }
 

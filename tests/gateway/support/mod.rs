@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod github;
 mod h2;
 mod jwt;
 mod metrics;
@@ -21,7 +22,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub(crate) use client::{Answer, Client, ask_admin, raw, request};
-pub(crate) use config::{Gateway, config, segment_table};
+pub(crate) use config::{Gateway, config, make_workspaces, segment_table};
+pub(crate) use github::{GitHub, alert};
 pub(crate) use h2::H2;
 pub(crate) use jwt::{Signer, claims, now};
 pub(crate) use metrics::Metrics;

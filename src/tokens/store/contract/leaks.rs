@@ -5,22 +5,14 @@ use std::time::Duration;
 use super::*;
 use crate::tokens::store::{Leak, LeakRevocation, LeakedToken, Recipient};
 
-macro_rules! prove_leaks {
-    ($fixture:expr) => {
-        $crate::tokens::store::contract::leaks::prove_leaks!(@ $fixture,
-            a_leak_of_an_unknown_token_changes_nothing,
-            a_leak_of_a_token_that_does_not_work_changes_nothing,
-            a_leak_revokes_the_family_and_says_where,
-            a_leak_is_told_to_every_contact_once,
-            a_leak_without_contacts_is_told_to_the_operator,
-            a_batch_of_leaks_is_answered_in_its_order,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::contract::leaks::$name(&$fixture); })+
-    };
+proofs! { prove_leaks:
+    a_leak_of_an_unknown_token_changes_nothing,
+    a_leak_of_a_token_that_does_not_work_changes_nothing,
+    a_leak_revokes_the_family_and_says_where,
+    a_leak_is_told_to_every_contact_once,
+    a_leak_without_contacts_is_told_to_the_operator,
+    a_batch_of_leaks_is_answered_in_its_order,
 }
-pub(crate) use prove_leaks;
 
 pub(crate) fn leaked(id: &str) -> LeakedToken {
     let url = "https://github.com/o/r/blob/main/.env";

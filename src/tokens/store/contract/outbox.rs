@@ -6,23 +6,15 @@ use super::leaks::leaked;
 use super::*;
 use crate::tokens::store::{Attempt, Backlog, Delivery};
 
-macro_rules! prove_outbox {
-    ($fixture:expr) => {
-        $crate::tokens::store::contract::outbox::prove_outbox!(@ $fixture,
-            a_message_is_leased_and_due_again_when_the_lease_is_over,
-            two_never_hold_one_message_at_a_time,
-            a_failed_attempt_is_due_when_it_says,
-            a_settled_message_is_never_due,
-            an_attempt_that_lost_its_message_says_nothing,
-            what_waits_is_counted,
-            settled_messages_are_forgotten,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::contract::outbox::$name(&$fixture); })+
-    };
+proofs! { prove_outbox:
+    a_message_is_leased_and_due_again_when_the_lease_is_over,
+    two_never_hold_one_message_at_a_time,
+    a_failed_attempt_is_due_when_it_says,
+    a_settled_message_is_never_due,
+    an_attempt_that_lost_its_message_says_nothing,
+    what_waits_is_counted,
+    settled_messages_are_forgotten,
 }
-pub(crate) use prove_outbox;
 
 const LEASE: Duration = Duration::from_mins(1);
 

@@ -7,8 +7,6 @@
 //! `synchronous=FULL` makes an acknowledged change survive a power cut. Every writing transaction takes the
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
-mod import;
-mod leaks;
 mod outbox;
 mod overrides;
 mod rows;
@@ -20,13 +18,16 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::failure::Failure;
+use super::postgres::Watch;
+use super::writing::Tables;
 use super::{
-    Act, Changes, Imported, ImportedToken, LogEntry, NewToken, NewWorkspace, Replacement, Row, Store,
-    WorkspaceChange,
+    Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
+    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
-use rows::{pepper_number, signed, unsigned};
+use rows::{signed, unsigned};
 use write::Writing;
 
 /// Workspaces, tokens and log in one SQLite file. Several stores, also of several processes, may have the
@@ -36,34 +37,6 @@ pub struct SqliteStore {
     place: String,
     reader: Mutex<Connection>,
     writer: Mutex<Connection>,
-}
-
-/// What ends a transaction: a refusal of ours, or SQLite's failure, which still lacks its place.
-#[derive(Debug)]
-enum Failure {
-    Refused(Error),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Failure {
-    fn at(self, place: &str) -> Error {
-        match self {
-            Self::Refused(error) => error,
-            Self::Sqlite(source) => Error::Store { place: place.to_owned(), source: source.into() },
-        }
-    }
 }
 
 impl SqliteStore {
@@ -109,6 +82,12 @@ impl SqliteStore {
             work(&transaction)
         };
         done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+}
+
+impl Leaks for SqliteStore {
+    fn revoke_leaked(&self, act: Act<'_>, found: &[LeakedToken]) -> Result<Vec<LeakRevocation>, Error> {
+        self.write(act, |writing| writing.revoke_leaked(found))
     }
 }
 
@@ -187,14 +166,7 @@ impl Store for SqliteStore {
     }
 
     fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<TokenRecord>, Error> {
-        self.read(|on| {
-            for digest in digests {
-                if let Some(stored) = rows::token_by_digest(on, digest)? {
-                    return Ok(Some(stored.record));
-                }
-            }
-            Ok(None)
-        })
+        self.read(|on| Ok(Tables::token_by_digest(&**on, digests)?.map(|stored| stored.record)))
     }
 
     fn tokens(&self, workspace: Option<&str>, after: &str, count: u32) -> Result<Vec<TokenRecord>, Error> {
@@ -231,6 +203,10 @@ impl Store for SqliteStore {
             }
             changed_rows(on, head, after, count)
         })
+    }
+
+    fn watch(&self, _: Wake) -> Option<Watch> {
+        None
     }
 
     fn log(&self, after: u64, count: u32) -> Result<Vec<LogEntry>, Error> {
@@ -274,11 +250,7 @@ impl Store for SqliteStore {
     }
 
     fn add_fingerprints(&self, act: Act<'_>, fingerprints: &[Digest]) -> Result<(), Error> {
-        self.write(act, |writing| {
-            fingerprints.iter().try_for_each(|fingerprint| {
-                writing.add_fingerprint(pepper_number(fingerprint.scheme), &fingerprint.bytes)
-            })
-        })
+        self.write(act, |writing| writing.add_fingerprints(fingerprints))
     }
 }
 
@@ -290,17 +262,15 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
     let mut statement =
         on.prepare_cached("SELECT seq, kind, subject FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
     let mut entries = statement.query(params![signed(after), count])?;
-    let (mut seqs, mut workspaces, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seqs, mut about) = (Vec::new(), Changed::default());
     while let Some(row) = entries.next()? {
         seqs.push(unsigned(row, 0)?);
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
-        if kind.starts_with("workspace.") {
-            workspaces.push(subject);
-        } else if kind.starts_with("token.limit_") {
-            rows::ids_of_family(on, &subject, &mut tokens)?;
-        } else if kind.starts_with("token.") {
-            tokens.push(subject);
-        }
+        about.note(&kind, subject);
+    }
+    let Changed { mut workspaces, mut tokens, families } = about;
+    for family in &families {
+        rows::ids_of_family(on, family, &mut tokens)?;
     }
     let mut changed = Vec::new();
     for ids in [&mut workspaces, &mut tokens] {

@@ -1,18 +1,16 @@
 //! The outbox as a table.
 
-use std::fmt::Write as _;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::rows::{self, signed, unsigned};
-use super::write::Writing;
 use super::{Failure, SqliteStore};
 use crate::clock::Now;
 use crate::tokens::Error;
-use crate::tokens::store::outbox::LONGEST_FAILURE_BYTES;
+use crate::tokens::store::outbox::short;
+use crate::tokens::store::writing::NewMessage;
 use crate::tokens::store::{Attempt, Backlog, Delivery, Outbox, Recipient};
 
 pub(super) const TABLES: &str = "
@@ -34,38 +32,19 @@ CREATE INDEX outbox_settled ON outbox (settled_at_unix_millis) WHERE settled_at_
 const DELIVERY: &str = "SELECT seq, previous, hash, at_unix_millis, actor, kind, subject, body, \
     o.id, o.contact, o.enqueued_at_unix_millis, o.attempts FROM outbox o JOIN log ON seq = o.entry";
 
-impl Writing<'_> {
-    /// Owes a message about the entry that was appended last to each contact of a workspace, or to the operator
-    /// if it has none.
-    pub(super) fn enqueue(&self, workspace: &str) -> Result<(), Failure> {
-        let contacts =
-            rows::workspace_by_id(self.on, workspace)?.map(|found| found.contacts).unwrap_or_default();
-        let recipients: Vec<Option<&str>> = if contacts.is_empty() {
-            vec![None]
-        } else {
-            contacts.iter().map(|contact| Some(contact.as_str())).collect()
-        };
-        let (entry, hash, now) = (signed(self.last().0), self.last().1, signed(self.millis()));
-        let mut insert = self.on.prepare_cached(
-            "INSERT INTO outbox (id, entry, contact, enqueued_at_unix_millis, due_at_unix_millis, attempts) \
-             VALUES (?1, ?2, ?3, ?4, ?4, 0)",
-        )?;
-        for (index, contact) in (0_u32..).zip(recipients) {
-            insert.execute(params![message_id(&hash, index), entry, contact, now])?;
-        }
-        Ok(())
-    }
-}
-
-/// An id that no other store ever gives: the entry's hash stands for all that came before it.
-fn message_id(entry_hash: &[u8; 32], index: u32) -> String {
-    let digest = digest(&SHA256, &[&entry_hash[..], &index.to_be_bytes()].concat());
-    let mut id = String::from("msg_");
-    for byte in &digest.as_ref()[..16] {
-        // Writing to a text cannot fail.
-        let _ = write!(id, "{byte:02x}");
-    }
-    id
+/// Adds a message that is due at once.
+pub(super) fn insert(on: &Connection, message: &NewMessage) -> rusqlite::Result<()> {
+    on.prepare_cached(
+        "INSERT INTO outbox (id, entry, contact, enqueued_at_unix_millis, due_at_unix_millis, attempts) \
+         VALUES (?1, ?2, ?3, ?4, ?4, 0)",
+    )?
+    .execute(params![
+        message.id,
+        signed(message.entry),
+        message.contact,
+        signed(message.enqueued_at_unix_millis)
+    ])?;
+    Ok(())
 }
 
 impl SqliteStore {
@@ -168,8 +147,4 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         enqueued_at_unix_millis: unsigned(row, 10)?,
         attempt: row.get(11)?,
     })
-}
-
-fn short(why: &str) -> &str {
-    &why[..why.floor_char_boundary(LONGEST_FAILURE_BYTES)]
 }
