@@ -4,6 +4,7 @@
 //! text for people, JSON for programs. Invariants: nothing is decided here that another way in (the admin
 //! API) would have to decide again; a token is written once, when it is made. It refuses to know sockets.
 
+pub mod audit;
 mod check;
 mod demo;
 mod diff;
@@ -114,6 +115,13 @@ enum Command {
         #[command(flatten)]
         args: jwt::JwtArgs,
     },
+    /// List changes of workspaces and tokens, and prove that nobody altered what is written of them.
+    Audit {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: audit::AuditArgs,
+    },
     /// Say who of an access log would newly be refused under a configuration.
     Replay {
         #[command(flatten)]
@@ -165,6 +173,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
         Command::Operator { config, args } => operator::run(&args, &registry(&config)?, &clock, out),
         Command::Jwt { config, args } => jwt::run(&args, &registry(&config)?, &config.config, &clock, out),
+        Command::Audit { config, args } => audit::run(&args, &registry(&config)?, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),
         Command::Scan(args) => scan::run(&args, out),
         Command::Limits { config, args } => {

@@ -20,6 +20,7 @@ mod jwt;
 mod jwt_revocation;
 mod killed;
 mod killed_writer;
+mod leaks;
 mod limits;
 mod metrics;
 mod overrides;

@@ -6,6 +6,7 @@ mod proxy;
 pub(crate) mod server;
 
 mod away;
+mod leak;
 mod revocation;
 mod writers;
 
@@ -29,14 +30,21 @@ struct Fleet {
     server: Server,
     upstream: Upstream,
     shared: TempDir,
+    /// What the configurations have besides.
+    more: String,
 }
 
 impl Fleet {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// As [`Fleet::start`] with more in every configuration.
+    fn with(more: &str) -> Self {
         let (server, shared) = (Server::start(), tempfile::tempdir().unwrap());
         let (proxy, upstream) = (Proxy::start(server.port()), Upstream::start(Behaviour::status(200, "us")));
         let url = server.database();
-        let mut fleet = Self { replicas: Vec::new(), proxy, server, upstream, shared };
+        let mut fleet = Self { replicas: Vec::new(), proxy, server, upstream, shared, more: more.to_owned() };
         let encrypted = url.replace("127.0.0.1", "localhost") + "?sslmode=verify-full&sslrootcert=";
         let encrypted = encrypted + fleet.server.roots_file().to_str().unwrap();
         write(fleet.shared.path(), &fleet.config(&encrypted));
@@ -56,7 +64,7 @@ impl Fleet {
         let pepper = self.shared.path().join("tollgate.pepper");
         let pepper = pepper.display();
         let tokens = format!("[tokens]\nstore = {url:?}\npepper_file = \"{pepper}\"\npoll_millis = 500\n");
-        config(&self.upstream.url(), &self.upstream.url(), &tokens)
+        config(&self.upstream.url(), &self.upstream.url(), &(tokens + &self.more))
     }
 
     fn operators(&self) -> std::path::PathBuf {

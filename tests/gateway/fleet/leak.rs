@@ -1,0 +1,85 @@
+//! A token that GitHub found in public is refused by every replica within a second of the alert's arrival at one of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Fleet;
+use crate::support::{Client, GitHub, alert, request, until};
+
+const PROMISE: Duration = Duration::from_secs(1);
+const PATH: &str = "/tollgate/v1/github/secret-scanning";
+
+/// A fleet that takes alerts of this key.
+fn fleet(github: &GitHub) -> (Fleet, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, github.keys()).unwrap();
+    let section = format!("[secret_scanning]\npath = {PATH:?}\nkeys_file = {:?}\n", keys.to_str().unwrap());
+    (Fleet::with(&section), folder)
+}
+
+/// Leaks a token that is used on every replica all the time; from the alert's arrival to the last answer that it got
+/// through anywhere.
+fn leak(fleet: &Fleet, github: &GitHub) -> Duration {
+    let (_, token) = fleet.token();
+    let bytes = request("GET", "/sources", &token, "");
+    let warm = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let users: Vec<_> = fleet
+            .replicas
+            .iter()
+            .flat_map(|replica| [replica.address; 2])
+            .map(|address| {
+                let (bytes, warm) = (&bytes, &warm);
+                scope.spawn(move || {
+                    let mut client = Client::connect(address);
+                    let mut last = Instant::now();
+                    for number in 0.. {
+                        let said = client.send(bytes).said();
+                        if said == (401, "token_revoked".to_owned()) {
+                            return last;
+                        }
+                        assert_eq!(said.0, 200, "{said:?}");
+                        last = Instant::now();
+                        warm.fetch_or(number == 50, Ordering::SeqCst);
+                        // A load, not a race for the test machine's cores.
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    unreachable!("it is refused or the test fails")
+                })
+            })
+            .collect();
+        until("the load", || warm.load(Ordering::SeqCst).then_some(()));
+        let posted = Instant::now();
+        let answer = fleet.replicas[0].connect().send(&github.post(PATH, &alert([token.as_str()])));
+        assert_eq!((answer.status, &answer.json()[0]["label"]), (200, &"true_positive".into()));
+        let last = users.into_iter().map(|user| user.join().unwrap()).max().unwrap();
+        last.saturating_duration_since(posted)
+    })
+}
+
+#[test]
+fn a_leaked_token_ends_everywhere() {
+    let github = GitHub::new();
+    let (fleet, _keys) = fleet(&github);
+    for _ in 0..5 {
+        let took = leak(&fleet, &github);
+        println!("last answer {took:?} after the alert");
+        assert!(took <= PROMISE, "{took:?}");
+    }
+}
+
+/// The connections on which the replicas are notified stay open, and nothing arrives on them any more.
+#[test]
+fn a_leaked_token_ends_everywhere_also_without_notifications() {
+    let github = GitHub::new();
+    let (fleet, _keys) = fleet(&github);
+    let listeners = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tollgate listen'";
+    until("every replica to listen", || (fleet.server.sql("postgres", listeners) == "3").then_some(()));
+    fleet.proxy.silence("tollgate listen");
+    for _ in 0..3 {
+        let took = leak(&fleet, &github);
+        println!("last answer {took:?} after the alert");
+        assert!(took <= PROMISE, "{took:?}");
+    }
+}
