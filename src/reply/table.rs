@@ -265,7 +265,7 @@ impl Refusal {
             Self::BadRequest { what } | Self::NotImplemented { what } | Self::SignatureInvalid { what } => {
                 row.saying(what)
             }
-            Self::AmbiguousPath { what } => row.saying(what),
+            Self::AmbiguousPath { what: said } | Self::Conflict { message: said } => row.saying(said),
             Self::ScopeMissing { scope } => {
                 row.challenging(Challenge::InsufficientScope(scope)).with("scope", Text(scope))
             }
@@ -278,7 +278,6 @@ impl Refusal {
                 Row { message: OWNER_REQUIRED, ..row }.with("role", Text(Role::Owner.name()))
             }
             Self::Missing { message } => Row { message: "{said}", ..row }.saying(message),
-            Self::Conflict { message } => row.saying(message),
             Self::StoreUnavailable => Row { message: STORE_UNAVAILABLE, ..row },
             Self::WorkspaceSuspended { state } => row.with("state", Text(state.name())),
             Self::MethodNotAllowed { allow } => Row { allow: Some(allow), ..row }.with("allow", Text(allow)),
