@@ -30,7 +30,12 @@ pub(super) fn all(on: &Session<'_>) -> Result<Vec<StoredOperator>, Failure> {
     on.query(&format!("{OPERATOR} ORDER BY name"), &[])?.iter().map(operator).collect()
 }
 
-pub(super) fn named(on: &Session<'_>, names: &[String]) -> Result<Vec<StoredOperator>, Failure> {
+pub(super) fn held(on: &Session<'_>) -> Result<u64, Failure> {
+    let row = on.query_opt("SELECT count(*) FROM tollgate.operator", &[])?;
+    row.map_or(Ok(0), |row| rows::unsigned(&row, 0))
+}
+
+pub(super) fn named(on: &Session<'_>, names: &[&str]) -> Result<Vec<StoredOperator>, Failure> {
     let sql = format!("{OPERATOR} WHERE name = ANY($1) ORDER BY name");
     on.query(&sql, &[(&names, Type::TEXT_ARRAY)])?.iter().map(operator).collect()
 }

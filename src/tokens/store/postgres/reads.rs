@@ -124,7 +124,8 @@ pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Change
         }
     }
     if !about.operators.is_empty() {
-        changes.rows.extend(operators::named(on, &about.operators)?.into_iter().map(Row::Operator));
+        let names: Vec<&str> = about.operators.iter().map(String::as_str).collect();
+        changes.rows.extend(operators::named(on, &names)?.into_iter().map(Row::Operator));
     }
     if !about.revocations.is_empty() {
         let revocations = jwt_revocations::with_ids(on, &about.revocations)?;

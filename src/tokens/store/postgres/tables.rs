@@ -210,8 +210,12 @@ impl Tables for Session<'_> {
         outbox::insert(self, message)
     }
 
-    fn operators(&self) -> Result<Vec<StoredOperator>, Failure> {
-        operators::all(self)
+    fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure> {
+        Ok(operators::named(self, &[name])?.pop())
+    }
+
+    fn operators_held(&self) -> Result<u64, Failure> {
+        operators::held(self)
     }
 
     fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure> {

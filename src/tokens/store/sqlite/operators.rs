@@ -55,6 +55,10 @@ impl Operators for SqliteStore {
     }
 }
 
+pub(super) fn held(on: &Connection) -> rusqlite::Result<u64> {
+    on.prepare_cached("SELECT count(*) FROM operator")?.query_row([], |row| unsigned(row, 0))
+}
+
 pub(super) fn insert(on: &Connection, record: &OperatorRecord, digest: &Digest) -> rusqlite::Result<()> {
     on.prepare_cached("INSERT INTO operator VALUES (?1, ?2, ?3, NULL, ?4, ?5)")?.execute(params![
         record.name,

@@ -166,8 +166,12 @@ impl Tables for Connection {
         Ok(outbox::insert(self, message)?)
     }
 
-    fn operators(&self) -> Result<Vec<StoredOperator>, Failure> {
-        Ok(operators::all(self)?)
+    fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure> {
+        Ok(operators::by_name(self, name)?)
+    }
+
+    fn operators_held(&self) -> Result<u64, Failure> {
+        Ok(operators::held(self)?)
     }
 
     fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure> {

@@ -12,11 +12,10 @@ impl<T: Tables> Writing<'_, T> {
         &mut self,
         new: &NewOperator,
     ) -> Result<OperatorRecord, Failure> {
-        let all = self.on.operators()?;
-        if all.iter().any(|stored| stored.record.name == new.name) {
+        if self.on.operator(&new.name)?.is_some() {
             return Err(Error::OperatorExists(new.name.clone()).into());
         }
-        if all.len() >= MOST_OPERATORS {
+        if self.on.operators_held()? >= MOST_OPERATORS as u64 {
             return Err(Error::TooManyOperators { cap: MOST_OPERATORS }.into());
         }
         let record = OperatorRecord {
@@ -35,8 +34,7 @@ impl<T: Tables> Writing<'_, T> {
         &mut self,
         name: &str,
     ) -> Result<OperatorRecord, Failure> {
-        let known = self.on.operators()?.into_iter().find(|stored| stored.record.name == name);
-        let record = known.ok_or_else(|| Error::OperatorUnknown(name.to_owned()))?.record;
+        let record = self.on.operator(name)?.ok_or_else(|| Error::OperatorUnknown(name.to_owned()))?.record;
         if record.revoked_at_unix_seconds.is_some() {
             return Ok(record);
         }

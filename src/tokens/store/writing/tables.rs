@@ -63,8 +63,10 @@ pub(in crate::tokens::store) trait Tables {
     /// Adds a message that is due at once.
     fn insert_message(&self, message: &NewMessage) -> Result<(), Failure>;
 
-    /// Every operator, by name.
-    fn operators(&self) -> Result<Vec<StoredOperator>, Failure>;
+    fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure>;
+
+    /// How many operators there are.
+    fn operators_held(&self) -> Result<u64, Failure>;
 
     fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure>;
 
