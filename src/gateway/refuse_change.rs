@@ -9,6 +9,7 @@ enum Kind {
     Conflict,
     Input(&'static str),
     Unavailable,
+    Unsure,
 }
 
 /// A change or look that an operator asked for: in the registry's own words, which name commands.
@@ -18,7 +19,7 @@ pub(crate) fn for_operator(error: &Error) -> Refusal {
         Kind::Missing => Refusal::Missing { message: message() },
         Kind::Conflict => Refusal::Conflict { message: message() },
         Kind::Input(field) => Refusal::InputInvalid { field: field.to_owned(), message: message() },
-        Kind::Unavailable => unavailable(error),
+        Kind::Unavailable | Kind::Unsure => away(error),
     }
 }
 
@@ -40,8 +41,13 @@ pub(crate) fn for_owner(error: &Error) -> Refusal {
         other => match kind(other) {
             Kind::Missing => Refusal::Missing { message: "There is no such resource.".to_owned() },
             Kind::Conflict => conflict("The state of the workspace does not allow this.".to_owned()),
+            // The owners' API spells its fields as the API behind does.
+            Kind::Input("lifetime_seconds") => {
+                let message = sentence(&other.to_string());
+                Refusal::InputInvalid { field: "lifetimeSeconds".to_owned(), message }
+            }
             Kind::Input(_) => for_operator(other),
-            Kind::Unavailable => unavailable(other),
+            Kind::Unavailable | Kind::Unsure => away(other),
         },
     }
 }
@@ -68,9 +74,9 @@ fn kind(error: &Error) -> Kind {
         Error::Invalid { what, .. } => Kind::Input(field(what)),
         Error::RegionUnknown { .. } => Kind::Input("region"),
         Error::IssuerUnknown { .. } => Kind::Input("issuer"),
+        Error::StoreUnsure { .. } => Kind::Unsure,
         Error::Unplaced { .. }
         | Error::Store { .. }
-        | Error::StoreUnsure { .. }
         | Error::StoreNewer { .. }
         | Error::StoreOlder { .. }
         | Error::StoreForeign { .. }
@@ -99,9 +105,12 @@ fn field(what: &'static str) -> &'static str {
 }
 
 /// What the store said is for the log: it may name paths and addresses.
-fn unavailable(error: &Error) -> Refusal {
+fn away(error: &Error) -> Refusal {
     tracing::error!(%error, "the token store cannot be used");
-    Refusal::StoreUnavailable
+    match error {
+        Error::StoreUnsure { .. } => Refusal::StoreUnsure,
+        _ => Refusal::StoreUnavailable,
+    }
 }
 
 /// An error's text as a sentence.
@@ -121,6 +130,13 @@ mod tests {
         for refusal in [for_operator(&away), for_owner(&away)] {
             assert_eq!((refusal.status(), refusal.outcome().reason()), (503, "registry_unavailable"));
         }
+    }
+
+    #[test]
+    fn a_change_that_may_have_been_made_is_not_said_to_be_none() {
+        let lost = Error::StoreUnsure { place: "db".to_owned(), source: "connection lost".into() };
+        assert_eq!(for_operator(&lost), Refusal::StoreUnsure);
+        assert_eq!(for_owner(&lost), Refusal::StoreUnsure);
     }
 
     #[test]

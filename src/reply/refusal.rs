@@ -199,6 +199,8 @@ pub enum Refusal {
     RegistryUnavailable,
     /// The token registry cannot be read or written for one of our own resources.
     StoreUnavailable,
+    /// It cannot be learnt whether a change of one of our own resources was made.
+    StoreUnsure,
     /// A limit cannot be evaluated.
     LimitsUnavailable,
     /// The gateway is at one of its own bounds.
@@ -254,7 +256,9 @@ impl Refusal {
             Self::UpstreamTimeout => Outcome::UpstreamTimeout,
             Self::IssuerUnavailable => Outcome::IssuerUnavailable,
             Self::SignerUnavailable => Outcome::SignerUnavailable,
-            Self::RegistryUnavailable | Self::StoreUnavailable => Outcome::RegistryUnavailable,
+            Self::RegistryUnavailable | Self::StoreUnavailable | Self::StoreUnsure => {
+                Outcome::RegistryUnavailable
+            }
             Self::LimitsUnavailable => Outcome::LimitsUnavailable,
             Self::Overloaded => Outcome::Overloaded,
             Self::Draining => Outcome::Draining,

@@ -172,6 +172,9 @@ const OWNER_REQUIRED: &str = "Tokens are managed by a person whose role is Works
 /// What is said where the store is away.
 const STORE_UNAVAILABLE: &str = "The token store cannot be used at the moment, and nothing was changed. Tokens go on working; repeat the request later.";
 
+/// What is said where the store was lost in the middle of a change.
+const STORE_UNSURE: &str = "The token store was lost while the change was made, and it is not known whether it was. Look before you repeat the request.";
+
 /// How many outcomes need no row: `forwarded`, `answered` and `client_gone`.
 const SERVED: usize = 3;
 
@@ -279,6 +282,7 @@ impl Refusal {
             }
             Self::Missing { message } => Row { message: "{said}", ..row }.saying(message),
             Self::StoreUnavailable => Row { message: STORE_UNAVAILABLE, ..row },
+            Self::StoreUnsure => Row { message: STORE_UNSURE, ..row },
             Self::WorkspaceSuspended { state } => row.with("state", Text(state.name())),
             Self::MethodNotAllowed { allow } => Row { allow: Some(allow), ..row }.with("allow", Text(allow)),
             Self::VersionUnsupported { choices } | Self::MediaTypeUnsupported { choices } => {

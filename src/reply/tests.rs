@@ -61,6 +61,7 @@ fn every_refusal(text: &str) -> Vec<Refusal> {
         Refusal::Missing { message: text.to_owned() },
         Refusal::Conflict { message: text.to_owned() },
         Refusal::StoreUnavailable,
+        Refusal::StoreUnsure,
         Refusal::ScopeMissing { scope: shared.clone() },
         Refusal::PlanRequired { has: Plan::Free, needs: vec![Plan::Team, Plan::Business] },
         Refusal::FeatureRequired { feature: shared.clone() },

@@ -102,7 +102,7 @@ fn what_is_no_request_is_refused_by_its_field() {
         ("POST", "tokens", json!({"ownLimit": "lots"}), no("ownLimit")),
         ("POST", "tokens", json!({"ownLimit": "6001 per minute"}), no("ownLimit")),
         ("POST", "tokens", json!({"ownLimit": "200 per second"}), no("ownLimit")),
-        ("POST", "tokens", json!({"lifetimeSeconds": 0}), no("lifetime_seconds")),
+        ("POST", "tokens", json!({"lifetimeSeconds": 0}), no("lifetimeSeconds")),
         ("POST", "tokens", json!(["a"]), no("")),
         ("POST", "tokens", Value::Null, no("")),
         ("GET", "tokens?page=1", Value::Null, no("page")),

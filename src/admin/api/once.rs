@@ -64,6 +64,8 @@ fn first(
             let body = kept.as_ref().unwrap_or(body).to_string();
             store.answer_request(key, &KeptAnswer { status: *status, body })
         }
+        // It may have made its change: a repeated request is told that it is unanswered.
+        Err(Refusal::StoreUnsure) => Ok(()),
         Err(_) => store.forget_request(key),
     };
     // The work is done either way; a repeated request is then told that the first is unanswered.
