@@ -43,6 +43,15 @@ impl Registry {
         Ok(())
     }
 
+    /// Fills an empty registry from rows that are not the store's.
+    pub(super) fn load_rows(&self, rows: impl IntoIterator<Item = Row>, now: Now) -> Result<(), Error> {
+        let mut loader = self.loader();
+        rows.into_iter().for_each(|row| self.apply(&mut loader, row));
+        loader.all_placed()?;
+        self.succeeded(now);
+        Ok(())
+    }
+
     /// Applies what the log has beyond the last applied entry, in order, and answers with the last entry.
     ///
     /// [`Error::LogBroken`] if an entry is missing or the log went back, and then nothing more is applied;
@@ -208,6 +217,7 @@ impl Registry {
             let mut written = clock.now();
             while stopped.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
                 let now = clock.now();
+                registry.write_revocations(now);
                 drop(registry.sync(now));
                 if now.since(written) >= last_used {
                     registry.report_uses(false);

@@ -34,6 +34,16 @@ pub struct SqliteStore {
     place: String,
     reader: Mutex<Connection>,
     writer: Mutex<Connection>,
+    #[cfg(test)]
+    pub(crate) watched: Watched,
+}
+
+/// For tests: how often the store was asked, and whether its disk is full.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) asked: std::sync::atomic::AtomicU64,
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
 }
 
 /// What ends a transaction: a refusal of ours, or SQLite's failure, which still lacks its place.
@@ -71,7 +81,13 @@ impl SqliteStore {
         let place = path.display().to_string();
         let open = || schema::open(path).map_err(|failure| failure.at(&place));
         let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
-        Ok(Self { place, reader, writer })
+        Ok(Self {
+            place,
+            reader,
+            writer,
+            #[cfg(test)]
+            watched: Watched::default(),
+        })
     }
 
     /// Opens a file that is there for reading; every change then fails. [`Error::StoreOlder`] beside the errors of
@@ -80,7 +96,13 @@ impl SqliteStore {
         let place = path.display().to_string();
         let open = || schema::open_read_only(path).map_err(|failure| failure.at(&place));
         let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
-        Ok(Self { place, reader, writer })
+        Ok(Self {
+            place,
+            reader,
+            writer,
+            #[cfg(test)]
+            watched: Watched::default(),
+        })
     }
 
     fn write<T>(
@@ -90,6 +112,8 @@ impl SqliteStore {
     ) -> Result<T, Error> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let done = || {
+            #[cfg(test)]
+            self.watched.ask(true)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut writing = Writing::begin(&transaction, act)?;
             let value = work(&mut writing)?;
@@ -103,10 +127,25 @@ impl SqliteStore {
     fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, Error> {
         let mut connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let done = || {
+            #[cfg(test)]
+            self.watched.ask(false)?;
             let transaction = connection.transaction()?;
             work(&transaction)
         };
         done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+}
+
+#[cfg(test)]
+impl Watched {
+    fn ask(&self, writes: bool) -> Result<(), Failure> {
+        use std::sync::atomic::Ordering;
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if writes && self.is_full.load(Ordering::SeqCst) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(rusqlite::Error::SqliteFailure(full, None).into());
+        }
+        Ok(())
     }
 }
 
@@ -248,6 +287,8 @@ impl Store for SqliteStore {
     fn record_uses(&self, uses: &[(&str, u64)]) -> Result<(), Error> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = || {
+            #[cfg(test)]
+            self.watched.ask(true)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut statement = transaction.prepare_cached(
