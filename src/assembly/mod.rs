@@ -37,7 +37,7 @@ use crate::config::{Config, Diagnostic};
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, SystemRandom};
+use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -98,6 +98,7 @@ pub struct Running {
     background: JoinHandle<()>,
     admin_listener: admin::Running,
     registry_follower: Follower,
+    registry_saver: Option<Saver>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -112,7 +113,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
-    let registry = Registry::open(&mint, now)?;
+    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
@@ -147,6 +148,9 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
+    let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
+    let registry_saver =
+        config.tokens.snapshot_file.clone().map(saver).transpose().map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let mut workers = Vec::new();
     for (index, sockets) in by_worker.into_iter().enumerate() {
@@ -166,6 +170,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         background,
         admin_listener,
         registry_follower,
+        registry_saver,
     })
 }
 
@@ -189,6 +194,7 @@ impl Running {
         let _ = self.end_background.send(true);
         let _ = self.background.join();
         drop(self.registry_follower);
+        drop(self.registry_saver);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));
     }

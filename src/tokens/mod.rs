@@ -29,6 +29,6 @@ pub use mint::{Mint, Minted, TokenRequest};
 pub use overrides::{HeldOverride, NewOverride, OverrideRecord, OverrideView};
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
-pub use registry::{Entry, Follower, Lookup, MOST_UNWRITTEN, Registry, Status};
+pub use registry::{Entry, Follower, Lookup, MOST_UNWRITTEN, Registry, Saver, Status};
 pub use settings::{Rules, Settings};
 pub use store::{Act, NewWorkspace, SqliteStore, Store, WorkspaceChange};

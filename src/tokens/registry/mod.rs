@@ -8,6 +8,7 @@ mod entry;
 mod follow;
 mod numbered;
 mod record;
+mod saved;
 mod table;
 mod unwritten;
 
@@ -30,6 +31,7 @@ pub use follow::Follower;
 use follow::Loader;
 use numbered::Numbered;
 use record::{PackedId, Values};
+pub use saved::Saver;
 use table::Table;
 pub use unwritten::MOST_UNWRITTEN;
 use unwritten::Unwritten;

@@ -26,15 +26,15 @@ pub(super) fn open(folder: &Path, seed: u64, clock: &Clock, regions: &Regions) -
 }
 
 /// A registry in one "process" and the mint of another on the same file.
-struct Two {
-    folder: tempfile::TempDir,
-    clock: Clock,
-    registry: Arc<Registry>,
-    other: Mint,
+pub(super) struct Two {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) clock: Clock,
+    pub(super) registry: Arc<Registry>,
+    pub(super) other: Mint,
 }
 
 impl Two {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(START));
         let regions = regions(&[("us", 'u'), ("eu", 'e')]);
         let ours = open(folder.path(), 1, &clock, &regions);
@@ -52,11 +52,11 @@ impl Two {
         two
     }
 
-    fn act(&self) -> Act<'static> {
+    pub(super) fn act(&self) -> Act<'static> {
         Act { actor: "test", now: self.clock.now() }
     }
 
-    fn create(&self, lifetime_seconds: Option<u64>) -> Minted {
+    pub(super) fn create(&self, lifetime_seconds: Option<u64>) -> Minted {
         let request = TokenRequest {
             workspace: "ws".into(),
             name: "ci".into(),
@@ -68,7 +68,7 @@ impl Two {
         self.other.create_token(self.act(), &request).unwrap()
     }
 
-    fn sync(&self) -> Result<u64, Error> {
+    pub(super) fn sync(&self) -> Result<u64, Error> {
         self.registry.sync(self.clock.now())
     }
 
@@ -76,7 +76,7 @@ impl Two {
         self.registry.find(minted.token.expose().as_bytes(), self.clock.now())
     }
 
-    fn sql(&self, sql: &str) {
+    pub(super) fn sql(&self, sql: &str) {
         let connection = rusqlite::Connection::open(self.folder.path().join("tollgate.db")).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         connection.execute_batch(sql).unwrap();
