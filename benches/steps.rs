@@ -26,7 +26,7 @@ use tollgate::authorization::{UnmatchedNeeds, permit};
 use tollgate::clock::{Clock, Now};
 use tollgate::config::{self, Config};
 use tollgate::domain::{Endpoint, Forwarded, Outcome, Plan, Role};
-use tollgate::gateway::{Gateway, Parts, PlacedTokens, Snapshot};
+use tollgate::gateway::{Gateway, Owners, Parts, PlacedTokens, Snapshot};
 use tollgate::limits::{Charge, Counters, Limits, Strictest};
 use tollgate::listen::{Peer, Service};
 use tollgate::message::{Delivery, Head, HeadLimits, RequestBody, request_head, response_head};
@@ -45,6 +45,7 @@ const NOWHERE: &str = "127.0.0.1:9";
 struct World {
     site: Site,
     registry: Arc<Registry>,
+    owners: Arc<Owners>,
     snapshot: Arc<Snapshot>,
     core: Arc<Core>,
     clock: Clock,
@@ -75,6 +76,7 @@ impl World {
         let authenticator = authenticator(&config, &clock);
         let labels = telemetry.labels();
         let snapshot = Snapshot {
+            alerts: None,
             operation_labels: config
                 .table
                 .endpoints()
@@ -99,7 +101,8 @@ impl World {
         };
         let peer = Peer { address: nowhere, local: nowhere, is_tls: false };
         let (snapshot, core) = (Arc::new(snapshot), telemetry.core(0));
-        Self { site, registry, snapshot, core, clock, peer }
+        let owners = Arc::new(Owners::new(Arc::new(mint), Arc::clone(&registry), clock.clone()));
+        Self { site, registry, owners, snapshot, core, clock, peer }
     }
 
     fn identify(&self, head: &Head, now: Now) -> Caller {
@@ -265,6 +268,7 @@ fn refusing(c: &mut Criterion, world: &World) {
     let parts = Parts {
         snapshot: Arc::new(ArcSwap::new(Arc::clone(&world.snapshot))),
         registry: Arc::clone(&world.registry),
+        owners: Arc::clone(&world.owners),
         clock: world.clock.clone(),
     };
     let pools = Pools::new(world.clock.clone(), 1);

@@ -2,15 +2,16 @@
 //! own, two upstreams, and clients.
 //!
 //! ```text
-//! cargo bench --bench load               about half a minute
+//! cargo bench --bench load               about a minute and a half
 //! cargo bench --bench load -- --quick    a second: does it run, and are the answers right?
 //! ```
 //!
 //! For each kind of request it prints what one core of the gateway answers in a second and the processor time that
 //! one request costs it, user and system, with 64 connections that are always busy; and the latency at a fixed rate,
 //! counted from the time at which a request was due, so that a pause is charged to all that it delayed. Where there
-//! are two cores the gateway has the first to itself. The figures are those of this machine; comparisons with other
-//! gateways are in the README.
+//! are two cores the gateway has the first to itself. Last it shows what one workspace whose requests hang upstream
+//! does to the latency of another. The figures are those of this machine; comparisons with other gateways are in the
+//! README.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench may panic")]
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
@@ -30,6 +31,8 @@ use self::traffic::{Clients, Pace, Upstreams};
 
 const CONNECTIONS: usize = 64;
 const RATE_PER_SECOND: u32 = 2_000;
+/// Requests of one workspace that its upstream leaves without an answer; more than its fair share.
+const HANGING: usize = 256;
 
 /// One kind of request and the answer that it must get.
 struct Level {
@@ -67,6 +70,40 @@ fn main() {
     for level in levels(&site) {
         measure(&level, &times, &gateway, &mut upstreams);
     }
+    let rounds = if is_quick { 1 } else { 41 };
+    beside_one_that_hangs(rounds, times.paced / 4, &gateway, &mut upstreams);
+}
+
+/// The latency of one workspace, by turns alone and while another's requests hold every place that it can have at
+/// the same upstream.
+fn beside_one_that_hangs(rounds: usize, time: Duration, gateway: &Gateway, upstreams: &mut Upstreams) {
+    let request = |path, index| vec![support::request_with(path, &support::opaque_token(index))];
+    // Both live in the same region.
+    let (calm, greedy) = (request("/v1/data", 2), request(traffic::HANGS, 0));
+    let mut clients = Clients::connect(gateway.address, CONNECTIONS, &calm);
+    let mut millis = [Vec::new(), Vec::new()];
+    for round in 0..2 * rounds {
+        let mut hanging = Clients::connect(gateway.address, HANGING, &greedy);
+        if round % 2 == 1 {
+            hanging.send_all();
+        }
+        // What the burst itself costs is not what holding the places costs.
+        clients.run(upstreams, Pace::PerSecond(RATE_PER_SECOND), time / 2);
+        let run = clients.run(upstreams, Pace::PerSecond(RATE_PER_SECOND), time);
+        assert_eq!(run.by_status.keys().copied().collect::<Vec<_>>(), [200], "{:?}", run.by_status);
+        millis[round % 2].push(run.within(990).as_secs_f64() * 1e3);
+        drop(hanging);
+        upstreams.close_hanging();
+    }
+    let [alone, beside] = millis.map(|mut all| {
+        all.sort_unstable_by(f64::total_cmp);
+        all[all.len() / 2]
+    });
+    println!(
+        "\np99 at {RATE_PER_SECOND}/s: alone {alone:.3} ms, beside {HANGING} hanging requests of another workspace \
+         {beside:.3} ms ({:.2} times; medians of {rounds})",
+        beside / alone
+    );
 }
 
 fn levels(site: &Site) -> Vec<Level> {

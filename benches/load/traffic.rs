@@ -38,10 +38,15 @@ impl Measured {
     }
 }
 
-/// Two upstreams that answer everything with one kilobyte.
+/// What is asked for here is never answered.
+pub(crate) const HANGS: &str = "/v1/hangs";
+
+/// Two upstreams that answer everything but [`HANGS`] with one kilobyte.
 pub(crate) struct Upstreams {
     listeners: [TcpListener; 2],
     connections: Vec<Wire>,
+    /// Those that wait for [`HANGS`]: kept open, and never looked at again.
+    hanging: Vec<Wire>,
     answer: Vec<u8>,
 }
 
@@ -74,7 +79,7 @@ impl Upstreams {
         )
         .into_bytes();
         answer.resize(answer.len() + BODY_BYTES, b'x');
-        Self { listeners: [listener(), listener()], connections: Vec::new(), answer }
+        Self { listeners: [listener(), listener()], connections: Vec::new(), hanging: Vec::new(), answer }
     }
 
     pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
@@ -87,13 +92,22 @@ impl Upstreams {
         self.connections.retain_mut(|wire| {
             let open = wire.read();
             if wire.input.ends_with(b"\r\n\r\n") {
+                busy = true;
+                if wire.input.windows(HANGS.len()).any(|window| window == HANGS.as_bytes()) {
+                    self.hanging.push(Wire::new(wire.stream.try_clone().unwrap()));
+                    return false;
+                }
                 wire.input.clear();
                 wire.stream.write_all(&self.answer).unwrap();
-                busy = true;
             }
             open
         });
         busy
+    }
+
+    /// Closes the connections that wait for [`HANGS`].
+    pub(crate) fn close_hanging(&mut self) {
+        self.hanging.clear();
     }
 
     fn accept(&mut self) {
@@ -110,6 +124,14 @@ impl<'r> Clients<'r> {
         let connect = || Wire::new(TcpStream::connect(address).unwrap());
         let wires = (0..count).map(|_| Client { wire: connect(), waits_since: None }).collect();
         Self { wires, requests, next: 0 }
+    }
+
+    /// Sends one request on each connection, and waits for none.
+    pub(crate) fn send_all(&mut self) {
+        for client in &mut self.wires {
+            client.wire.stream.write_all(&self.requests[self.next % self.requests.len()]).unwrap();
+            self.next += 1;
+        }
     }
 
     /// Sends for so long, and waits for the last answers.

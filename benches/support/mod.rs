@@ -119,6 +119,8 @@ upstreams = ["http://{us}"]
 letter = "e"
 base_url = "https://eu.example"
 upstreams = ["http://{eu}"]
+[upstream.in_flight]
+most = 256
 [endpoints]
 scope = ""
 plans = ["free", "team", "business"]
@@ -126,6 +128,10 @@ plans = ["free", "team", "business"]
 operation = "data"
 method = "GET"
 path = "/v1/data"
+[[endpoints.extra]]
+operation = "hangs"
+method = "GET"
+path = "/v1/hangs"
 [[endpoints.extra]]
 operation = "scarce"
 method = "GET"

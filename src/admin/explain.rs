@@ -16,12 +16,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::domain::{Plan, Role, Secret};
+use crate::gateway::decoded;
 use crate::gateway::explain::{AsIf, Asker, Explanation, Question};
 
 /// The field that carries the token whose holder asks.
@@ -38,7 +40,9 @@ pub enum AskFailed {
     #[error("`{0}` is no address of an operator's listener; write for example http://127.0.0.1:9901")]
     Address(String),
     /// The token would be readable on the way.
-    #[error("a token is not sent in plain text to another machine; run this there, or use --token-id")]
+    #[error(
+        "an operator's token is not sent in plain text to another machine; run this there, or through a tunnel"
+    )]
     PlainText,
     /// No connection, or no answer.
     #[error("the node at {0} does not answer: {1}")]
@@ -49,11 +53,11 @@ pub enum AskFailed {
 }
 
 /// Reads the question of a request; the error says what is wrong.
-pub(super) fn question<B>(request: &Request<B>) -> Result<Question, String> {
+pub(super) fn question(request: &Parts) -> Result<Question, String> {
     let mut question = Question::new("GET", "/");
     let mut as_if = AsIf::default();
     let mut token_id = None;
-    for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in request.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value =
             decoded(value).ok_or_else(|| format!("the value of `{name}` is not percent-encoded UTF-8"))?;
@@ -80,7 +84,7 @@ pub(super) fn question<B>(request: &Request<B>) -> Result<Question, String> {
             _ => return Err(format!("there is no parameter `{name}`")),
         }
     }
-    let token = request.headers().get(TOKEN_FIELD);
+    let token = request.headers.get(TOKEN_FIELD);
     question.asker = match (token, token_id, as_if.workspace.is_empty()) {
         (None, None, true) => Asker::Request,
         (Some(token), None, true) => {
@@ -120,8 +124,8 @@ fn target(question: &Question) -> String {
     target
 }
 
-/// Asks the node whose operator's listener is at `url`.
-pub fn ask(url: &str, question: &Question) -> Result<Explanation, AskFailed> {
+/// Asks the node whose operator's listener is at `url`, with an operator's token.
+pub fn ask(url: &str, operator: &Secret<String>, question: &Question) -> Result<Explanation, AskFailed> {
     let no_address = || AskFailed::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| no_address())?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -135,7 +139,7 @@ pub fn ask(url: &str, question: &Question) -> Result<Explanation, AskFailed> {
     let exchange = async {
         let stream = TcpStream::connect((host, port)).await.map_err(|error| unreachable(&error))?;
         let peer = stream.peer_addr().map_err(|error| unreachable(&error))?;
-        exchange(stream, peer, question, authority.as_str(), &unreachable).await
+        exchange(stream, peer, (question, operator), authority.as_str(), &unreachable).await
     };
     let (status, body) = runtime.map_err(|error| unreachable(&error))?.block_on(async {
         tokio::time::timeout(DEADLINE, exchange)
@@ -158,15 +162,17 @@ pub fn ask(url: &str, question: &Question) -> Result<Explanation, AskFailed> {
 async fn exchange(
     stream: TcpStream,
     peer: SocketAddr,
-    question: &Question,
+    (question, operator): (&Question, &Secret<String>),
     host: &str,
     unreachable: &dyn Fn(&dyn std::fmt::Display) -> AskFailed,
 ) -> Result<(StatusCode, Bytes), AskFailed> {
-    let mut request = Request::get(target(question)).header(header::HOST, host);
+    if !peer.ip().is_loopback() {
+        return Err(AskFailed::PlainText);
+    }
+    let mut request = Request::get(target(question))
+        .header(header::HOST, host)
+        .header(header::AUTHORIZATION, format!("Bearer {}", operator.expose()));
     if let Asker::Token(token) = &question.asker {
-        if !peer.ip().is_loopback() {
-            return Err(AskFailed::PlainText);
-        }
         request = request.header(TOKEN_FIELD, token.expose());
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| unreachable(&error))?;
@@ -191,21 +197,6 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let (high, low) = (digit()?, digit()?);
-        bytes.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +206,7 @@ mod tests {
         if let Some(token) = token {
             request = request.header(TOKEN_FIELD, token);
         }
-        question(&request.body(()).unwrap())
+        question(&request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
@@ -263,7 +254,13 @@ mod tests {
     #[test]
     fn only_an_operators_listener_is_asked() {
         for url in ["", "x", "https://127.0.0.1:9901", "http://127.0.0.1", "127.0.0.1:9901"] {
-            assert!(matches!(ask(url, &Question::new("GET", "/")), Err(AskFailed::Address(_))), "{url}");
+            assert!(
+                matches!(
+                    ask(url, &Secret::new(String::new()), &Question::new("GET", "/")),
+                    Err(AskFailed::Address(_))
+                ),
+                "{url}"
+            );
         }
     }
 }

@@ -62,8 +62,11 @@ pub fn start(settings: &Checked, operator: Arc<dyn Operator>) -> Result<Running,
         Ok((listener, address))
     });
     let (listener, address) = bound.map_err(|error| AdminError::Bind(settings.address, error))?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(super::api::MOST_AT_WORK)
+        .build()
+        .map_err(AdminError::Start)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let settings = settings.clone();
     let run = move || {
@@ -131,10 +134,8 @@ async fn connection(
     header_timeout: Duration,
     mut end: watch::Receiver<()>,
 ) {
-    let answer = service_fn(|request| {
-        let response = admin.answer(&request).map(Full::new);
-        std::future::ready(Ok::<_, Infallible>(response))
-    });
+    let answer =
+        service_fn(|request| async { Ok::<_, Infallible>(admin.answer(request).await.map(Full::new)) });
     let mut served = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

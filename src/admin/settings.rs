@@ -62,7 +62,7 @@ pub fn from_settings(settings: &Settings, problems: &mut Problems) -> Option<Che
             "admin.address",
             "address_not_loopback",
             format!(
-                "`{}` can be reached from other machines, and the status page asks for no credential",
+                "`{}` can be reached from other machines, and the listener speaks plain text",
                 settings.address
             ),
             "bind 127.0.0.1 or [::1], and reach it through an SSH tunnel or a proxy that authenticates",

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::Control;
 use crate::gateway::explain::{Explanation, NotAQuestion, Question};
 use crate::telemetry::Traffic;
 
 /// Where the listener's answers come from. Called on the listener's own thread; may take milliseconds.
-pub trait Operator: Send + Sync + 'static {
+pub trait Operator: Control {
     /// Whether this instance wants traffic.
     fn ready(&self) -> Readiness;
     /// All metrics in Prometheus's text format.

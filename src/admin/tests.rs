@@ -6,16 +6,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use serde_json::Value;
+use http_body_util::Full;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::Clock;
-use crate::domain::{Outcome, Problems};
+use crate::clock::{Clock, Now};
+use crate::domain::{JwtLifetime, Outcome, Problems, Region, Regions, Secret};
 use crate::gateway::explain::{Explanation, NotAQuestion, Question};
+use crate::limits;
 use crate::telemetry::{self, Arrival, Build, Telemetry};
+use crate::tokens::{self, Act, Mint, Registry, Rules, SystemRandom};
 
 struct Fake {
     telemetry: Telemetry,
+    mint: Mint,
+    registry: Arc<Registry>,
+    token: Secret<String>,
+    _folder: tempfile::TempDir,
     clock: Clock,
     ready: AtomicBool,
     seconds: AtomicUsize,
@@ -29,7 +36,43 @@ impl Fake {
         let clock = Clock::manual(1_700_000_000);
         let build = Build { version: "0.1.0", commit: "0123456789abcdef" };
         let telemetry = Telemetry::new(&checked, 1, &clock, 1, build).unwrap();
-        Arc::new(Self { telemetry, clock, ready: AtomicBool::new(true), seconds: AtomicUsize::new(0) })
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Rules::from_settings(&tokens::Settings::default(), folder.path(), &mut Problems::new());
+        let home = Region { name: "main".into(), letter: 'm', base_url: "https://main.example".into() };
+        let regions = Regions::new(vec![home]);
+        let mint = Mint::open(&rules.unwrap(), &regions, Box::new(SystemRandom), clock.now()).unwrap();
+        let act = Act { actor: "test", now: clock.now() };
+        let token = mint.create_operator(act, "ana", None).unwrap().token;
+        let registry = Registry::open(&mint, clock.now()).unwrap();
+        let (ready, seconds) = (AtomicBool::new(true), AtomicUsize::new(0));
+        Arc::new(Self { telemetry, mint, registry, token, _folder: folder, clock, ready, seconds })
+    }
+}
+
+impl Control for Fake {
+    fn mint(&self) -> &Mint {
+        &self.mint
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn limits(&self) -> Arc<limits::Rules> {
+        let rules = limits::Rules::from_settings(&limits::Settings::default(), &[], &mut Problems::new());
+        Arc::new(rules.unwrap())
+    }
+
+    fn accepted_jwts(&self) -> Vec<JwtLifetime> {
+        Vec::new()
+    }
+
+    fn request_id(&self, inbound: Option<&[u8]>) -> String {
+        self.telemetry.core(0).request_id(inbound).to_string()
     }
 }
 
@@ -96,22 +139,44 @@ fn checked(text: &str) -> Checked {
     from_settings(&toml::from_str(text).unwrap(), &mut Problems::new()).unwrap()
 }
 
-fn ask(admin: &Admin, method: &str, path: &str, hosts: &[&str]) -> Response<Bytes> {
-    let mut request = Request::builder().method(method).uri(path);
-    for host in hosts {
-        request = request.header("host", *host);
-    }
-    admin.answer(&request.body(()).unwrap())
+/// An answerer, and the operator behind it.
+fn admin(settings: &str) -> (Admin, Arc<Fake>) {
+    let operator = Fake::new();
+    (Admin::new(&checked(settings), operator.clone()), operator)
 }
 
-fn json(response: &Response<Bytes>) -> Value {
+/// Sends a request with these fields and this body.
+fn send(
+    admin: &Admin,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(admin.answer(request.body(Full::new(body.into())).unwrap()))
+}
+
+/// Asks as the operator, under these names.
+fn ask((admin, operator): &(Admin, Arc<Fake>), method: &str, path: &str, hosts: &[&str]) -> Response<Bytes> {
+    let bearer = format!("Bearer {}", operator.token.expose());
+    let mut fields = vec![("authorization", bearer.as_str())];
+    fields.extend(hosts.iter().map(|host| ("host", *host)));
+    send(admin, method, path, &fields, "")
+}
+
+fn body_of(response: &Response<Bytes>) -> Value {
     assert_eq!(response.headers()["content-type"], "application/json");
     serde_json::from_slice(response.body()).unwrap()
 }
 
 #[test]
 fn a_rebound_name_is_refused_on_every_path() {
-    let admin = Admin::new(&checked("host_names = [\"Gateway.Internal\"]"), Fake::new());
+    let admin = admin("host_names = [\"Gateway.Internal\"]");
     let good: [&[&str]; 8] = [
         &[],
         &["127.0.0.1"],
@@ -147,7 +212,7 @@ fn a_rebound_name_is_refused_on_every_path() {
 
 #[test]
 fn only_reading_is_possible_and_no_other_origin_may_read() {
-    let admin = Admin::new(&checked(""), Fake::new());
+    let admin = admin("");
     for path in ["/", "/status.json", "/explain.json", "/metrics", "/livez", "/readyz"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
             let response = ask(&admin, method, path, &["localhost"]);
@@ -170,15 +235,15 @@ fn only_reading_is_possible_and_no_other_origin_may_read() {
 
 #[test]
 fn readiness_tells_its_reasons_and_liveness_does_not_care() {
-    let operator = Fake::new();
-    let admin = Admin::new(&checked(""), operator.clone());
+    let admin = admin("");
+    let operator = Arc::clone(&admin.1);
     let response = ask(&admin, "GET", "/readyz", &[]);
-    assert_eq!((response.status().as_u16(), json(&response)["status"].as_str()), (200, Some("ready")));
+    assert_eq!((response.status().as_u16(), body_of(&response)["status"].as_str()), (200, Some("ready")));
     operator.ready.store(false, Ordering::SeqCst);
     let response = ask(&admin, "GET", "/readyz", &[]);
     assert_eq!(response.status(), 503);
     assert_eq!(
-        json(&response),
+        body_of(&response),
         serde_json::json!({"status": "not_ready", "reasons": ["draining"], "notes": []})
     );
     assert_eq!(ask(&admin, "GET", "/livez", &[]).status(), 200);
@@ -186,7 +251,8 @@ fn readiness_tells_its_reasons_and_liveness_does_not_care() {
 
 #[test]
 fn metrics_and_status_come_from_the_operator() {
-    let operator = Fake::new();
+    let admin = admin("");
+    let operator = Arc::clone(&admin.1);
     let core = operator.telemetry.core(0);
     core.open(Arrival {
         request_id: core.request_id(None),
@@ -201,33 +267,36 @@ fn metrics_and_status_come_from_the_operator() {
         protocol: "HTTP/1.1",
     })
     .finish(Outcome::TokenUnknown, 401);
-    let admin = Admin::new(&checked(""), operator);
     let response = ask(&admin, "GET", "/metrics", &[]);
     assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = String::from_utf8(response.body().to_vec()).unwrap();
     assert!(text.contains("tollgate_refusals_total{reason=\"token_unknown\"} 1"));
-    let status = json(&ask(&admin, "GET", "/status.json", &[]));
+    let status = body_of(&ask(&admin, "GET", "/status.json", &[]));
     assert_eq!(status["traffic"]["outcomes"][0]["reason"], "token_unknown");
     assert_eq!(status["upstreams"][0]["name"], "us-a");
 }
 
 #[test]
 fn a_running_node_is_asked_what_it_would_do() {
-    let running = start(&checked("address = \"127.0.0.1:0\""), Fake::new()).unwrap();
+    let operator = Fake::new();
+    let running = start(&checked("address = \"127.0.0.1:0\""), operator.clone()).unwrap();
     let url = format!("http://{}", running.address());
-    let explanation = super::ask(&url, &Question::new("PUT", "/a?b=%20")).unwrap();
+    let stranger = Secret::new("sga_nobody".to_owned());
+    let refused = super::ask(&url, &stranger, &Question::new("PUT", "/")).unwrap_err();
+    assert!(matches!(&refused, AskFailed::Refused(_, why) if why.contains("not valid")), "{refused}");
+    let explanation = super::ask(&url, &operator.token, &Question::new("PUT", "/a?b=%20")).unwrap();
     assert_eq!(explanation.outcome, "PUT /a?b=%20");
     let mut question = Question::new("PUT", "/");
     question.fields.push("é".repeat(20_000));
-    assert!(super::ask(&url, &question).is_err());
+    assert!(super::ask(&url, &operator.token, &question).is_err());
     running.stop();
-    let failed = super::ask(&url, &Question::new("GET", "/")).unwrap_err();
+    let failed = super::ask(&url, &operator.token, &Question::new("GET", "/")).unwrap_err();
     assert!(matches!(failed, AskFailed::Unreachable(..)), "{failed}");
 }
 
 #[test]
 fn the_page_is_self_contained_and_its_policy_names_its_script() {
-    let admin = Admin::new(&checked(""), Fake::new());
+    let admin = admin("");
     let response = ask(&admin, "GET", "/", &[]);
     let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
@@ -326,4 +395,112 @@ fn settings_tell_every_mistake_at_once() {
         assert!(keys(&format!("address = \"{address}\"")).is_empty(), "{address}");
     }
     assert!(toml::from_str::<Settings>("adress = \"x\"").is_err());
+}
+
+#[test]
+fn everything_but_probes_metrics_and_the_empty_page_needs_an_operators_token() {
+    let (admin, operator) = admin("");
+    let act = Act { actor: "test", now: operator.clock.now() };
+    let minted = |name: &str| operator.mint.create_operator(act, name, Some(60)).unwrap().token;
+    let (revoked, expired) = (minted("ben"), minted("cleo"));
+    operator.mint.revoke_operator(act, "ben").unwrap();
+    operator.registry.sync(operator.clock.now()).unwrap();
+    for path in ["/", "/metrics", "/livez", "/readyz"] {
+        assert_eq!(send(&admin, "GET", path, &[("host", "localhost")], "").status(), 200, "{path}");
+    }
+    let bearer = |token: &Secret<String>| format!("Bearer {}", token.expose());
+    let good = bearer(&operator.token);
+    operator.clock.advance(Duration::from_mins(1));
+    for (field, reason) in [
+        (None, "credential_missing"),
+        (Some("Basic YTpi".to_owned()), "credential_malformed"),
+        (Some("Bearer".to_owned()), "credential_malformed"),
+        (Some(format!("{good} x")), "credential_malformed"),
+        (Some("Bearer sga_x".to_owned()), "token_unknown"),
+        (Some(good[..good.len() - 1].to_owned()), "token_unknown"),
+        (Some(bearer(&revoked)), "token_revoked"),
+        (Some(bearer(&expired)), "token_expired"),
+    ] {
+        for path in ["/status.json", "/explain.json", "/openapi.json", "/v1/workspaces", "/v1/nothing"] {
+            for method in ["GET", "POST", "DELETE"] {
+                let mut fields = vec![("host", "localhost")];
+                fields.extend(field.as_deref().map(|field| ("authorization", field)));
+                let response = send(&admin, method, path, &fields, "");
+                assert_eq!(response.status(), 401, "{method} {path} {field:?}");
+                let body = body_of(&response);
+                assert_eq!(body["errors"][0]["data"]["reason"], reason);
+                let id = response.headers()["x-request-id"].to_str().unwrap();
+                assert_eq!(body["errors"][0]["data"]["requestId"], id);
+                assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+            }
+        }
+    }
+    let twice = [("authorization", &*good), ("authorization", &*good)];
+    assert_eq!(send(&admin, "GET", "/status.json", &twice, "").status(), 400);
+}
+
+#[test]
+fn a_page_of_another_origin_is_refused_even_with_a_token() {
+    let (admin, operator) = admin("");
+    let bearer = format!("Bearer {}", operator.token.expose());
+    let from = |origin| {
+        let fields = [("authorization", &*bearer), ("host", "localhost:9901"), ("origin", origin)];
+        send(&admin, "GET", "/v1/workspaces", &fields, "").status().as_u16()
+    };
+    for origin in ["https://evil.example", "null", "http://localhost", "http://localhost:9902", ""] {
+        assert_eq!(from(origin), 403, "{origin}");
+    }
+    assert_eq!(from("http://localhost:9901"), 200);
+}
+
+/// Every reference to a schema.
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            members.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_description_is_whole() {
+    let admin = admin("");
+    let description = body_of(&ask(&admin, "GET", "/openapi.json", &[]));
+    assert_eq!(description["openapi"], "3.1.0");
+    let mut found = Vec::new();
+    references(&description, &mut found);
+    assert!(found.len() > 20);
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(description.pointer(pointer).is_some(), "{reference}");
+    }
+    let mut operations = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push(operation["operationId"].as_str().unwrap().to_owned());
+            let declared: Vec<&str> = operation["parameters"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|parameter| parameter["in"] == "path")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            for name in &declared {
+                assert!(path.contains(&format!("{{{name}}}")), "{path}");
+            }
+            assert_eq!(path.matches('{').count(), declared.len());
+            let keyed = operation["parameters"].to_string().contains("Idempotency-Key");
+            assert_eq!(keyed, method == "post", "{path} {method}");
+            assert!(operation["responses"]["401"].is_object() && operation["summary"].is_string());
+        }
+    }
+    let all = operations.len();
+    operations.sort_unstable();
+    operations.dedup();
+    assert_eq!((operations.len(), all >= 20), (all, true), "operation ids are unique: {operations:?}");
+    let token = &description["components"]["schemas"]["Token"];
+    assert_eq!(token["properties"]["created_at"], json!({"type": "string", "format": "date-time"}));
 }

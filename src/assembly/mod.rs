@@ -6,6 +6,7 @@
 //! readiness, listeners, connections, deadline; a reload replaces what belongs to a configuration, and nothing
 //! else. It refuses to know requests.
 
+mod alerts;
 mod files;
 mod issuers;
 mod node;
@@ -34,6 +35,7 @@ use self::operator::NodeStatus;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
+use crate::gateway::Owners;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
@@ -71,6 +73,11 @@ pub enum StartError {
     /// Metrics or logs cannot be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The folder of alerts that wait for another region cannot be read.
+    #[error(
+        "the alerts that wait for another region cannot be read: {0}; check `secret_scanning.queue_folder`"
+    )]
+    AlertQueue(#[source] io::Error),
     /// The operator's listener cannot be started.
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
@@ -112,19 +119,25 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
+    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
     let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
-    let (snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
+    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
+    let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
+    let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
+    snapshot.alerts = receiver;
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let node = Arc::new(Node {
         clock: clock.clone(),
         started: now,
         telemetry,
+        owners: Arc::new(Owners::new(Arc::clone(&mint), Arc::clone(&registry), clock.clone())),
+        mint,
         registry,
+        store_kind: config.tokens.store.kind(),
         counters,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -141,6 +154,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         configuration: InForce::new(Arc::clone(&config), now),
         background: runtime.handle().clone(),
     });
+    alert_tasks.spawn(&node.background, clock);
     let status = NodeStatus::new(Arc::clone(&node));
     status.add_gauges();
     let (stop, stopped) = watch::channel(false);

@@ -9,18 +9,23 @@ use tokio::runtime::Handle;
 
 use crate::clock::{Clock, Now};
 use crate::config::Config;
-use crate::gateway::{Parts, Snapshot};
+use crate::gateway::{Owners, Parts, Snapshot};
 use crate::limits::Counters;
 use crate::listen::{Bound, Certificates, ConnectionCount, Edge, LiveBounds};
 use crate::telemetry::Telemetry;
-use crate::tokens::Registry;
+use crate::tokens::{Mint, Registry};
 
 /// A running gateway's parts, whatever its configuration is.
 pub(super) struct Node {
     pub(super) clock: Clock,
     pub(super) started: Now,
     pub(super) telemetry: Arc<Telemetry>,
+    /// What changes the token store.
+    pub(super) mint: Arc<Mint>,
     pub(super) registry: Arc<Registry>,
+    /// What kind of store the registry follows.
+    pub(super) store_kind: &'static str,
+    pub(super) owners: Arc<Owners>,
     pub(super) counters: Arc<Counters>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.
@@ -42,7 +47,7 @@ impl Node {
     /// What a core needs to answer requests.
     pub(super) fn parts(&self) -> Parts {
         let (snapshot, registry) = (Arc::clone(&self.snapshot), Arc::clone(&self.registry));
-        Parts { snapshot, registry, clock: self.clock.clone() }
+        Parts { snapshot, registry, owners: Arc::clone(&self.owners), clock: self.clock.clone() }
     }
 }
 

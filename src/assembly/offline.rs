@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::gateway::Snapshot;
 use crate::gateway::explain::{Asker, Explainer, Explanation, NotAQuestion, Question};
 use crate::limits::Counters;
+use crate::secret_scanning;
 use crate::telemetry::Labels;
 use crate::tokens::{Mint, Registry, SystemRandom};
 
@@ -31,8 +32,13 @@ pub fn explain(
         load_keys(&snapshot, refreshers, clock)?;
     }
     let head_limits = config.listen.bounds.head;
-    let explainer =
-        Explainer { snapshot: &snapshot, registry: &registry, head_limits, upstreams: &config.upstream };
+    let explainer = Explainer {
+        snapshot: &snapshot,
+        registry: &registry,
+        head_limits,
+        alert_path: config.secret_scanning.as_ref().map(secret_scanning::Checked::path),
+        upstreams: &config.upstream,
+    };
     let answer = explainer.explain(question, clock.now());
     Ok(answer.map(|mut explanation| {
         explanation.forget_counts();

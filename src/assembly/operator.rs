@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, issuers};
-use crate::admin::{BuildStatus, ConfigStatus, Operator, Readiness, RegistryStatus, Status, UpstreamStatus};
+use super::{BUILD, alerts, issuers};
+use crate::admin::{
+    BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
+};
 use crate::clock::Now;
+use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::limits;
+use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
+use crate::tokens::{Mint, Registry};
 use crate::upstream::{BreakerState, ServerStatus};
 
 /// Everything that an operator may ask.
@@ -26,10 +32,17 @@ impl NodeStatus {
         self.add_configuration();
         self.add_upstreams();
         issuers::add_gauges(&self.node);
+        alerts::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
                 count(node.registry.status().tokens)
+            }));
+        });
+        self.add(|telemetry, node| {
+            let help = "Revocations of JWTs in memory.";
+            telemetry.add_gauge(Gauge::single("tollgate_jwt_revocations", help, move || {
+                count(node.registry.jwt_revocations())
             }));
         });
         self.add(|telemetry, node| {
@@ -132,13 +145,40 @@ impl NodeStatus {
     }
 }
 
+impl Control for NodeStatus {
+    fn mint(&self) -> &Mint {
+        &self.node.mint
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.node.registry
+    }
+
+    fn now(&self) -> Now {
+        self.node.clock.now()
+    }
+
+    fn limits(&self) -> Arc<limits::Rules> {
+        Arc::clone(&self.node.configuration.config().limits)
+    }
+
+    fn accepted_jwts(&self) -> Vec<JwtLifetime> {
+        self.node.configuration.config().authentication.lifetimes()
+    }
+
+    fn request_id(&self, inbound: Option<&[u8]>) -> String {
+        self.node.telemetry.core(0).request_id(inbound).to_string()
+    }
+}
+
 impl Operator for NodeStatus {
     fn ready(&self) -> Readiness {
         let mut reasons = Vec::new();
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
-        Readiness { reasons, notes: issuers::notes(&self.node) }
+        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node)).collect();
+        Readiness { reasons, notes }
     }
 
     fn metrics(&self) -> String {
@@ -168,7 +208,7 @@ impl Operator for NodeStatus {
             upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
             registry: RegistryStatus {
-                store: "sqlite".to_owned(),
+                store: self.node.store_kind.to_owned(),
                 workspaces: registry.workspaces as u64,
                 tokens: registry.tokens as u64,
                 staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
@@ -184,6 +224,7 @@ impl Operator for NodeStatus {
             snapshot: &node.snapshot.load(),
             registry: &node.registry,
             head_limits: node.edge.bounds.get().head,
+            alert_path: config.secret_scanning.as_ref().map(secret_scanning::Checked::path),
             upstreams: &config.upstream,
         };
         explainer.explain(question, node.clock.now())

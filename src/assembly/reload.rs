@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::files::FileWatch;
 use super::node::Node;
-use super::snapshot;
+use super::{alerts, snapshot};
 use crate::config::{Config, Diagnostic};
 use crate::domain::Regions;
 use crate::effects::{self, Effect};
@@ -31,6 +31,10 @@ enum ReloadError {
         "the names, letters or order of `[regions]` changed, and tokens are bound to them: restart to put this in force"
     )]
     Regions,
+    #[error(
+        "the alerts that wait for another region cannot be read: {0}; check `secret_scanning.queue_folder`"
+    )]
+    AlertQueue(std::io::Error),
 }
 
 /// Puts changed configurations in force, on a signal or when a file has changed.
@@ -116,10 +120,15 @@ impl Reloader {
         let previous = node.snapshot.load_full();
         let labels = node.telemetry.labels();
         let now = node.clock.now();
-        let (snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels, now);
+        let receiver =
+            alerts::receiver(&config, previous.alerts.as_deref(), (&node.mint, &node.registry), &node.clock);
+        let (receiver, alert_tasks) = receiver.map_err(ReloadError::AlertQueue)?;
+        let (mut snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels, now);
         for refresher in refreshers {
             node.background.spawn(refresher.run(node.clock.clone()));
         }
+        snapshot.alerts = receiver;
+        alert_tasks.spawn(&node.background, &node.clock);
         node.snapshot.store(Arc::new(snapshot));
         node.edge.bounds.set(config.listen.bounds);
         let connections =

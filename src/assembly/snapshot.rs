@@ -74,6 +74,7 @@ fn build(
         input: config.input.clone(),
         places: config.places.clone(),
         upstreams: Arc::new(upstreams),
+        alerts: None,
         replies: Replies::new(config.replies.clone()).with_retry_after_ceiling(ceiling),
     }
 }

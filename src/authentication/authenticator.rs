@@ -174,6 +174,18 @@ impl Authenticator {
         }
     }
 
+    /// The `sub` of the genuine JWT that a request carries: the person, where limits count the client. For changes
+    /// that are put down to somebody.
+    pub fn person(&self, head: &Head, now: Now) -> Option<String> {
+        match credentials::read(head, |_| false) {
+            Ok(Credential::Jwt(token)) => match self.recall_or_verify(token, now) {
+                Ok(Verification::Genuine(verified)) => Some(verified.identity.sub.clone()),
+                Ok(Verification::KeyUnknown(_)) | Err(_) => None,
+            },
+            Ok(Credential::Opaque(_)) | Err(_) => None,
+        }
+    }
+
     /// Whom an opaque token would prove of which the registry says this. For explanations: a request is identified
     /// by its own credential alone.
     pub fn as_if(lookup: TokenLookup) -> Result<Caller, Refused> {

@@ -3,12 +3,13 @@
 mod check;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use check::from_settings;
 
 use super::issuer::Rules;
 use super::jwks::{Pace, SavedSet, Source};
-use crate::domain::Role;
+use crate::domain::{JwtLifetime, Role};
 
 /// How callers prove who they are. Opaque tokens need no setting.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -147,6 +148,22 @@ impl Default for ClaimSettings {
 pub struct Checked {
     pub(super) verified_tokens: usize,
     pub(super) issuers: Vec<CheckedIssuer>,
+}
+
+impl Checked {
+    /// How long each issuer's tokens can live.
+    pub fn lifetimes(&self) -> Vec<JwtLifetime> {
+        let lifetime = |issuer: &CheckedIssuer| {
+            let rules = &issuer.rules;
+            let longest = rules.max_lifetime_seconds.saturating_add(2 * rules.leeway_seconds);
+            JwtLifetime {
+                issuer: Arc::clone(&rules.issuer),
+                longest_seconds: u64::try_from(longest).unwrap_or(0),
+                claims_suffice: rules.claims_suffice,
+            }
+        };
+        self.issuers.iter().map(lifetime).collect()
+    }
 }
 
 /// One issuer without a mistake.

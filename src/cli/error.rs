@@ -65,6 +65,15 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
+impl From<admin::OverrideRefused> for Error {
+    fn from(refused: admin::OverrideRefused) -> Self {
+        match refused {
+            admin::OverrideRefused::Registry(error) => Self::Tokens(error),
+            admin::OverrideRefused::NotOverridable(why) => Self::NotOverridable(why),
+        }
+    }
+}
+
 impl From<Vec<Diagnostic>> for Error {
     fn from(found: Vec<Diagnostic>) -> Self {
         Self::Config(found)
@@ -95,7 +104,11 @@ impl Error {
             | Self::Incomparable(_)
             | Self::NotOverridable(_)
             | Self::Scan(scan::Error::Git { .. })
-            | Self::Tokens(tokens::Error::Invalid { .. } | tokens::Error::RegionUnknown { .. }) => 2,
+            | Self::Tokens(
+                tokens::Error::Invalid { .. }
+                | tokens::Error::RegionUnknown { .. }
+                | tokens::Error::IssuerUnknown { .. },
+            ) => 2,
             Self::Config(_)
             | Self::Told(_)
             | Self::Differs(_)

@@ -17,6 +17,8 @@ use crate::config::load;
 use crate::domain::{Plan, Role, Secret};
 use crate::gateway::explain::{AsIf, Asker, Explanation, IdentityView, LimitView, Question};
 
+/// The variable that holds an operator's token.
+const OPERATOR_TOKEN: &str = "TOLLGATE_OPERATOR_TOKEN";
 /// The longest token that is read.
 const MAX_TOKEN_BYTES: u64 = 16 * 1024;
 
@@ -58,7 +60,8 @@ pub(super) struct ExplainArgs {
     /// Where the request comes from.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     address: IpAddr,
-    /// Ask the running node whose operators' listener is here, and say what is left of each limit.
+    /// Ask the running node whose operators' listener is here, and say what is left of each limit. The variable
+    /// `TOLLGATE_OPERATOR_TOKEN` has to hold an operator's token.
     #[arg(long, value_name = "URL")]
     live: Option<String>,
     /// How the explanation is written.
@@ -70,11 +73,11 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(path: &Path, args: &ExplainArgs, clock: &Clock, out: &mut dyn Write) -> Result<(), Error> {
     let question = args.question()?;
     let explanation = if let Some(url) = &args.live {
-        admin::ask(url, &question)?
+        admin::ask(url, &operator_token()?, &question)?
     } else {
         let config = load(path, &environment)?;
-        if !config.tokens.store.exists() {
-            let store = config.tokens.store.display();
+        let store = &config.tokens.store;
+        if !store.may_exist() {
             return Err(Error::Usage(format!(
                 "there is no token store at {store}; --live asks a running node"
             )));
@@ -118,6 +121,16 @@ impl ExplainArgs {
         };
         Ok(question)
     }
+}
+
+/// The operator's token, from the environment: a command line can be read by everybody on the machine.
+fn operator_token() -> Result<Secret<String>, Error> {
+    let token = environment(OPERATOR_TOKEN).filter(|token| !token.is_empty());
+    token.map(Secret::new).ok_or_else(|| {
+        Error::Usage(format!(
+            "--live asks with an operator's token: put one into the variable {OPERATOR_TOKEN} (`tollgate operator create NAME` makes one)"
+        ))
+    })
 }
 
 fn token() -> Result<Secret<String>, Error> {

@@ -13,6 +13,7 @@ use crate::domain::{Plan, Role};
 use crate::tokens::{Act, Mint, NewWorkspace, SystemRandom, TokenRequest};
 
 const WORKSPACE: &str = "my-workspace";
+const OPERATOR: &str = "first";
 
 /// `tollgate init`.
 #[derive(Clone, Debug, Args)]
@@ -63,7 +64,8 @@ pub(super) fn run(args: &InitArgs, clock: &Clock, out: &mut dyn Write) -> Result
             lifetime_seconds: None,
         },
     )?;
-    guide(args, &path, minted.token.expose(), out)
+    let operator = mint.create_operator(act, OPERATOR, None)?;
+    guide(args, &path, minted.token.expose(), operator.token.expose(), out)
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), Error> {
@@ -73,7 +75,13 @@ fn write_new(path: &Path, text: &str) -> Result<(), Error> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-fn guide(args: &InitArgs, path: &Path, token: &str, out: &mut dyn Write) -> Result<(), Error> {
+fn guide(
+    args: &InitArgs,
+    path: &Path,
+    token: &str,
+    operator: &str,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
     let path = path.display();
     writeln!(
         out,
@@ -84,7 +92,12 @@ fn guide(args: &InitArgs, path: &Path, token: &str, out: &mut dyn Write) -> Resu
     writeln!(out, "  tollgate serve --config {path}")?;
     writeln!(out, "  curl -H 'Authorization: Bearer {token}' http://{}/", args.listen)?;
     writeln!(out, "\nmore tokens: tollgate token create --config {path} --workspace {WORKSPACE} --name ci")?;
-    writeln!(out, "status page: http://{}/", args.admin)?;
+    writeln!(
+        out,
+        "\nstatus page and admin API: http://{}/, with the token of the operator `{OPERATOR}`:",
+        args.admin
+    )?;
+    writeln!(out, "\n  {operator}\n")?;
     Ok(())
 }
 

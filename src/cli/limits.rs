@@ -9,10 +9,11 @@ use serde_json::json as object;
 use super::output::{Table, json, pairs};
 use super::registry::{Until, quota, until};
 use super::{Error, RegistryAccess, environment};
+use crate::admin::check_override;
 use crate::clock::{Clock, Now};
 use crate::config::load;
-use crate::domain::{LimitOverride, OverrideHolder, Quota};
-use crate::limits::{Ceiling, Rules};
+use crate::domain::{OverrideHolder, Quota};
+use crate::limits::Ceiling;
 use crate::tokens::{HeldOverride, Mint, Moment, NewOverride, OverrideRecord};
 
 const PAGE: u32 = 1_000;
@@ -131,37 +132,11 @@ pub fn run(
                 reason: set.reason.clone(),
             };
             let mint = access.open(clock)?;
-            let ceilings = checked(&rules, &mint, &holder, &new, now)?;
+            let ceilings = check_override(&rules, &mint, &holder, &new, now)?;
             let record = mint.set_override(access.act(now), &holder, &new)?;
             tell_set(&holder, &record, &ceilings, args.format, out)
         }
     }
-}
-
-/// What would still bind, once it is known that the override makes sense.
-fn checked(
-    rules: &Rules,
-    mint: &Mint,
-    holder: &OverrideHolder,
-    new: &NewOverride,
-    now: Now,
-) -> Result<Vec<Ceiling>, Error> {
-    let (own_limit, workspace) = match holder {
-        OverrideHolder::Token(id) => {
-            let token = mint.token(id)?;
-            let given = in_force(&token.overrides, "token", now);
-            (token.own_limit.or(given), mint.workspace(&token.workspace)?)
-        }
-        OverrideHolder::Workspace(id) => (None, mint.workspace(id)?),
-    };
-    rules.check_override(holder, &new.policy, new.quota, own_limit)?;
-    let in_place = |policy: &str| in_force(&workspace.overrides, policy, now);
-    Ok(rules.ceilings(&new.policy, new.quota, workspace.plan, in_place))
-}
-
-fn in_force(overrides: &[OverrideRecord], policy: &str, now: Now) -> Option<Quota> {
-    let seen: Vec<LimitOverride> = overrides.iter().map(OverrideRecord::as_met).collect();
-    LimitOverride::in_force(&seen, policy, now.unix_seconds())
 }
 
 fn of(mint: &Mint, holder: &OverrideHolder) -> Result<Vec<HeldOverride>, Error> {

@@ -10,7 +10,9 @@ mod diff;
 mod error;
 mod explain;
 mod init;
+pub mod jwt;
 pub mod limits;
+pub mod operator;
 mod output;
 mod registry;
 mod replay;
@@ -98,6 +100,20 @@ enum Command {
         #[command(flatten)]
         args: token::TokenArgs,
     },
+    /// Create, list and revoke operators: who may use the admin API and the status page.
+    Operator {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: operator::OperatorArgs,
+    },
+    /// Revoke JWTs before they expire.
+    Jwt {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: jwt::JwtArgs,
+    },
     /// Say who of an access log would newly be refused under a configuration.
     Replay {
         #[command(flatten)]
@@ -147,6 +163,8 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Explain { config, args } => explain::run(&config.config, &args, &clock, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
+        Command::Operator { config, args } => operator::run(&args, &registry(&config)?, &clock, out),
+        Command::Jwt { config, args } => jwt::run(&args, &registry(&config)?, &config.config, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),
         Command::Scan(args) => scan::run(&args, out),
         Command::Limits { config, args } => {

@@ -248,7 +248,7 @@ fn show(token: &TokenRecord, now: Now, as_json: bool, out: &mut dyn Write) -> Re
         out,
         &[
             ("id", Some(token.id.clone())),
-            ("state", Some(view.state.to_owned())),
+            ("state", Some(view.state.name().to_owned())),
             ("workspace", Some(token.workspace.clone())),
             ("name", named(&token.name)),
             ("scopes", list(&token.scopes)),
@@ -299,7 +299,7 @@ fn list_all(
     let text = |moment: Option<Moment>, none: &str| moment.map_or(none.to_owned(), |m| m.to_string());
     for view in &views {
         let (expires, used) = (text(view.expires_at, "never"), text(view.last_used_at, ""));
-        table.row([view.id, view.workspace, view.name, view.state, view.role.name(), &expires, &used]);
+        table.row([view.id, view.workspace, view.name, view.state.name(), view.role.name(), &expires, &used]);
     }
     table.write(out)
 }

@@ -11,7 +11,9 @@ use crate::domain::{Problems, Region, Regions};
 use crate::place::{ModeSetting, Places, RegionSettings, key_part};
 use crate::routing::{EndpointRow, Table};
 use crate::upstream::RegionServers;
-use crate::{admin, authentication, input, limits, listen, reply, telemetry, tokens, upstream};
+use crate::{
+    admin, authentication, input, limits, listen, reply, secret_scanning, telemetry, tokens, upstream,
+};
 
 /// Problems of limits and input rules that name something of the endpoint table.
 pub(super) const OF_ENDPOINTS: [&str; 3] =
@@ -48,6 +50,8 @@ pub(super) fn check(
     if table.is_none() {
         problems.0.retain(|problem| !OF_ENDPOINTS.contains(&problem.code));
     }
+    let secret_scanning =
+        secret_scanning::from_settings(&file.secret_scanning, places.as_ref(), folder, problems);
     let logs = telemetry::from_settings(&file.logs, folder, problems);
     let replies = reply::from_settings(&file.replies, problems);
     if let (Some(listen), Some(admin)) = (&listen, &admin) {
@@ -69,6 +73,7 @@ pub(super) fn check(
         limits: Arc::new(limits?),
         retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
         input: input?,
+        secret_scanning,
         logs: logs?,
         replies: replies?,
     })

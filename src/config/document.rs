@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::de::{DeTable, ValueDeserializer};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::environment::{Interpolated, Met, Unset, interpolate};
+use super::environment::{Interpolated, Met, SECRET_FILE, Unset, interpolate};
 use super::lines::{Lines, Place};
 use super::spans::{LeftOut, find, is_there, key_at, without};
 use super::typed::{of_type, suggestion};
@@ -140,21 +140,22 @@ impl<'i> Document<'i> {
 
     /// Every `${…}` without a value, of the sections that matter.
     pub(super) fn unset(&self, matters: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
-        let diagnostic = |Unset { span, name }: &Unset| match name {
-            Some(name) => self.at(
-                span.clone(),
-                key_at(&self.table, span),
-                "environment_missing",
-                format!("the environment has no variable `{name}`"),
-                format!("set {name}, or write the value itself"),
-            ),
-            None => self.at(
-                span.clone(),
-                key_at(&self.table, span),
-                "environment_unclosed",
-                "`${` has no `}`".to_owned(),
-                "write ${NAME}".to_owned(),
-            ),
+        let diagnostic = |Unset { span, name }: &Unset| {
+            let (code, reason, fix) = match name.as_deref().map(|name| (name, name.strip_prefix(SECRET_FILE)))
+            {
+                Some((_, Some(path))) => (
+                    "secret_file_unreadable",
+                    format!("the file `{path}` cannot be read as a text of at most 64 KiB"),
+                    "write the path of a file that this user can read, relative to this one".to_owned(),
+                ),
+                Some((name, None)) => (
+                    "environment_missing",
+                    format!("the environment has no variable `{name}`"),
+                    format!("set {name}, or write the value itself"),
+                ),
+                None => ("environment_unclosed", "`${` has no `}`".to_owned(), "write ${NAME}".to_owned()),
+            };
+            self.at(span.clone(), key_at(&self.table, span), code, reason, fix)
         };
         self.unset
             .iter()

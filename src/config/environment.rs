@@ -1,4 +1,4 @@
-//! The environment's values in place of `${NAME}`, in texts only.
+//! The environment's values in place of `${NAME}`, and files' in place of `${file:PATH}`, in texts only.
 
 use std::ops::Range;
 
@@ -6,6 +6,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::domain::Secret;
+
+/// Begins the name of a value that stands in a file of its own, such as a mounted secret.
+pub(super) const SECRET_FILE: &str = "file:";
 
 /// A `${…}` that has no value.
 pub(super) struct Unset {

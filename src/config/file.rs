@@ -9,7 +9,8 @@ use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
 use crate::routing::EndpointRow;
 use crate::{
-    admin, authentication, input, limits, listen, place, reply, routing, telemetry, tokens, upstream,
+    admin, authentication, input, limits, listen, place, reply, routing, secret_scanning, telemetry, tokens,
+    upstream,
 };
 
 /// Every section as written, defaults filled in.
@@ -37,6 +38,8 @@ pub struct File {
     pub limits: limits::Settings,
     /// `[input]`
     pub input: input::Settings,
+    /// `[secret_scanning]`
+    pub secret_scanning: secret_scanning::Settings,
     /// `[logs]`
     pub logs: telemetry::Settings,
     /// `[replies]`
@@ -45,7 +48,7 @@ pub struct File {
 
 impl File {
     /// The names of the sections.
-    pub const SECTIONS: [&str; 12] = [
+    pub const SECTIONS: [&str; 13] = [
         "listen",
         "admin",
         "regions",
@@ -56,6 +59,7 @@ impl File {
         "authentication",
         "limits",
         "input",
+        "secret_scanning",
         "logs",
         "replies",
     ];
@@ -93,6 +97,8 @@ pub struct Config {
     pub retry_after_ceiling_seconds: u32,
     /// `[input]`
     pub input: input::Rules,
+    /// `[secret_scanning]`; [`None`] where alerts are not taken.
+    pub secret_scanning: Option<secret_scanning::Checked>,
     /// `[logs]`
     pub logs: telemetry::Checked,
     /// `[replies]`

@@ -79,23 +79,28 @@ impl Found {
         self.diagnostics.extend(told);
     }
 
-    /// Everything that was found, in the order of the files. Where a variable is missing, what else was said of
-    /// its line is left out.
+    /// Everything that was found, in the order of the files. Where a variable or a secret's file is missing, what
+    /// else was said of its line is left out.
     pub(super) fn in_order(self, files: &[&str], redaction: &Redaction) -> Vec<Diagnostic> {
         let mut all = self.diagnostics;
         let unset: Vec<(String, usize)> = all
             .iter()
-            .filter(|diagnostic| diagnostic.code.starts_with("environment_"))
+            .filter(|diagnostic| is_unset(diagnostic))
             .map(|diagnostic| (diagnostic.file.clone(), diagnostic.line))
             .collect();
         all.retain(|diagnostic| {
-            diagnostic.code.starts_with("environment_")
+            is_unset(diagnostic)
                 || !unset.iter().any(|(file, line)| *file == diagnostic.file && *line == diagnostic.line)
         });
         let place = |at: &Diagnostic| (files.iter().position(|file| *file == at.file), at.line, at.column);
         all.sort_by_key(place);
         all.into_iter().map(|diagnostic| redaction.clear(diagnostic)).collect()
     }
+}
+
+/// Whether a `${…}` has no value.
+fn is_unset(diagnostic: &Diagnostic) -> bool {
+    diagnostic.code.starts_with("environment_") || diagnostic.code == "secret_file_unreadable"
 }
 
 /// Stands between an endpoint table's name and a key in it.

@@ -1,11 +1,13 @@
 //! Reading and checking.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::check::check;
 use super::diagnostic::{Diagnostic, Severity};
 use super::document::Document;
+use super::environment::SECRET_FILE;
 use super::file::{Config, File, RegistryConfig};
 use super::found::{Found, SEPARATOR, section_of};
 use super::redaction::Redaction;
@@ -13,6 +15,9 @@ use crate::domain::Problems;
 use crate::place::{Places, RegionSettings};
 use crate::routing::EndpointRow;
 use crate::tokens;
+
+/// The longest file of a secret, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// The longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -39,6 +44,8 @@ pub fn load_text(
 ) -> Result<Config, Vec<Diagnostic>> {
     let name = path.display().to_string();
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let secret_files = SecretFiles { folder: &folder, read: RefCell::default() };
+    let environment = &|name: &str| secret_files.or_environment(name, environment);
     let document = Document::parse(&name, text, environment)?;
     let mut found = Found { diagnostics: document.unset(|_| true), ..Found::default() };
     let file = sections(&document, &mut found);
@@ -56,6 +63,7 @@ pub fn load_text(
         found.broken.push("endpoints");
     }
     let mut warnings = Problems::new();
+    secrets_written(&documents[0], &file.tokens, &mut problems);
     let config = check(&file, &rows, &folder, &mut problems, &mut warnings);
     let is_clean = problems.is_empty() && found.diagnostics.is_empty();
     found.tell(&problems, Severity::Error, &documents);
@@ -72,6 +80,7 @@ pub fn load_text(
             files: std::iter::once(path.to_owned())
                 .chain(tables.into_iter().map(|table| table.path))
                 .chain(beside(&file).map(|beside| folder.join(beside)))
+                .chain(secret_files.read.take())
                 .collect(),
             warnings: found,
             redaction,
@@ -104,17 +113,20 @@ pub fn load_registry(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<RegistryConfig, Vec<Diagnostic>> {
     let text = read(path).map_err(|diagnostic| vec![*diagnostic])?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let secret_files = SecretFiles { folder, read: RefCell::default() };
+    let environment = &|name: &str| secret_files.or_environment(name, environment);
     let document = Document::parse(&path.display().to_string(), &text, environment)?;
     let matters = |section: &str| matches!(section, "tokens" | "regions");
     let mut found = Found { diagnostics: document.unset(matters), ..Found::default() };
     let settings: tokens::Settings = found.section(&document, "tokens");
     let regions = regions(&document, &mut found);
     let mut problems = Problems::new();
-    let folder = path.parent().unwrap_or(Path::new(""));
+    secrets_written(&document, &settings, &mut problems);
     let tokens = tokens::Rules::from_settings(&settings, folder, &mut problems);
     let places = Places::from_settings(&regions, &crate::place::Settings::default(), &mut problems);
     match (tokens, places) {
-        (Some(tokens), Some(places)) if found.diagnostics.is_empty() => {
+        (Some(tokens), Some(places)) if found.diagnostics.is_empty() && problems.is_empty() => {
             Ok(RegistryConfig { tokens, regions: places.regions().clone() })
         }
         _ => {
@@ -122,6 +134,37 @@ pub fn load_registry(
             found.tell(&problems, Severity::Error, &documents);
             Err(found.in_order(&[documents[0].file()], &redaction(&documents)))
         }
+    }
+}
+
+/// Refuses passwords that stand in the file itself.
+fn secrets_written(document: &Document<'_>, tokens: &tokens::Settings, problems: &mut Problems) {
+    if tokens.store.has_password(document.written("tokens.store")) {
+        problems.add(
+            "tokens.store",
+            "password_written",
+            "the password of the store stands in this file",
+            "put it into the environment, or into a file of its own, and write ${NAME} or ${file:PATH} in its place",
+        );
+    }
+}
+
+/// The files that `${file:PATH}` names; a relative path starts at the configuration file.
+struct SecretFiles<'f> {
+    folder: &'f Path,
+    /// Those that were asked for, in order.
+    read: RefCell<Vec<PathBuf>>,
+}
+
+impl SecretFiles<'_> {
+    /// What stands for a name: a file's text without the line's end that editors leave, or the environment's value.
+    fn or_environment(&self, name: &str, environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        let Some(path) = name.strip_prefix(SECRET_FILE) else { return environment(name) };
+        let path = self.folder.join(path);
+        let is_short = std::fs::metadata(&path).is_ok_and(|found| found.len() <= MAX_SECRET_BYTES);
+        let text = is_short.then(|| std::fs::read_to_string(&path).ok()).flatten();
+        self.read.borrow_mut().push(path);
+        text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
     }
 }
 
@@ -175,6 +218,7 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
         authentication: found.section(document, "authentication"),
         limits: found.section(document, "limits"),
         input: found.section(document, "input"),
+        secret_scanning: found.section(document, "secret_scanning"),
         logs: found.section(document, "logs"),
         replies: found.section(document, "replies"),
     };
@@ -236,4 +280,33 @@ fn rows(tables: &[Document<'_>], found: &mut Found) -> Vec<(String, EndpointRow)
         );
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_may_stand_in_a_file_of_its_own_and_is_watched_and_never_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("server");
+        let path = folder.path().join("tollgate.toml");
+        let text =
+            "[listen]\nplain = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"http://${file:server}:9\"]\n";
+        std::fs::write(&secret, "very-secret.example\r\n").unwrap();
+        let config = load_text(&path, text, &|_| None).unwrap();
+        assert!(config.files.contains(&secret));
+        assert_eq!(
+            config.redaction.apply("http://very-secret.example:9 is away"),
+            "http://${file:server}:9 is away"
+        );
+
+        std::fs::write(&secret, "very secret").unwrap();
+        let told = format!("{:?}", load_text(&path, text, &|_| None).err());
+        assert!(told.contains("${file:server}") && !told.contains("very secret"), "{told}");
+
+        std::fs::write(&secret, "x".repeat(64 * 1024 + 1)).unwrap();
+        let refused = load_text(&path, text, &|_| None).err().unwrap();
+        assert_eq!(refused[0].code, "secret_file_unreadable");
+    }
 }

@@ -6,6 +6,7 @@
 use super::diagnostic::Diagnostic;
 use super::environment::Interpolated;
 use crate::domain::Secret;
+use crate::tokens::without_passwords;
 
 /// Values shorter than this are replaced only where they stand as a word of their own.
 const SHORTEST_IN_WORDS: usize = 6;
@@ -44,7 +45,9 @@ impl Redaction {
         if let Some(written) = &diagnostic.interpolated {
             reason = quoting(&reason, written, &diagnostic.source);
         }
-        Diagnostic { reason, fix: self.apply(&diagnostic.fix), ..diagnostic }
+        let source = without_passwords(&diagnostic.source).into_owned();
+        let reason = without_passwords(&reason).into_owned();
+        Diagnostic { reason, source, fix: self.apply(&diagnostic.fix), ..diagnostic }
     }
 
     /// The text with every value as it is written, the longest first.

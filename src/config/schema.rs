@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use crate::place::RegionSettings;
 use crate::routing::EndpointFile;
 use crate::{
-    admin, authentication, input, limits, listen, place, reply, routing, telemetry, tokens, upstream,
+    admin, authentication, input, limits, listen, place, reply, routing, secret_scanning, telemetry, tokens,
+    upstream,
 };
 
 /// The schema of a configuration file.
@@ -29,6 +30,7 @@ pub fn configuration_schema() -> Schema {
         ("authentication", types.subschema_for::<authentication::Settings>()),
         ("limits", types.subschema_for::<limits::Settings>()),
         ("input", types.subschema_for::<input::Settings>()),
+        ("secret_scanning", types.subschema_for::<secret_scanning::Settings>()),
         ("logs", types.subschema_for::<telemetry::Settings>()),
         ("replies", types.subschema_for::<reply::Settings>()),
     ];

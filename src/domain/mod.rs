@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod forwarded;
+mod jwt_lifetime;
 mod limit_override;
 mod network;
 mod outcome;
@@ -17,6 +18,7 @@ mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
 pub use forwarded::Forwarded;
+pub use jwt_lifetime::JwtLifetime;
 pub use limit_override::{LimitOverride, OverrideHolder};
 pub use network::Network;
 pub use outcome::{Family, Outcome};

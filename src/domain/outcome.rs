@@ -50,6 +50,8 @@ outcomes! {
     AmbiguousPath = "ambiguous_path", Caller;
     /// More than one credential was sent.
     SeveralCredentials = "several_credentials", Caller;
+    /// An alert of leaked tokens is not signed by GitHub.
+    SignatureInvalid = "signature_invalid", Caller;
     /// No credential was sent.
     CredentialMissing = "credential_missing", Caller;
     /// The credential came in the query.
@@ -102,6 +104,8 @@ outcomes! {
     HeadersTooLarge = "headers_too_large", Caller;
     /// The credential belongs to a region that this gateway does not serve.
     WrongRegion = "wrong_region", Caller;
+    /// The state of what the request names does not allow it.
+    Conflict = "conflict", Caller;
     /// The body breaks a rule of the endpoint.
     InputInvalid = "input_invalid", Caller;
     /// A rate limit is used up.
@@ -124,6 +128,8 @@ outcomes! {
     UpstreamTimeout = "upstream_timeout", Upstream;
     /// The JWT's issuer cannot be asked for its keys.
     IssuerUnavailable = "issuer_unavailable", Gateway;
+    /// GitHub's keys, by which an alert of leaked tokens is checked, cannot be had.
+    SignerUnavailable = "signer_unavailable", Gateway;
     /// The token registry cannot be read.
     RegistryUnavailable = "registry_unavailable", Gateway;
     /// A limit cannot be evaluated.

@@ -3,7 +3,7 @@
 use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Subject};
 use crate::config::File;
 use crate::place::{self, RegionSettings};
-use crate::{admin, input, listen, reply, telemetry, tokens, upstream};
+use crate::{admin, input, listen, reply, secret_scanning, telemetry, tokens, upstream};
 
 pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
     let File {
@@ -18,6 +18,7 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
         authentication: _,
         limits: _,
         input,
+        secret_scanning,
         logs,
         replies,
     } = old;
@@ -26,6 +27,7 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
     compare_listen(listen, &new.listen, effects);
     compare_upstream(upstream, &new.upstream, effects);
     compare_input(input, &new.input, effects);
+    compare_secret_scanning(secret_scanning, &new.secret_scanning, effects);
     compare_replies(replies, &new.replies, effects);
     compare_tokens(tokens, &new.tokens, effects);
     compare_admin(admin, &new.admin, effects);
@@ -199,6 +201,41 @@ fn compare_input(old: &input::Settings, new: &input::Settings, effects: &mut Eff
         endpoint.compare("input", &of(rules, operation), &of(&new.rules, operation), CALLERS);
     }
     effects.setting("input.max_body_bytes", max_body_bytes, &new.max_body_bytes, CALLERS);
+}
+
+fn compare_secret_scanning(
+    old: &secret_scanning::Settings,
+    new: &secret_scanning::Settings,
+    effects: &mut Effects<'_>,
+) {
+    let secret_scanning::Settings {
+        path,
+        keys_url,
+        keys_file,
+        ca_file,
+        refresh_seconds,
+        unknown_key_seconds,
+        feedback,
+        max_tokens,
+        max_body_bytes,
+        relay,
+        queue_folder,
+    } = old;
+    effects.setting("secret_scanning.path", path, &new.path, CALLERS);
+    effects.setting("secret_scanning.keys_url", keys_url, &new.keys_url, OTHERS);
+    effects.setting("secret_scanning.keys_file", keys_file, &new.keys_file, OTHERS);
+    effects.setting("secret_scanning.ca_file", ca_file, &new.ca_file, OTHERS);
+    for (key, before, after) in [
+        ("refresh_seconds", refresh_seconds, new.refresh_seconds),
+        ("unknown_key_seconds", unknown_key_seconds, new.unknown_key_seconds),
+        ("max_tokens", max_tokens, new.max_tokens),
+    ] {
+        effects.setting(&format!("secret_scanning.{key}"), before, &after, OTHERS);
+    }
+    effects.setting("secret_scanning.feedback", feedback, &new.feedback, OTHERS);
+    effects.setting("secret_scanning.max_body_bytes", max_body_bytes, &new.max_body_bytes, OTHERS);
+    effects.setting("secret_scanning.relay", relay, &new.relay, OTHERS);
+    effects.setting("secret_scanning.queue_folder", queue_folder, &new.queue_folder, OTHERS_LATER);
 }
 
 fn compare_replies(old: &reply::Settings, new: &reply::Settings, effects: &mut Effects<'_>) {

@@ -10,16 +10,21 @@
 //! let admission = tollgate::limits::Admission { permit: todo!() };
 //! ```
 
+mod alerts;
 mod answer;
 mod decide;
 pub mod explain;
 mod metered;
+mod owners;
 mod own_pages;
 mod pipeline;
 mod preflight;
 mod progress;
 pub(crate) mod refuse;
+pub(crate) mod refuse_change;
 mod snapshot;
 
+pub use owners::Owners;
+pub(crate) use owners::decoded;
 pub use pipeline::Gateway;
 pub use snapshot::{Parts, PlacedTokens, Snapshot};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Snapshot;
+use super::owners::Resource;
 use crate::authentication::Caller;
 use crate::clock::Now;
 use crate::limits::Audience;
@@ -15,6 +16,8 @@ use crate::routing::is_own;
 pub(super) enum OwnPage {
     WhoAmI,
     Limits,
+    /// What owners of a workspace manage; [`super::Owners`] answers.
+    Owners(Resource),
     Unknown,
 }
 
@@ -25,7 +28,7 @@ impl OwnPage {
             path if !is_own(path) => None,
             b"/tollgate/v1/whoami" => Some(Self::WhoAmI),
             b"/tollgate/v1/limits" => Some(Self::Limits),
-            _ => Some(Self::Unknown),
+            _ => Some(Resource::of(head).map_or(Self::Unknown, Self::Owners)),
         }
     }
 
@@ -39,8 +42,11 @@ impl OwnPage {
         now: Now,
     ) -> Result<Rendered, Refusal> {
         let caller = caller.ok_or(Refusal::CredentialMissing)?;
-        if matches!(self, Self::Unknown) {
-            return Err(Refusal::NotFound);
+        match self {
+            Self::Unknown => return Err(Refusal::NotFound),
+            // An explanation says only whether the caller may.
+            Self::Owners(resource) => return resource.permit(Some(caller)).map(|_| Rendered::default()),
+            Self::WhoAmI | Self::Limits => {}
         }
         if !matches!(head.method(), b"GET" | b"HEAD") {
             return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".to_owned() });

@@ -9,9 +9,10 @@ use std::task::Poll;
 
 use super::decide::{self, Asked};
 use super::metered::metered;
+use super::own_pages::OwnPage;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
-use super::{Parts, Snapshot, answer, preflight, refuse};
+use super::{Parts, Snapshot, alerts, answer, preflight, refuse};
 use crate::authentication::{Attempt, Caller, Refused};
 use crate::authorization::Permit;
 use crate::clock::Now;
@@ -21,6 +22,7 @@ use crate::listen::{Peer, Service};
 use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
 use crate::routing::{Deprecation, Match};
+use crate::secret_scanning::Receiver;
 use crate::telemetry::{self, Arrival, ConnectionFault, Core, Record};
 use crate::upstream::{Client, OutgoingRequest, Pools, Trail, UpstreamResponse, forward};
 
@@ -86,11 +88,22 @@ impl Gateway {
         now: Now,
     ) -> Result<Answer<'c>, Refusal> {
         preflight::refuse(head, &self.core, now)?;
+        if let Some(receiver) = snapshot.alerts.as_ref().filter(|receiver| receiver.is_at(head.path())) {
+            let taken = self.take_alert(snapshot, receiver, progress, (head, body, peer), now);
+            // Boxed: no other request makes room for it.
+            return Box::pin(taken).await.map(Answer::OwnPage);
+        }
         let matched = decide::matched(snapshot, head)?;
         note_match(snapshot, &matched, &mut progress.record);
         let caller = self.identify(snapshot, &matched, (head, peer), progress, now).await?;
         let permit = match decide::asked(snapshot, &matched, caller, head)? {
             Asked::Endpoint(permit) => permit,
+            Asked::OwnPage(OwnPage::Owners(resource), caller) => {
+                let request_id = progress.record.request_id();
+                let answer = self.parts.owners.answer(snapshot, resource, caller, (head, body), request_id);
+                // Boxed, so that the path's own future, which every request pays for, stays as small as it is.
+                return Box::pin(answer).await.map(Answer::OwnPage);
+            }
             Asked::OwnPage(page, caller) => {
                 let request_id = progress.record.request_id();
                 return page.answer(snapshot, caller, (head, peer), request_id, now).map(Answer::OwnPage);
@@ -113,6 +126,27 @@ impl Gateway {
         })?;
         let answer = self.forward(snapshot, progress, &mut admission, (head, body, peer), now).await?;
         Ok(Answer::forwarded(answer, &matched))
+    }
+
+    /// An alert of leaked tokens. It needs no credential: its signature says who sent it.
+    async fn take_alert(
+        &self,
+        snapshot: &Snapshot,
+        receiver: &Receiver,
+        progress: &mut Progress,
+        (head, body, peer): (&Head, RequestBody<'_>, &Peer),
+        now: Now,
+    ) -> Result<Rendered, Refusal> {
+        let taken = alerts::take(receiver, head, body, progress.record.request_id()).await;
+        match taken {
+            Ok(page) => Ok(page),
+            Err((refusal, is_forged)) => {
+                if is_forged {
+                    self.charge_failure(snapshot, progress, peer.address.ip(), now)?;
+                }
+                Err(refusal)
+            }
+        }
     }
 
     /// Who is calling; [`None`] only where the endpoint is public and no credential came.

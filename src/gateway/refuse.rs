@@ -11,6 +11,7 @@ use crate::limits::{Exceeded, ExceededKind};
 use crate::message::{BodyFault, HeadFault};
 use crate::reply::{Exhausted, HeadersLimit, Refusal};
 use crate::routing::{Match, PathFault, Unmatched, UnmatchedReason};
+use crate::secret_scanning;
 use crate::upstream::Fault;
 
 /// A head that is no acceptable request.
@@ -128,7 +129,7 @@ pub(super) fn input(fault: InputFault) -> Refusal {
 }
 
 /// A fault of the client's body.
-const fn body(fault: BodyFault) -> Refusal {
+pub(super) const fn body(fault: BodyFault) -> Refusal {
     match fault {
         BodyFault::Malformed(what) => Refusal::BadRequest { what },
         BodyFault::Gone => Refusal::BadRequest { what: "the body ended early" },
@@ -136,6 +137,22 @@ const fn body(fault: BodyFault) -> Refusal {
         BodyFault::AnswerBroken | BodyFault::AnswerLate => Refusal::UpstreamBroken,
         BodyFault::Timeout { limit_seconds } => {
             Refusal::RequestTimeout { limit: Duration::from_secs(limit_seconds) }
+        }
+    }
+}
+
+/// An alert of leaked tokens that is not answered.
+pub(super) fn alert(fault: &secret_scanning::Fault) -> Refusal {
+    match fault {
+        secret_scanning::Fault::Signature(what) => Refusal::SignatureInvalid { what },
+        secret_scanning::Fault::SignerUnavailable => Refusal::SignerUnavailable,
+        secret_scanning::Fault::Body(fault) => body(*fault),
+        secret_scanning::Fault::Alert(fault) => {
+            Refusal::InputInvalid { field: String::new(), message: fault.to_string() }
+        }
+        secret_scanning::Fault::Overloaded => Refusal::Overloaded,
+        secret_scanning::Fault::StoreUnavailable | secret_scanning::Fault::QueueUnavailable => {
+            Refusal::RegistryUnavailable
         }
     }
 }

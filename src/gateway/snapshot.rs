@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::authentication::{Authenticator, TokenEntry, TokenLookup, Tokens};
+use super::Owners;
+use crate::authentication::{Authenticator, JwtIdentity, TokenEntry, TokenLookup, Tokens};
 use crate::authorization::UnmatchedNeeds;
 use crate::clock::{Clock, Now};
 use crate::domain::Workspace;
@@ -13,8 +14,9 @@ use crate::limits::Limits;
 use crate::place::Places;
 use crate::reply::Replies;
 use crate::routing::Table;
+use crate::secret_scanning::Receiver;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
-use crate::tokens::{Lookup, Registry};
+use crate::tokens::{JwtNames, Lookup, Registry};
 use crate::upstream::Groups;
 
 /// One configuration, ready for the request path; immutable.
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub places: Places,
     /// The upstreams of every region.
     pub upstreams: Arc<Groups>,
+    /// Who takes alerts of leaked tokens; [`None`] where nobody does.
+    pub alerts: Option<Arc<Receiver>>,
     /// What we say ourselves.
     pub replies: Replies,
     /// Labels by endpoint index.
@@ -50,6 +54,8 @@ pub struct Parts {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Opaque tokens and workspaces.
     pub registry: Arc<Registry>,
+    /// What owners of workspaces manage.
+    pub owners: Arc<Owners>,
     /// Time.
     pub clock: Clock,
 }
@@ -115,5 +121,10 @@ impl Tokens for PlacedTokens<'_> {
 
     fn recognises(&self, value: &[u8]) -> bool {
         self.registry.format().recognise(value).is_some()
+    }
+
+    fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {
+        let JwtIdentity { issuer, jti, subject, client: _, issued_at_unix_seconds, workspace } = *jwt;
+        self.registry.jwt_revoked(&JwtNames { issuer, jti, subject, issued_at_unix_seconds, workspace })
     }
 }

@@ -80,6 +80,29 @@ impl Rule {
     }
 }
 
+/// All of a body that our own resources take; trailers are not looked at.
+pub async fn gathered(body: RequestBody<'_>, most_bytes: u64) -> Result<Vec<u8>, BodyFault> {
+    let too_large = BodyFault::TooLarge { limit_bytes: most_bytes };
+    if body.announced_length() > most_bytes {
+        return Err(too_large);
+    }
+    let mut stream = match body {
+        RequestBody::Empty => return Ok(Vec::new()),
+        RequestBody::Full(bytes) => return Ok(bytes.to_vec()),
+        RequestBody::Stream { stream, .. } => stream,
+    };
+    let mut data = Vec::new();
+    while let Some(part) = poll_fn(|cx| stream.poll_part(cx)).await {
+        if let Part::Data(part) = part? {
+            if (data.len() + part.len()) as u64 > most_bytes {
+                return Err(too_large);
+            }
+            data.extend_from_slice(&part);
+        }
+    }
+    Ok(data)
+}
+
 /// Whether the body's bytes are not the JSON itself.
 fn is_coded(head: &Head) -> bool {
     head.fields().any(|field| {

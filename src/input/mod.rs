@@ -1,4 +1,4 @@
-//! What a body must look like: a JSON Schema for each operation that has one.
+//! What a body must look like: a JSON Schema for each operation that has one, and strict types for our own resources.
 //!
 //! Decides whether the body of an admitted request keeps its operation's rule, before anything is sent on.
 //! Operations without a rule pay nothing, and their bodies stream. Invariants: a body that cannot be judged (not
@@ -12,12 +12,14 @@ mod body;
 mod check;
 mod rule;
 mod settings;
+mod strict;
 mod words;
 
-pub use body::InputFault;
+pub use body::{InputFault, gathered};
 pub use check::Rules;
 pub use rule::Violation;
 pub use settings::{RuleSettings, Settings};
+pub use strict::read_object;
 
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,18 @@ impl Rules {
         Ok(())
     }
 
+    /// A policy in whose place a token's own limit would stand and than which it would admit more, at once or over time,
+    /// with its quota.
+    pub fn widened_by_own_limit(&self, quota: Quota) -> Option<(&Arc<str>, Quota)> {
+        let admits_more = |policy: &&Policy| {
+            quota.emission_interval_nanos() < policy.quota.emission_interval_nanos()
+                || quota.burst > policy.quota.burst
+        };
+        let widened =
+            self.policies().iter().filter(|policy| policy.yields_to_own_limit()).find(admits_more)?;
+        Some((&widened.name, widened.quota))
+    }
+
     /// The enforcing policies over the whole workspace, of a plan, that admit less than `quota` for one of its
     /// tokens; `in_place` is the workspace's own override of a policy.
     pub fn ceilings(

@@ -102,7 +102,8 @@ impl Decider {
     pub(super) fn decide(&mut self, line: &Line) -> Result<Decision, Error> {
         self.advance(line.unix_millis);
         let unsaid = line.workspace.is_none() && line.outcome.family() == Family::Caller;
-        if unsaid || line.outcome == Outcome::BrowserPreflight || is_own(&line.path) {
+        let is_page = line.outcome == Outcome::Answered || is_own(&line.path);
+        if unsaid || line.outcome == Outcome::BrowserPreflight || is_page {
             return Ok(Decision::Unsaid);
         }
         let fields = [

@@ -18,10 +18,9 @@ mod order;
 mod report;
 
 use std::io::{self, BufRead};
-use std::sync::Arc;
 
 use crate::config::Config;
-use crate::tokens::{self, SqliteStore, Store};
+use crate::tokens;
 
 pub use report::{DeprecatedCallers, Malformed, NewlyRefused, Report};
 
@@ -50,11 +49,8 @@ pub fn replay(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, Error> {
     const TOLD_EVERY: u64 = 10_000;
-    let store = if config.tokens.store.exists() {
-        Some(Arc::new(SqliteStore::open_read_only(&config.tokens.store)?) as Arc<dyn Store>)
-    } else {
-        None
-    };
+    let store = &config.tokens.store;
+    let store = store.may_exist().then(|| store.open_read_only()).transpose()?;
     let mut decider = Decider::new(config, store)?;
     let mut report = report::Builder::new(decider.has_registry());
     let mut lines = Lines::new(log);

@@ -15,7 +15,7 @@ mod settings;
 mod table;
 
 pub use dialect::Dialect;
-pub use pages::{LimitView, WhoAmI, limits_page, whoami_page};
+pub use pages::{LimitView, WhoAmI, json_page, limits_page, own_page, whoami_page};
 pub use refusal::{Exhausted, HeadersLimit, Refusal};
 pub use render::{Rendered, Replies};
 pub use settings::{Checked, Settings, from_settings};

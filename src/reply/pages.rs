@@ -59,7 +59,7 @@ pub struct LimitView<'p> {
 
 /// Writes the answer to `GET /tollgate/v1/whoami`.
 pub fn whoami_page(who: &WhoAmI<'_>, request_id: &str, out: &mut Rendered) {
-    page(who, request_id, out);
+    own_page(200, who, request_id, out);
 }
 
 /// Writes the answer to `GET /tollgate/v1/limits`.
@@ -68,11 +68,18 @@ pub fn limits_page(limits: &[LimitView<'_>], request_id: &str, out: &mut Rendere
     struct Limits<'p> {
         limits: &'p [LimitView<'p>],
     }
-    page(&Limits { limits }, request_id, out);
+    own_page(200, &Limits { limits }, request_id, out);
 }
 
-fn page(data: &impl Serialize, request_id: &str, out: &mut Rendered) {
+/// Writes an answer whose body is JSON already.
+pub fn json_page(body: Vec<u8>, request_id: &str, out: &mut Rendered) {
     out.start(200, "application/json", request_id);
+    out.body = body;
+}
+
+/// Writes the answer of one of our own resources: `{"data": …}`.
+pub fn own_page(status: u16, data: &impl Serialize, request_id: &str, out: &mut Rendered) {
+    out.start(status, "application/json", request_id);
     out.body.extend_from_slice(b"{\"data\":");
     let start = out.body.len();
     if serde_json::to_writer(&mut out.body, data).is_err() {

@@ -43,6 +43,11 @@ pub enum Refusal {
     },
     /// More than one credential.
     SeveralCredentials,
+    /// An alert of leaked tokens is not signed by GitHub.
+    SignatureInvalid {
+        /// What does not hold, as the end of a sentence.
+        what: &'static str,
+    },
     /// No credential.
     CredentialMissing,
     /// A credential in the query.
@@ -85,6 +90,8 @@ pub enum Refusal {
         /// The role.
         role: Role,
     },
+    /// Only a person who owns the workspace may, not a token.
+    OwnerRequired,
     /// The workspace is not served.
     WorkspaceSuspended {
         /// [`WorkspaceState::Suspended`] or [`WorkspaceState::Deleted`].
@@ -94,6 +101,16 @@ pub enum Refusal {
     WorkspaceUnknown,
     /// No such endpoint.
     NotFound,
+    /// One of our own resources is not there.
+    Missing {
+        /// What is not, as a whole sentence.
+        message: String,
+    },
+    /// The state of one of our own resources does not allow the change.
+    Conflict {
+        /// Why not, as a whole sentence.
+        message: String,
+    },
     /// The endpoint has no such method.
     MethodNotAllowed {
         /// The value of `Allow`: "GET, HEAD, POST".
@@ -176,8 +193,12 @@ pub enum Refusal {
     UpstreamTimeout,
     /// The JWT's issuer cannot be asked for its keys.
     IssuerUnavailable,
+    /// GitHub's keys cannot be had.
+    SignerUnavailable,
     /// The token registry cannot be read.
     RegistryUnavailable,
+    /// The token registry cannot be read or written for one of our own resources.
+    StoreUnavailable,
     /// A limit cannot be evaluated.
     LimitsUnavailable,
     /// The gateway is at one of its own bounds.
@@ -193,6 +214,7 @@ impl Refusal {
             Self::BadRequest { .. } => Outcome::BadRequest,
             Self::AmbiguousPath { .. } => Outcome::AmbiguousPath,
             Self::SeveralCredentials => Outcome::SeveralCredentials,
+            Self::SignatureInvalid { .. } => Outcome::SignatureInvalid,
             Self::CredentialMissing => Outcome::CredentialMissing,
             Self::CredentialInQuery => Outcome::CredentialInQuery,
             Self::CredentialMalformed => Outcome::CredentialMalformed,
@@ -206,10 +228,11 @@ impl Refusal {
             Self::ScopeMissing { .. } => Outcome::ScopeMissing,
             Self::PlanRequired { .. } => Outcome::PlanRequired,
             Self::FeatureRequired { .. } => Outcome::FeatureRequired,
-            Self::RoleRequired { .. } => Outcome::RoleRequired,
+            Self::RoleRequired { .. } | Self::OwnerRequired => Outcome::RoleRequired,
             Self::WorkspaceSuspended { .. } => Outcome::WorkspaceSuspended,
             Self::WorkspaceUnknown => Outcome::WorkspaceUnknown,
-            Self::NotFound => Outcome::NotFound,
+            Self::NotFound | Self::Missing { .. } => Outcome::NotFound,
+            Self::Conflict { .. } => Outcome::Conflict,
             Self::MethodNotAllowed { .. } => Outcome::MethodNotAllowed,
             Self::VersionUnsupported { .. } => Outcome::VersionUnsupported,
             Self::MediaTypeUnsupported { .. } => Outcome::MediaTypeUnsupported,
@@ -230,7 +253,8 @@ impl Refusal {
             Self::UpstreamOpen { .. } => Outcome::UpstreamOpen,
             Self::UpstreamTimeout => Outcome::UpstreamTimeout,
             Self::IssuerUnavailable => Outcome::IssuerUnavailable,
-            Self::RegistryUnavailable => Outcome::RegistryUnavailable,
+            Self::SignerUnavailable => Outcome::SignerUnavailable,
+            Self::RegistryUnavailable | Self::StoreUnavailable => Outcome::RegistryUnavailable,
             Self::LimitsUnavailable => Outcome::LimitsUnavailable,
             Self::Overloaded => Outcome::Overloaded,
             Self::Draining => Outcome::Draining,

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::refusal::{Exhausted, HeadersLimit, Refusal};
-use crate::domain::{Outcome, Plan};
+use crate::domain::{Outcome, Plan, Role};
 
 /// A value in `data` and in the message.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +73,8 @@ const TABLE: &[Row<'static>] = &[
         "The path can be read in more than one way: {said}."),
     Row::new(Outcome::SeveralCredentials, 400, "bad-request",
         "The request carries more than one credential. Send one Authorization field, and no token in the query.").challenging(Challenge::InvalidRequest),
+    Row::new(Outcome::SignatureInvalid, 400, "bad-request",
+        "The alert is not believed: {said}. Send the bytes that GitHub signed, with both of its fields."),
     Row::new(Outcome::CredentialMissing, 401, "unauthorized",
         "Authorization header is required. Send `Authorization: Bearer <token>`.").challenging(Challenge::Bare),
     Row::new(Outcome::CredentialInQuery, 401, "unauthorized",
@@ -125,6 +127,8 @@ const TABLE: &[Row<'static>] = &[
         "The header section is larger than {limitBytes} bytes. Send fewer or shorter fields.").closing(),
     Row::new(Outcome::WrongRegion, 421, "wrong-region",
         "The workspace lives in the region `{region}`, which is not served here. Send the request to {baseUrl}."),
+    Row::new(Outcome::Conflict, 409, "conflict",
+        "{said}"),
     Row::new(Outcome::InputInvalid, 422, "input-validation",
         "{said}"),
     Row::new(Outcome::RateLimited, 429, "RequestError",
@@ -147,6 +151,8 @@ const TABLE: &[Row<'static>] = &[
         "The API did not answer in time. `forwarded` says whether the request may have been acted upon; repeat it if that is safe."),
     Row::new(Outcome::IssuerUnavailable, 503, "unavailable",
         "The access token cannot be checked at the moment, because its issuer's keys cannot be had. It may well be good; repeat the request later.").retried_soon(),
+    Row::new(Outcome::SignerUnavailable, 503, "unavailable",
+        "The alert cannot be checked at the moment, because GitHub's keys cannot be had. It may well be genuine; repeat it later.").retried_soon(),
     Row::new(Outcome::RegistryUnavailable, 503, "unavailable",
         "The token cannot be checked at the moment. It may well be good; repeat the request later.").retried_soon(),
     Row::new(Outcome::LimitsUnavailable, 503, "unavailable",
@@ -159,6 +165,12 @@ const TABLE: &[Row<'static>] = &[
 
 /// What the header section's message is where the number of fields is at fault.
 const TOO_MANY_FIELDS: &str = "The header section has more than {limitFields} fields. Send fewer.";
+
+/// Who may manage tokens: not a token, or a leaked one could make others.
+const OWNER_REQUIRED: &str = "Tokens are managed by a person whose role is Workspace Owner, with an access token (JWT) of that person. An API token cannot do it, whatever its role is.";
+
+/// What is said where the store is away.
+const STORE_UNAVAILABLE: &str = "The token store cannot be used at the moment, and nothing was changed. Tokens go on working; repeat the request later.";
 
 /// How many outcomes need no row: `forwarded`, `answered` and `client_gone`.
 const SERVED: usize = 3;
@@ -250,7 +262,9 @@ impl Refusal {
         use Datum::{Number, Plans, Text, Texts};
         let row = Row::of(self.outcome());
         match self {
-            Self::BadRequest { what } | Self::NotImplemented { what } => row.saying(what),
+            Self::BadRequest { what } | Self::NotImplemented { what } | Self::SignatureInvalid { what } => {
+                row.saying(what)
+            }
             Self::AmbiguousPath { what } => row.saying(what),
             Self::ScopeMissing { scope } => {
                 row.challenging(Challenge::InsufficientScope(scope)).with("scope", Text(scope))
@@ -260,6 +274,12 @@ impl Refusal {
             }
             Self::FeatureRequired { feature } => row.with("feature", Text(feature)),
             Self::RoleRequired { role } => row.with("role", Text(role.name())),
+            Self::OwnerRequired => {
+                Row { message: OWNER_REQUIRED, ..row }.with("role", Text(Role::Owner.name()))
+            }
+            Self::Missing { message } => Row { message: "{said}", ..row }.saying(message),
+            Self::Conflict { message } => row.saying(message),
+            Self::StoreUnavailable => Row { message: STORE_UNAVAILABLE, ..row },
             Self::WorkspaceSuspended { state } => row.with("state", Text(state.name())),
             Self::MethodNotAllowed { allow } => Row { allow: Some(allow), ..row }.with("allow", Text(allow)),
             Self::VersionUnsupported { choices } | Self::MediaTypeUnsupported { choices } => {
@@ -302,6 +322,7 @@ impl Refusal {
             | Self::UpstreamOpen { wait: None }
             | Self::UpstreamTimeout
             | Self::IssuerUnavailable
+            | Self::SignerUnavailable
             | Self::RegistryUnavailable
             | Self::LimitsUnavailable
             | Self::Overloaded

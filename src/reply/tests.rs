@@ -57,6 +57,10 @@ fn every_refusal(text: &str) -> Vec<Refusal> {
         Refusal::JwtExpired,
         Refusal::JwtRevoked,
         Refusal::BrowserPreflight,
+        Refusal::OwnerRequired,
+        Refusal::Missing { message: text.to_owned() },
+        Refusal::Conflict { message: text.to_owned() },
+        Refusal::StoreUnavailable,
         Refusal::ScopeMissing { scope: shared.clone() },
         Refusal::PlanRequired { has: Plan::Free, needs: vec![Plan::Team, Plan::Business] },
         Refusal::FeatureRequired { feature: shared.clone() },
@@ -84,6 +88,8 @@ fn every_refusal(text: &str) -> Vec<Refusal> {
         Refusal::UpstreamBroken,
         Refusal::UpstreamOpen { wait: None },
         Refusal::UpstreamTimeout,
+        Refusal::SignatureInvalid { what: "the signature is not that of these bytes" },
+        Refusal::SignerUnavailable,
         Refusal::IssuerUnavailable,
         Refusal::RegistryUnavailable,
         Refusal::LimitsUnavailable,
@@ -105,7 +111,7 @@ fn every_outcome_that_is_not_served_has_a_refusal_and_none_has_two_meanings() {
 #[test]
 fn statuses_and_types_are_those_of_the_contract() {
     let contract: &[(u16, &str, &[&str])] = &[
-        (400, "bad-request", &["bad_request", "ambiguous_path", "several_credentials"]),
+        (400, "bad-request", &["bad_request", "ambiguous_path", "several_credentials", "signature_invalid"]),
         (
             401,
             "unauthorized",
@@ -144,6 +150,7 @@ fn statuses_and_types_are_those_of_the_contract() {
         (417, "bad-request", &["expectation_failed"]),
         (431, "bad-request", &["headers_too_large"]),
         (421, "wrong-region", &["wrong_region"]),
+        (409, "conflict", &["conflict"]),
         (422, "input-validation", &["input_invalid"]),
         (429, "RequestError", &["rate_limited", "quota_exceeded", "too_many_in_flight"]),
         (500, "internal", &["internal"]),
@@ -154,7 +161,14 @@ fn statuses_and_types_are_those_of_the_contract() {
         (
             503,
             "unavailable",
-            &["issuer_unavailable", "registry_unavailable", "limits_unavailable", "overloaded", "draining"],
+            &[
+                "issuer_unavailable",
+                "signer_unavailable",
+                "registry_unavailable",
+                "limits_unavailable",
+                "overloaded",
+                "draining",
+            ],
         ),
     ];
     for refusal in every_refusal("x") {

@@ -38,6 +38,7 @@ pub struct Table {
     unknown_version: UnknownVersion,
     escaped_slash: EscapedSlash,
     scope: Option<Arc<str>>,
+    further_scopes: Box<[Arc<str>]>,
     plans: Vec<Plan>,
 }
 
@@ -85,6 +86,7 @@ impl Table {
             unknown_version: settings.unknown_version,
             escaped_slash: settings.escaped_slash,
             scope: (!settings.scope.is_empty()).then(|| settings.scope.as_str().into()),
+            further_scopes: settings.scopes.iter().map(|scope| Arc::from(scope.as_str())).collect(),
             plans: settings.plans.clone(),
         }
     }
@@ -204,6 +206,12 @@ impl Table {
     /// The scope that a request for no endpoint must hold.
     pub const fn default_scope(&self) -> Option<&Arc<str>> {
         self.scope.as_ref()
+    }
+
+    /// Every scope that an endpoint asks for or that the settings list, some of them several times.
+    pub fn scopes(&self) -> impl Iterator<Item = &Arc<str>> {
+        let asked = self.endpoints.iter().filter_map(|endpoint| endpoint.scope.as_ref());
+        asked.chain(&self.scope).chain(&self.further_scopes)
     }
 
     /// The plans that may make a request for no endpoint.

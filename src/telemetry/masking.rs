@@ -20,7 +20,7 @@ const AFTER_PREFIX: usize = 64;
 const MASK: &[u8] = b"***";
 
 /// A text of the client's with `***` in place of what could be a credential.
-pub(super) fn masked(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn masked(text: &[u8]) -> Cow<'_, [u8]> {
     if text.len() < JWT_HEADER_BYTES {
         return Cow::Borrowed(text);
     }
@@ -54,7 +54,7 @@ pub(super) fn masked(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// At most `most` bytes of a text, so cut that no part of a credential is left that is too short to be
 /// recognised.
-pub(super) fn cut(text: &[u8], most: usize) -> &[u8] {
+pub fn cut(text: &[u8], most: usize) -> &[u8] {
     if text.len() <= most {
         return text;
     }

@@ -40,6 +40,7 @@ pub use gauges::Gauge;
 pub use instruments::{Build, Telemetry, TelemetryError};
 pub use labels::{Labels, OperationLabel, PolicyLabel, RegionLabel};
 pub use lines::Destination;
+pub use masking::{cut, masked};
 pub use per_core::{Connection, Core};
 pub use program_log::ProgramLog;
 pub use record::Record;

@@ -53,6 +53,46 @@ pub enum Error {
         /// How many it may have.
         cap: u32,
     },
+    /// There is no such operator.
+    #[error("there is no operator `{0}`; see `tollgate operator list`")]
+    OperatorUnknown(String),
+    /// The name is or was an operator's.
+    #[error(
+        "the name `{0}` is or was an operator's, and the audit trail knows one by it; choose another name"
+    )]
+    OperatorExists(String),
+    /// There are as many operators as there may be.
+    #[error(
+        "there are {cap} operators, revoked ones included, as many as there may be; give people tokens they share less"
+    )]
+    TooManyOperators {
+        /// How many there may be.
+        cap: usize,
+    },
+    /// No JWTs of this issuer are accepted, so none can be revoked.
+    #[error("the configuration has no issuer `{issuer}`; it has {known}")]
+    IssuerUnknown {
+        /// The one asked for.
+        issuer: String,
+        /// Those that there are, separated by commas.
+        known: String,
+    },
+    /// There are as many revocations of JWTs as there may be.
+    #[error(
+        "there are {cap} revocations of JWTs in force, as many as there may be; revoke a subject's or a workspace's tokens at once instead of each"
+    )]
+    TooManyJwtRevocations {
+        /// How many there may be.
+        cap: u32,
+    },
+    /// An operator has used as many idempotency keys as are remembered.
+    #[error(
+        "{cap} idempotency keys of this operator are remembered, as many as there may be; each is forgotten after a day, and a request without one is carried out"
+    )]
+    TooManyIdempotencyKeys {
+        /// How many are remembered.
+        cap: u32,
+    },
     /// There is no such override.
     #[error("the {holder} has no override of the policy `{policy}`; see `tollgate limits show`")]
     OverrideUnknown {
@@ -125,6 +165,16 @@ pub enum Error {
          store and try again"
     )]
     TooManyUnwritten(usize),
+    /// The store was lost while a change was being committed.
+    #[error(
+        "the token store {place} failed while a change was committed: {source}; whether it was done is not known, look before it is tried again"
+    )]
+    StoreUnsure {
+        /// Which store: a path or an address, without credentials.
+        place: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store was written by a newer version of tollgate.
     #[error(
         "the token store {place} has schema {found}, this tollgate knows {known}; use the tollgate that wrote it, or a newer one"
@@ -205,7 +255,7 @@ pub enum Error {
 impl Error {
     /// Whether the store failed, so that the same may be tried again later.
     pub const fn is_of_the_store(&self) -> bool {
-        matches!(self, Self::Store { .. })
+        matches!(self, Self::Store { .. } | Self::StoreUnsure { .. })
     }
 
     pub(super) fn file(file: &Path, action: &'static str, source: io::Error) -> Self {

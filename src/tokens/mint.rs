@@ -10,7 +10,7 @@ use crate::domain::{Quota, Regions, Role, Secret};
 
 use super::random::push_base62;
 use super::store::{Act, NewToken, NewWorkspace, Replacement, Store, WorkspaceChange};
-use super::{Error, Format, Peppers, Random, Rules, SqliteStore, TokenRecord, WorkspaceRecord, pepper_file};
+use super::{Error, Format, Peppers, Random, Rules, TokenRecord, WorkspaceRecord, pepper_file};
 
 const ID_CHARACTERS: usize = 16;
 const MOST_WORDS: usize = 64;
@@ -57,7 +57,7 @@ impl Mint {
     /// A pepper file that is missing, or is not the one that the store's tokens were made with, is an error:
     /// with another pepper every valid token would be refused.
     pub fn open(rules: &Rules, regions: &Regions, random: Box<dyn Random>, now: Now) -> Result<Self, Error> {
-        let store = Arc::new(SqliteStore::open(&rules.store)?);
+        let store = rules.store.open()?;
         let known = store.fingerprints()?;
         let peppers = match pepper_file::read(&rules.pepper_file) {
             Err(Error::PepperMissing(_)) if known.is_empty() => {

@@ -12,7 +12,9 @@ mod digest;
 mod error;
 mod format;
 mod import;
+mod jwt_revocations;
 mod mint;
+mod operators;
 mod overrides;
 mod pepper_file;
 mod random;
@@ -25,10 +27,17 @@ pub use digest::{Digest, Peppers, Scheme};
 pub use error::Error;
 pub use format::Format;
 pub use import::{ImportCount, ImportDefaults, LineRefused};
+pub use jwt_revocations::{JwtRevocation, JwtRevocationView, JwtsRevoked};
 pub use mint::{Mint, Minted, TokenRequest};
+pub use operators::{MintedOperator, OPERATOR_PREFIX, OperatorRecord, OperatorView};
 pub use overrides::{HeldOverride, NewOverride, OverrideRecord, OverrideView};
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
-pub use registry::{Entry, Follower, Lookup, MOST_UNWRITTEN, Registry, Saver, Status};
+pub use registry::{
+    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, Status,
+};
 pub use settings::{Rules, Settings};
-pub use store::{Act, NewWorkspace, SqliteStore, Store, WorkspaceChange};
+pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
+pub use store::{
+    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
+};

@@ -49,7 +49,8 @@ pub struct HeldOverride {
 }
 
 /// An override as the command line and the admin API write it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Override")]
 #[expect(missing_docs, reason = "the fields are those of `OverrideRecord`")]
 pub struct OverrideView<'r> {
     pub policy: &'r str,

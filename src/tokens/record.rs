@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::overrides::{OverrideRecord, OverrideView};
@@ -41,7 +42,8 @@ pub struct WorkspaceRecord {
 }
 
 /// Whether a token works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum TokenState {
     /// It works.
     Active,
@@ -132,7 +134,7 @@ impl TokenRecord {
     pub fn view(&self, unix_seconds: u64) -> TokenView<'_> {
         TokenView {
             id: &self.id,
-            state: self.state_at(unix_seconds).name(),
+            state: self.state_at(unix_seconds),
             workspace: &self.workspace,
             name: &self.name,
             scopes: &self.scopes,
@@ -203,12 +205,27 @@ impl Serialize for Moment {
     }
 }
 
+impl JsonSchema for Moment {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "format": "date-time"})
+    }
+}
+
 /// A token as the command line and the admin API write it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
 #[expect(missing_docs, reason = "the fields are those of `TokenRecord`")]
 pub struct TokenView<'r> {
     pub id: &'r str,
-    pub state: &'static str,
+    pub state: TokenState,
     pub workspace: &'r str,
     pub name: &'r str,
     pub scopes: &'r [String],
@@ -226,7 +243,8 @@ pub struct TokenView<'r> {
 }
 
 /// A workspace as the command line and the admin API write it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Workspace")]
 #[expect(missing_docs, reason = "the fields are those of `WorkspaceRecord`")]
 pub struct WorkspaceView<'r> {
     pub id: &'r str,

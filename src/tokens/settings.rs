@@ -1,12 +1,14 @@
 //! `[tokens]` of the configuration.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::Problems;
 
-use super::Format;
 use super::format::is_prefix;
+use super::store::postgres::{PostgresAddress, PostgresAddressError, without_passwords};
+use super::{Format, StoreAddress};
 
 /// `[tokens]`: opaque tokens and the store behind them.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -14,9 +16,10 @@ use super::format::is_prefix;
 pub struct Settings {
     /// What every new token starts with: 2 to 16 of `A-Z a-z 0-9 _`, `_` at the end. Default `sgp_`.
     pub prefix: String,
-    /// The SQLite file with workspaces, tokens and the audit trail; made on first use. A relative path starts
-    /// at the configuration file. Default `tollgate.db`.
-    pub store: PathBuf,
+    /// Where workspaces, tokens and the audit trail are: a SQLite file, made on first use, or
+    /// `postgres://user:${PASSWORD}@host/database` for several gateways. A relative path starts at the configuration
+    /// file. Default `tollgate.db`.
+    pub store: StoreText,
     /// The file with the keys under which tokens are hashed; made on first use, keep a copy apart from the
     /// store. A relative path starts at the configuration file. Default `tollgate.pepper`.
     pub pepper_file: PathBuf,
@@ -27,7 +30,7 @@ pub struct Settings {
     /// Seconds between two savings of the registry, 10 to 86,400; it is also saved at the end. Default 300.
     pub snapshot_seconds: u64,
     /// Milliseconds between two looks at the change log, 10 to 500: the longest time that another process's
-    /// revocation goes unseen. Default 200.
+    /// revocation goes unseen. PostgreSQL also notifies. Default 200.
     pub poll_millis: u64,
     /// Seconds between two writings of the last-used times, 60 to 86,400. Default 60.
     pub last_used_seconds: u64,
@@ -41,7 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             prefix: "sgp_".to_owned(),
-            store: PathBuf::from("tollgate.db"),
+            store: StoreText("tollgate.db".to_owned()),
             pepper_file: PathBuf::from("tollgate.pepper"),
             snapshot_file: PathBuf::from("tollgate.snapshot"),
             snapshot_seconds: 300,
@@ -58,8 +61,8 @@ impl Default for Settings {
 pub struct Rules {
     /// The format of new tokens.
     pub format: Format,
-    /// The SQLite file.
-    pub store: PathBuf,
+    /// The store.
+    pub store: StoreAddress,
     /// The pepper file.
     pub pepper_file: PathBuf,
     /// The file in which the registry is saved, if it is.
@@ -89,13 +92,12 @@ impl Rules {
                 "write 2 to 16 of A-Z a-z 0-9 _ with _ at the end, for example \"sgp_\"",
             );
         }
-        for (key, path) in [("tokens.store", &settings.store), ("tokens.pepper_file", &settings.pepper_file)]
-        {
-            if path.file_name().is_none() {
-                problems.add(key, "path_invalid", "the path names no file", "write the path of a file");
-            }
+        let store = settings.store.address(folder, problems);
+        if settings.pepper_file.file_name().is_none() {
+            let fix = "write the path of a file";
+            problems.add("tokens.pepper_file", "path_invalid", "the path names no file", fix);
         }
-        if settings.store == settings.pepper_file {
+        if settings.store.file() == Some(&*settings.pepper_file) {
             problems.add(
                 "tokens.pepper_file",
                 "pepper_in_store",
@@ -103,9 +105,11 @@ impl Rules {
                 "name two files, best on two volumes",
             );
         }
-        for (key, path) in [("tokens.store", &settings.store), ("tokens.pepper_file", &settings.pepper_file)]
+        let snapshot_file = Some(&*settings.snapshot_file);
+        for (key, file) in
+            [("tokens.store", settings.store.file()), ("tokens.pepper_file", Some(&*settings.pepper_file))]
         {
-            if *path == settings.snapshot_file {
+            if file == snapshot_file {
                 problems.add(
                     "tokens.snapshot_file",
                     "snapshot_in_store",
@@ -129,9 +133,10 @@ impl Rules {
                 );
             }
         }
-        (problems.0.len() == before).then(|| Self {
+        let store = store.filter(|_| problems.0.len() == before)?;
+        Some(Self {
             format: Format::new(&settings.prefix),
-            store: folder.join(&settings.store),
+            store,
             pepper_file: folder.join(&settings.pepper_file),
             snapshot_file: settings.snapshot_file.file_name().map(|_| folder.join(&settings.snapshot_file)),
             snapshot_every: Duration::from_secs(settings.snapshot_seconds),
@@ -140,6 +145,75 @@ impl Rules {
             tokens_per_workspace: settings.tokens_per_workspace,
             scopes: settings.scopes.clone(),
         })
+    }
+}
+
+/// `tokens.store` as written. Formatting it leaves a password out.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+#[schemars(transparent)]
+pub struct StoreText(String);
+
+impl StoreText {
+    /// The file, unless a database is meant.
+    pub fn file(&self) -> Option<&Path> {
+        (!PostgresAddress::is_meant(&self.0)).then(|| Path::new(&self.0))
+    }
+
+    /// Whether a password stands in the file itself; `written` is what the file has here, where that holds values of
+    /// the environment.
+    pub fn has_password(&self, written: Option<&str>) -> bool {
+        let told = without_variables(written.unwrap_or(&self.0));
+        without_passwords(&told) != told
+    }
+
+    fn address(&self, folder: &Path, problems: &mut Problems) -> Option<StoreAddress> {
+        if let Some(file) = self.file() {
+            if file.file_name().is_none() {
+                let fix = "write the path of a file, or postgres://user:${PASSWORD}@host/database";
+                problems.add("tokens.store", "path_invalid", "the path names no file", fix);
+                return None;
+            }
+            return Some(StoreAddress::File(folder.join(file)));
+        }
+        match PostgresAddress::parse(&self.0, folder) {
+            Ok(address) => Some(StoreAddress::Postgres(Box::new(address))),
+            Err(error) => {
+                let fix = match error {
+                    PostgresAddressError::SslMode => {
+                        "write sslmode=verify-full, or sslmode=disable where the network is trusted"
+                    }
+                    PostgresAddressError::Malformed
+                    | PostgresAddressError::NoHost
+                    | PostgresAddressError::NoDatabase => {
+                        "write postgres://user:${PASSWORD}@host:5432/database, with %40 for an @ in the password; \
+                         config/docs/postgresql.md lists the parameters"
+                    }
+                };
+                problems.add("tokens.store", "store_address_invalid", error.to_string(), fix);
+                None
+            }
+        }
+    }
+}
+
+/// A text without its `${NAME}`.
+fn without_variables(text: &str) -> String {
+    let mut pieces = text.split("${");
+    let first = pieces.next().unwrap_or_default();
+    let behind = pieces.filter_map(|piece| piece.split_once('}').map(|(_, behind)| behind));
+    std::iter::once(first).chain(behind).collect()
+}
+
+impl fmt::Debug for StoreText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        without_passwords(&self.0).fmt(f)
+    }
+}
+
+impl serde::Serialize for StoreText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&without_passwords(&self.0))
     }
 }
 
@@ -191,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn a_password_belongs_into_the_environment() {
+        let text = |url: &str| StoreText(url.to_owned());
+        let from_environment = text("postgres://u:hunter2@h/d");
+        assert!(from_environment.has_password(None));
+        assert!(from_environment.has_password(Some("postgres://u:hunter${N}@h/d")));
+        assert!(!from_environment.has_password(Some("postgres://u:${PASSWORD}@h/d")));
+        assert!(!from_environment.has_password(Some("${STORE}")));
+        assert!(!text("postgres://u@h/d").has_password(None) && !text("a:b@c.db").has_password(None));
+        assert!(!format!("{from_environment:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn refuses_keys_that_it_does_not_know() {
         assert!(toml::from_str::<Settings>("prefixes = \"sgp_\"").is_err());
     }
@@ -200,7 +286,7 @@ mod tests {
         let (rules, keys) = checked("pepper_file = \"/run/secrets/pepper\"");
         let rules = rules.unwrap();
         assert!(keys.is_empty());
-        assert_eq!(rules.store, Path::new("/etc/tollgate/tollgate.db"));
+        assert_eq!(rules.store, StoreAddress::File("/etc/tollgate/tollgate.db".into()));
         assert_eq!(rules.pepper_file, Path::new("/run/secrets/pepper"));
     }
 }

@@ -179,9 +179,23 @@ fn an_upstream_that_answers_5xx_is_left_out_for_a_while() {
         assert_eq!(ask(&gateway, "GET", &token).status, 200);
     }
     assert_eq!(got(&bad, "GET"), before);
-    let page = crate::support::ask_admin(gateway.admin, "/status.json").json();
+    let page = gateway.operate("GET", "/status.json", "").json();
     let status = page["upstreams"].as_array().unwrap().iter().find(|one| one["address"] == *bad_url).unwrap();
     assert_eq!((&status["healthy"], &status["ejections"]), (&false.into(), &1.into()));
+}
+
+#[test]
+fn a_connection_with_more_than_was_asked_for_serves_nobody_else() {
+    let answer = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let upstream = Upstream::start(Behaviour::Answer(answer("mine") + &answer("somebody else's")));
+    let url = upstream.url();
+    let gateway = gateway(&[&url], "");
+    let (_, token) = gateway.token("ws-us", &[]);
+    let mut client = gateway.connect();
+    for _ in 0..100 {
+        let answer = client.send(&request("POST", "/sources", &token, ""));
+        assert_eq!((answer.status, &*answer.body), (200, &b"mine"[..]));
+    }
 }
 
 #[test]
@@ -259,6 +273,6 @@ fn upstreams_change_while_the_gateway_runs() {
         assert_eq!(client.send(&bytes).status, 200);
     }
     assert_eq!(got(&one, "GET"), before);
-    let page = crate::support::ask_admin(gateway.admin, "/status.json").json();
+    let page = gateway.operate("GET", "/status.json", "").json();
     assert!(page["upstreams"].as_array().unwrap().iter().all(|one| one["address"] == *two_url), "{page}");
 }

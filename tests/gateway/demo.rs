@@ -27,8 +27,19 @@ fn sorted(names: &[&str]) -> Vec<String> {
 fn the_line_of_json_is_the_documented_one() {
     let demo = Demo::start();
     assert!(demo.ready_after < Duration::from_secs(10), "{:?}", demo.ready_after);
-    let all =
-        ["public", "public_tls", "ca_file", "admin", "config_file", "data", "tokens", "jwt", "upstreams"];
+    let all = [
+        "public",
+        "public_tls",
+        "ca_file",
+        "admin",
+        "operator_token",
+        "config_file",
+        "data",
+        "tokens",
+        "jwt",
+        "upstreams",
+        "github",
+    ];
     assert_eq!(keys(&demo, ""), sorted(&all));
     assert_eq!(keys(&demo, "/tokens"), sorted(&TOKENS));
     for name in TOKENS {
@@ -69,6 +80,8 @@ fn the_line_of_json_is_the_documented_one() {
         assert!(!["iat", "exp", "jti"].iter().any(|name| claims.contains(&(*name).to_owned())), "{claims:?}");
     }
     assert_eq!(keys(&demo, "/upstreams"), sorted(&["us", "eu"]));
+    assert_eq!(keys(&demo, "/github"), sorted(&["path", "key_identifier", "private_key_file"]));
+    assert!(demo.path("/github/private_key_file").is_file());
     assert!(demo.path("/ca_file").is_file() && demo.path("/config_file").is_file());
     assert!(demo.path("/data").is_dir());
     assert_eq!(demo.process.stdout.text().lines().count(), 1, "one line and nothing else");

@@ -134,7 +134,10 @@ impl World {
         }
         let host = self.gateway.admin;
         let token = ask.token.as_ref().map_or(String::new(), |token| format!("X-Explain-Token: {token}\r\n"));
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{token}\r\n");
+        let operator = &self.gateway.operator;
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {operator}\r\n{token}\r\n"
+        );
         let answer = self.operator.send(request.as_bytes());
         assert_eq!(answer.status, 200, "{ask:?}: {}", String::from_utf8_lossy(&answer.body));
         answer.json()
@@ -456,7 +459,13 @@ fn explain_and_the_gateway_agree_where_unknown_paths_are_forwarded() {
 
 /// Runs the command with a token on standard input.
 fn explain(arguments: &[&str], token: &str) -> Output {
+    explain_as("", arguments, token)
+}
+
+/// As [`explain`], with an operator's token.
+fn explain_as(operator: &str, arguments: &[&str], token: &str) -> Output {
     let mut process = tollgate(&[&["explain"], arguments].concat())
+        .env("TOLLGATE_OPERATOR_TOKEN", operator)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -480,7 +489,8 @@ fn the_command_explains_offline_and_live_and_never_shows_a_token() {
     for (kind, token) in &world.tokens {
         let offline = ["--config", file, "GET", "/sources", "--token-stdin", "--format", "json"];
         let online = ["--live", &live, "GET", "/sources", "--token-stdin", "--format", "json"];
-        let (offline, online) = (explain(&offline, token), explain(&online, token));
+        let (offline, online) =
+            (explain(&offline, token), explain_as(&world.gateway.operator, &online, token));
         assert_eq!(offline.status.code(), online.status.code(), "{kind}");
         assert!(!text(&offline).contains(token.as_str()) || token.len() < 6, "{kind}: {}", text(&offline));
         assert!(!text(&online).contains(token.as_str()) || token.len() < 6, "{kind}: {}", text(&online));
@@ -523,7 +533,11 @@ fn the_command_says_what_would_change_a_refusal() {
         (vec!["GET", "/sources", "--token-id", "tok_none"], 2, "no token has the id"),
         (vec!["GET", "/sources", "-H", "Authorization: Bearer x"], 2, "use --token-stdin"),
         (vec!["GET", "/sources", "-H", "nonsense"], 2, "is no header"),
-        (vec!["GET", "/sources", "--live", "http://127.0.0.1:1", "--workspace", "w"], 1, "does not answer"),
+        (
+            vec!["GET", "/sources", "--live", "http://127.0.0.1:1", "--workspace", "w"],
+            2,
+            "TOLLGATE_OPERATOR_TOKEN",
+        ),
         (vec!["GET", "/sources", "--workspace", "w", "--token-id", "t"], 2, "cannot be used with"),
     ] {
         let (found, text) = said(&arguments);

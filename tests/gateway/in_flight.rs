@@ -1,6 +1,6 @@
 //! A request counts as in flight until its answer has ended, however it ends, and not a moment longer.
 
-use crate::support::{Behaviour, Client, Gateway, H2, Upstream, ask_admin, config, request, until};
+use crate::support::{Behaviour, Client, Gateway, H2, Upstream, config, request, until};
 
 struct World {
     upstream: Upstream,
@@ -137,7 +137,7 @@ fn a_reload_keeps_what_is_in_flight_counted() {
     let world = World::new(&caps(1, 10));
     let reload = |per_token: u32| {
         let generation = || {
-            let status = ask_admin(world.gateway.admin, "/status.json").json();
+            let status = world.gateway.operate("GET", "/status.json", "").json();
             status["config"]["generation"].as_u64().unwrap()
         };
         let before = generation();

@@ -201,7 +201,7 @@ fn an_issuer_that_never_answered_leaves_the_node_ready_and_is_told() {
     assert!(answer.json()["notes"][0].as_str().unwrap().contains(ISSUER), "{}", answer.json());
     let refused = weather.gateway.ask(&signer.sign(&claims("1")), "/sources");
     assert_eq!(refused.said(), (503, "issuer_unavailable".to_owned()));
-    let status = ask_admin(weather.gateway.admin, "/status.json").json();
+    let status = weather.gateway.operate("GET", "/status.json", "").json();
     assert_eq!(status["issuers"][0]["keys"], 0);
     assert!(status["issuers"][0]["last_error"].as_str().unwrap().contains("answered 500"));
     assert_eq!(weather.gateway.metrics().with("tollgate_jwks_age_seconds", &[]).count(), 0);

@@ -2,7 +2,6 @@
 //!
 //! The short form takes some 15 seconds; with `TOLLGATE_LONG=1` one is killed every 30 seconds for 10 minutes.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,8 +15,32 @@ use crate::support::{Client, Gateway, config, request, until};
 struct Mortal {
     address: SocketAddr,
     life: Mutex<Option<Life>>,
-    /// How often each POST ran, by its number.
-    posts: Arc<Mutex<BTreeMap<u64, u32>>>,
+    posts: Arc<Posts>,
+}
+
+/// Which POSTs ran, as one bit for each number.
+#[derive(Default)]
+struct Posts {
+    ran: Mutex<Vec<u64>>,
+    twice: AtomicU64,
+}
+
+impl Posts {
+    fn run(&self, number: u64) {
+        let (word, bit) = (usize::try_from(number / 64).unwrap(), 1 << (number % 64));
+        let mut ran = self.ran.lock().unwrap();
+        if ran.len() <= word {
+            ran.resize(word + 1, 0);
+        }
+        if ran[word] & bit != 0 {
+            self.twice.fetch_add(1, Ordering::SeqCst);
+        }
+        ran[word] |= bit;
+    }
+
+    fn count(&self) -> u64 {
+        self.ran.lock().unwrap().iter().map(|word| u64::from(word.count_ones())).sum()
+    }
 }
 
 struct Life {
@@ -27,7 +50,7 @@ struct Life {
 }
 
 impl Mortal {
-    fn start(posts: &Arc<Mutex<BTreeMap<u64, u32>>>) -> Self {
+    fn start(posts: &Arc<Posts>) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mortal = Self { address, life: Mutex::new(None), posts: Arc::clone(posts) };
         mortal.live();
@@ -65,7 +88,7 @@ impl Mortal {
 }
 
 /// Answers one request after the other; each answer leaves in one piece.
-fn serve(mut stream: TcpStream, posts: &Mutex<BTreeMap<u64, u32>>) {
+fn serve(mut stream: TcpStream, posts: &Posts) {
     stream.set_nodelay(true).unwrap();
     let (mut unread, mut part) = (Vec::new(), [0; 4096]);
     loop {
@@ -73,7 +96,7 @@ fn serve(mut stream: TcpStream, posts: &Mutex<BTreeMap<u64, u32>>) {
             let head: Vec<u8> = unread.drain(..end + 4).collect();
             if let Some(number) = String::from_utf8_lossy(&head).strip_prefix("POST /sources?number=") {
                 let number = number.split(' ').next().unwrap().parse().unwrap();
-                *posts.lock().unwrap().entry(number).or_default() += 1;
+                posts.run(number);
             }
             if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").is_err() {
                 return;
@@ -117,13 +140,15 @@ fn killing_one_of_three_upstreams_is_hardly_noticed() {
     let is_long = std::env::var("TOLLGATE_LONG").is_ok_and(|long| long == "1");
     let seconds = |short: u64, long: u64| Duration::from_millis(if is_long { long } else { short });
     let (whole, every, down) = (seconds(15_000, 600_000), seconds(1_500, 30_000), seconds(500, 5_000));
-    let runs: Arc<Mutex<BTreeMap<u64, u32>>> = Arc::default();
+    let runs: Arc<Posts> = Arc::default();
     let upstreams: Vec<Mortal> = (0..3).map(|_| Mortal::start(&runs)).collect();
     let urls: Vec<String> = upstreams.iter().map(|upstream| format!("http://{}", upstream.address)).collect();
     let more = "[[limits.policies]]\nname = \"default\"\nper = [\"token\"]\nquota = \"10000000 per second\"\n\
                 [upstream.ejection]\nseconds = 1\n";
     let text = config(&urls[0], &urls[0], more);
     let text = text.replacen(&format!("[{:?}]", urls[0]), &format!("{urls:?}"), 1);
+    // What the gateway writes is kept in this process's memory: ten minutes of lines are gigabytes.
+    let text = text.replacen("[logs]\n", "[logs]\naccess = \"off\"\n", 1);
     let gateway = Gateway::start(&text);
     let (_, token) = gateway.token("ws-us", &[]);
     let (count, next, stop) = (Count::default(), AtomicU64::new(1), AtomicBool::new(false));
@@ -152,7 +177,6 @@ fn killing_one_of_three_upstreams_is_hardly_noticed() {
         (failed_gets + failed_posts) * 1_000 <= (gets + posts) * 2,
         "{failed_posts} of {posts} POSTs failed"
     );
-    let runs = runs.lock().unwrap();
-    assert!(runs.values().all(|ran| *ran == 1), "a POST ran twice");
-    assert!(runs.len() as u64 >= posts - failed_posts);
+    assert_eq!(runs.twice.load(Ordering::SeqCst), 0, "a POST ran twice");
+    assert!(runs.count() >= posts - failed_posts);
 }

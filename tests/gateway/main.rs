@@ -4,26 +4,32 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::panic, reason = "a test may panic")]
 
+mod admin;
 mod browser;
 mod care;
 mod demo;
 mod drain;
 mod faults;
+mod fleet;
 mod explain;
 mod guide;
 mod input;
 mod jwks;
 mod in_flight;
 mod jwt;
+mod jwt_revocation;
 mod killed;
+mod killed_writer;
 mod limits;
 mod metrics;
 mod overrides;
+mod owners;
 mod recorded;
 mod regions;
 mod reload;
 mod replay;
 mod revocation;
+mod secret_scanning;
 mod shadow;
 mod streaming;
 mod support;

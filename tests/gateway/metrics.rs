@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::support::{
-    Answer, Behaviour, Gateway, H2, Upstream, ask_admin, config, raw, request, run_json, until,
-};
+use crate::support::{Answer, Behaviour, Gateway, H2, Upstream, config, raw, request, run_json, until};
 
 const LIMITS: &str = r#"
 [[limits.policies]]
@@ -238,7 +236,7 @@ fn no_secret_is_written_anywhere() {
         );
     }
     for path in ["/metrics", "/", "/readyz", "/status.json"] {
-        said += &String::from_utf8_lossy(&ask_admin(world.gateway.admin, path).body);
+        said += &String::from_utf8_lossy(&world.gateway.operate("GET", path, "").body);
     }
     let arrived = world.upstream.text();
     until("the log to be written", || {

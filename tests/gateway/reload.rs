@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Behaviour, Client, Gateway, H2, Upstream, ask_admin, config, raw, request, until};
+use crate::support::{Behaviour, Client, Gateway, H2, Upstream, config, raw, request, until};
 
 fn limit(quota: &str) -> String {
     format!("[[limits.policies]]\nname = \"small\"\nper = [\"token\"]\nquota = {quota:?}\n")
@@ -37,7 +37,7 @@ impl World {
     }
 
     fn status(&self) -> Value {
-        ask_admin(self.gateway.admin, "/status.json").json()["config"].clone()
+        self.gateway.operate("GET", "/status.json", "").json()["config"].clone()
     }
 
     fn generation(&self) -> u64 {

@@ -18,7 +18,7 @@ fn lines(gateway: &Gateway, path: &str, count: usize) -> Vec<Value> {
 }
 
 fn status(gateway: &Gateway) -> Value {
-    crate::support::ask_admin(gateway.admin, "/status.json").json()
+    gateway.operate("GET", "/status.json", "").json()
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) use loads::{LoadFailed, LoadResult, Loads};
 pub use refresher::Refresher;
 pub(super) use saved::SavedSet;
 pub(super) use set::{KeySet, Selection};
-pub(super) use source::{JwksUrl, Loaded, Source};
+pub(super) use source::{Loaded, Source};
 
 #[cfg(test)]
 pub(super) use fake::FakeSource;

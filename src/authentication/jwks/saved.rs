@@ -14,8 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::{JwksUrl, LoadFailed, MAX_SET_BYTES};
+use super::{LoadFailed, MAX_SET_BYTES};
 use crate::clock::Now;
+use crate::fetch::Url;
 
 /// The longest file: a set whose every byte is escaped in JSON, and its head.
 const MAX_FILE_BYTES: u64 = 2 * MAX_SET_BYTES as u64 + 16 * 1024;
@@ -61,7 +62,7 @@ pub(in crate::authentication) enum NotRestored {
 }
 
 impl SavedSet {
-    pub(in crate::authentication) fn new(folder: PathBuf, issuer: &str, url: &JwksUrl) -> Self {
+    pub(in crate::authentication) fn new(folder: PathBuf, issuer: &str, url: &Url) -> Self {
         let jwks_uri = url.to_string();
         let hash = digest(&SHA256, format!("{issuer}\n{jwks_uri}").as_bytes());
         let name = URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]);

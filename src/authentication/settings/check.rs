@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{Checked, CheckedIssuer, ClaimSettings, IssuerSettings, Settings};
 use crate::authentication::issuer::{ClaimNames, Rules, Typ};
-use crate::authentication::jwks::{JwksUrl, Pace, SavedSet, Source};
+use crate::authentication::jwks::{Pace, SavedSet, Source};
 use crate::authentication::jwt::Algorithm;
 use crate::domain::{Plan, Problems, RegionId, Regions};
+use crate::fetch;
 
 /// The most verified tokens that may be remembered.
 const MAX_VERIFIED_TOKENS: usize = 10_000_000;
@@ -247,7 +248,7 @@ impl Check<'_> {
             self.problem("ca_file", "ca_file_unused", "ca_file is for jwks_uri alone", "remove it");
         }
         match (&settings.jwks_uri, &settings.jwks_file) {
-            (Some(uri), None) => match JwksUrl::parse(uri) {
+            (Some(uri), None) => match fetch::Url::parse(uri) {
                 Ok(url) => {
                     let ca_file = settings.ca_file.as_deref().map(|path| self.file("ca_file", path));
                     Some(Source::Url { url, ca_file })

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::keys::{naming_long_ago, unavailable};
 use super::*;
-use crate::authentication::jwks::{FakeSource, JwksUrl, SavedSet};
+use crate::authentication::jwks::{FakeSource, SavedSet};
 use crate::clock::Clock;
 
 #[test]
@@ -80,7 +80,7 @@ fn a_reload_judges_cached_tokens_by_the_new_rules_and_keys() {
 /// Settings whose issuer's keys are saved in a folder.
 fn saving(source: &FakeSource, folder: &Path) -> Checked {
     let mut checked = checked(source, |_| {}, None);
-    let url = JwksUrl::parse("https://issuer.test/jwks").unwrap();
+    let url = crate::fetch::Url::parse("https://issuer.test/jwks").unwrap();
     checked.issuers[0].saved = Some(SavedSet::new(folder.to_owned(), ISSUER, &url));
     checked
 }

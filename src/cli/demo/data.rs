@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Ready;
+use super::github::GitHub;
 use super::ports::Ports;
 use super::servers::Servers;
 use crate::cli::Error;
@@ -23,6 +24,9 @@ pub(super) struct Workspaces {
     pub(super) free: &'static str,
     pub(super) suspended: &'static str,
 }
+
+/// What the names of the demo's operators start with.
+const OPERATOR: &str = "demo-";
 
 /// The demo's workspaces.
 pub(super) const WORKSPACES: Workspaces =
@@ -54,6 +58,8 @@ pub(super) struct DemoToken {
 pub(super) struct Tokens {
     /// Those that are printed.
     pub(super) public: Vec<DemoToken>,
+    /// The operator's.
+    pub(super) operator: Secret<String>,
     /// Those of the traffic.
     pub(super) traffic: Vec<Secret<String>>,
 }
@@ -95,6 +101,7 @@ impl DataFolder {
         self.write_certificate()?;
         fs::write(self.path.join("endpoints.toml"), SEGMENT_TABLE)?;
         fs::write(self.path.join("schema-settings.json"), SCHEMA_SETTINGS)?;
+        GitHub::prepare(&self.path)?;
         let file = self.path.join("tollgate.toml");
         fs::write(&file, super::guide::configuration(ports, servers))?;
         Ok(file)
@@ -125,6 +132,16 @@ impl DataFolder {
         fs::write(chain, leaf_certificate.pem())?;
         write_private(&key, &leaf_key.serialize_pem())?;
         Ok(())
+    }
+
+    /// Where the running demo's line of JSON is.
+    pub(super) fn state_file(folder: &Path) -> PathBuf {
+        folder.join("demo.json")
+    }
+
+    /// Writes the line of JSON for `demo leak`.
+    pub(super) fn write_state(&self, ready: &Ready) -> Result<(), Error> {
+        write_private(&Self::state_file(&self.path), &format!("{}\n", super::guide::json(ready)))
     }
 
     /// Writes a file to source; its name.
@@ -176,7 +193,22 @@ pub(super) fn tokens(config: &Config, clock: &Clock) -> Result<Tokens, Error> {
         .into_iter()
         .map(|workspace| create(&mint, act, workspace, "traffic", None, None).map(|(_, token)| token))
         .collect::<Result<_, _>>()?;
-    Ok(Tokens { public, traffic })
+    Ok(Tokens { public, operator: operator(&mint, act)?, traffic })
+}
+
+/// A new operator in place of the one of an earlier demo on the same folder, whose token nobody has any more.
+fn operator(mint: &Mint, act: Act<'_>) -> Result<Secret<String>, Error> {
+    let (earlier, later): (Vec<_>, Vec<_>) = mint
+        .store()
+        .operators()?
+        .into_iter()
+        .filter(|operator| operator.name.starts_with(OPERATOR))
+        .partition(|operator| operator.revoked_at_unix_seconds.is_none());
+    for operator in &earlier {
+        mint.revoke_operator(act, &operator.name)?;
+    }
+    let name = format!("{OPERATOR}{}", earlier.len() + later.len() + 1);
+    Ok(mint.create_operator(act, &name, None)?.token)
 }
 
 fn workspaces(mint: &Mint, act: Act<'_>) -> Result<(), Error> {
@@ -220,7 +252,7 @@ fn create(
 }
 
 /// Writes a file that only this user can read.
-fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;

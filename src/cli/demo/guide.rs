@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ready;
 use super::data::DemoToken;
+use super::github::{KEYS_FILE, PATH};
 use super::ports::Ports;
 use super::servers::Servers;
 use crate::cli::Error;
@@ -62,6 +63,10 @@ exempt = ["127.0.0.0/8", "::1/128"]
 operation = "updateSchemaSettingsInSource"
 schema_file = "schema-settings.json"
 
+[secret_scanning]
+path = {PATH:?}
+keys_file = {KEYS_FILE:?}
+
 [[authentication.issuers]]
 issuer = {issuer:?}
 audiences = [{audience:?}]
@@ -95,11 +100,17 @@ pub(super) fn json(ready: &Ready) -> Value {
         "public_tls": ready.public_tls,
         "ca_file": ready.ca_file,
         "admin": ready.admin,
+        "operator_token": ready.operator_token.expose(),
         "config_file": ready.config_file,
         "data": ready.data,
         "tokens": tokens,
         "jwt": ready.jwt,
         "upstreams": upstreams,
+        "github": {
+            "path": PATH,
+            "key_identifier": ready.github.key_identifier(),
+            "private_key_file": ready.github.private_key_file(),
+        },
     })
 }
 
@@ -114,6 +125,8 @@ pub(super) fn environment(ready: &Ready) -> String {
     set("TOLLGATE_TLS_URL", &ready.public_tls);
     set("TOLLGATE_CA", &ready.ca_file.display().to_string());
     set("TOLLGATE_ADMIN", &ready.admin);
+    set("TOLLGATE_DATA", &ready.data.display().to_string());
+    set("TOLLGATE_OPERATOR_TOKEN", ready.operator_token.expose());
     set("TOLLGATE_CONFIG", &ready.config_file.display().to_string());
     for token in &ready.tokens {
         let name = format!("TOKEN_{}", token.name.to_ascii_uppercase());
@@ -126,6 +139,7 @@ pub(super) fn environment(ready: &Ready) -> String {
 /// What a person needs to try it.
 pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> Result<(), Error> {
     let Ready { public, public_tls, admin, .. } = ready;
+    let operator = ready.operator_token.expose();
     for note in &ready.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -134,7 +148,7 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
         r#"tollgate demo is ready
 
   API          {public}   (TLS and HTTP/2: {public_tls})
-  status page  {admin}/
+  status page  {admin}/#token={operator}
   Ctrl-C ends it. In another terminal, first:
 
     source {environment}
@@ -154,6 +168,13 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
 
     curl -s -H "Authorization: Bearer $TOKEN_EU" "$TOLLGATE_URL/tollgate/v1/whoami"
     curl -s -H "Authorization: Bearer $TOKEN_US" "$TOLLGATE_URL/tollgate/v1/limits"
+
+  A token that leaks into a public repository, with a stopwatch:
+
+    tollgate demo leak
+  The admin API, as an operator (its description: /openapi.json):
+
+    curl -s -H "Authorization: Bearer $TOLLGATE_OPERATOR_TOKEN" "$TOLLGATE_ADMIN/v1/tokens?workspace=demo-us"
 
   Segment's own SDK (npm install @segment/public-api-sdk-typescript), as demo.js:
 

@@ -1,14 +1,17 @@
 //! `tollgate demo`: everything on one machine, with nothing but the binary.
 
+mod connection;
 mod data;
+mod github;
 mod guide;
+mod leak;
 mod ports;
 mod servers;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use self::data::DataFolder;
 use super::{Error, environment, serve};
@@ -16,11 +19,15 @@ use crate::admin::AdminError;
 use crate::assembly::{StartError, start};
 use crate::clock::Clock;
 use crate::config::{Config, load};
+use crate::domain::Secret;
 use crate::telemetry::ProgramLog;
 
 /// `tollgate demo`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct DemoArgs {
+    #[command(subcommand)]
+    command: Option<DemoCommand>,
     /// Print, when ready, one line of JSON instead of the guide; logs go to standard error either way.
     #[arg(long)]
     json: bool,
@@ -44,6 +51,12 @@ pub(super) struct DemoArgs {
     upstream: Vec<(String, String)>,
 }
 
+#[derive(Clone, Debug, Subcommand)]
+enum DemoCommand {
+    /// Play a leaked token against the demo that runs in another terminal, with a stopwatch.
+    Leak(leak::LeakArgs),
+}
+
 /// A demo that is ready, as the guide and the JSON line describe it.
 struct Ready {
     public: String,
@@ -52,9 +65,11 @@ struct Ready {
     admin: String,
     config_file: PathBuf,
     data: PathBuf,
+    operator_token: Secret<String>,
     tokens: Vec<data::DemoToken>,
     jwt: serde_json::Value,
     upstreams: [(String, String); 2],
+    github: github::GitHub,
     notes: Vec<String>,
 }
 
@@ -87,6 +102,9 @@ impl Plan {
 
 /// Runs the demo until SIGTERM or Ctrl-C.
 pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result<(), Error> {
+    if let Some(DemoCommand::Leak(args)) = &args.command {
+        return leak::run(args, clock, out);
+    }
     let folder = DataFolder::open(args.data.as_deref())?;
     let servers = servers::Servers::start(args, &folder, clock)?;
     let Plan { mut config, mut config_file, mut notes } = Plan::make(args, &folder, &servers)?;
@@ -112,11 +130,14 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
         admin: format!("http://{}", running.admin),
         config_file,
         data: folder.path().to_owned(),
+        operator_token: tokens.operator,
         tokens: tokens.public,
         jwt: servers.jwt.clone(),
         upstreams: servers.upstreams.clone(),
+        github: github::GitHub::prepare(folder.path())?,
         notes,
     };
+    folder.write_state(&ready)?;
     if args.json {
         for note in &ready.notes {
             tracing::warn!("{note}");

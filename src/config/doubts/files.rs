@@ -9,7 +9,7 @@ use crate::domain::Problems;
 pub(super) fn doubts(file: &File, folder: &Path, warnings: &mut Problems) {
     let log = Some(&*file.logs.destination).filter(|word| !matches!(*word, "stdout" | "stderr" | ""));
     for (key, path) in [
-        ("tokens.store", Some(&*file.tokens.store)),
+        ("tokens.store", file.tokens.store.file()),
         ("tokens.pepper_file", Some(&*file.tokens.pepper_file)),
         ("logs.destination", log.map(Path::new)),
     ] {

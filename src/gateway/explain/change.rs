@@ -53,10 +53,14 @@ pub(super) const fn of(refusal: &Refusal) -> &'static str {
             "The client has to send less, or raise the bound in `[listen]`."
         }
         Outcome::IssuerUnavailable => "The issuer's keys have to be had: config/docs/issuers.md.",
+        Outcome::SignatureInvalid | Outcome::SignerUnavailable => {
+            "Only GitHub's alerts are checked so: config/docs/secret-scanning.md."
+        }
         Outcome::RegistryUnavailable => "The token store has to be readable: `[tokens]`.",
         Outcome::LimitsUnavailable | Outcome::Overloaded | Outcome::Draining | Outcome::Internal => {
             "Look at the gateway's own log and metrics."
         }
+        Outcome::Conflict => "The message says what stands in the way.",
         Outcome::UpstreamUnreachable
         | Outcome::UpstreamBroken
         | Outcome::UpstreamOpen

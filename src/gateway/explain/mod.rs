@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::decide::{self, Asked};
 use super::snapshot::PlacedTokens;
-use super::{Snapshot, preflight, refuse};
+use super::{Snapshot, alerts, preflight, refuse};
 use crate::authentication::{Attempt, Authenticator, Caller, InvalidJwt, Refused, TokenLookup};
 use crate::authorization::Permit;
 use crate::clock::Now;
@@ -38,6 +38,8 @@ pub struct Explainer<'s> {
     pub registry: &'s Registry,
     /// What a request's head may cost.
     pub head_limits: HeadLimits,
+    /// Where alerts of leaked tokens are taken, if they are.
+    pub alert_path: Option<&'s str>,
     /// Where requests go.
     pub upstreams: &'s Upstreams,
 }
@@ -84,6 +86,13 @@ impl Explainer<'_> {
     ) -> Result<Outcome, Refusal> {
         let snapshot = self.snapshot;
         preflight::check(head)?;
+        if self.alert_path.is_some_and(|path| path.as_bytes() == head.path()) {
+            let note =
+                "An alert of leaked tokens: it needs no credential, and is judged by GitHub's signature.";
+            explanation.notes.push(note.to_owned());
+            alerts::check(head)?;
+            return Ok(Outcome::Answered);
+        }
         let matched = decide::matched(snapshot, head)?;
         explanation.matched(&matched);
         let identified = match lookup {

@@ -1,8 +1,8 @@
 //! Keeping the read model up to date: the snapshot at start, then the log, entry after entry.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::record::{PackedId, Values};
 use super::table::{TableFull, TableWriter};
 use crate::clock::{Clock, Now};
 use crate::domain::TokenId;
+use crate::tokens::store::postgres::Watch;
 use crate::tokens::store::{Row, StoredToken};
 use crate::tokens::{Error, OverrideRecord, Scheme, TokenRecord};
 
@@ -103,6 +104,7 @@ impl Registry {
             self.applied_seq.store(applied, Ordering::Release);
         }
         self.succeeded(now);
+        self.revoked_jwts.sweep(now);
         loader.all_placed()?;
         Ok(self.applied_seq.load(Ordering::Acquire))
     }
@@ -129,6 +131,8 @@ impl Registry {
                 }
             }
             Row::Token(stored) => self.put_token(loader, &stored),
+            Row::Operator(stored) => self.operators.put(stored),
+            Row::JwtRevocation(revocation) => self.revoked_jwts.put(&revocation),
         }
     }
 
@@ -204,18 +208,32 @@ impl Registry {
         Ok(())
     }
 
-    /// Starts a thread that reads the log every `poll` and writes last-used times back every `last_used`.
+    /// Starts a thread that reads the log every `poll`, at once where the store says that it has grown, and writes
+    /// last-used times back every `last_used`.
     pub fn follow(
         self: &Arc<Self>,
         clock: Clock,
         poll: Duration,
         last_used: Duration,
     ) -> std::io::Result<Follower> {
-        let (stop, stopped) = mpsc::channel();
-        let registry = Arc::clone(self);
+        // One wake-up that waits is as good as many.
+        let (wake, woken) = mpsc::sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let watch = {
+            let wake = wake.clone();
+            self.store.watch(Arc::new(move || {
+                let _ = wake.try_send(());
+            }))
+        };
+        let (registry, stopped) = (Arc::clone(self), Arc::clone(&stop));
         let thread = thread::Builder::new().name("tollgate-registry".to_owned()).spawn(move || {
             let mut written = clock.now();
-            while stopped.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
+            loop {
+                // Woken, or the time is over.
+                let _ = woken.recv_timeout(poll);
+                if stopped.load(Ordering::Acquire) {
+                    break;
+                }
                 let now = clock.now();
                 registry.write_revocations(now);
                 drop(registry.sync(now));
@@ -226,7 +244,7 @@ impl Registry {
             }
             registry.report_uses(true);
         })?;
-        Ok(Follower { stop: Some(stop), thread: Some(thread) })
+        Ok(Follower { stop, wake, thread: Some(thread), _watch: watch })
     }
 
     fn report_uses(&self, at_the_end: bool) {
@@ -276,13 +294,17 @@ impl Loader {
 /// written.
 #[derive(Debug)]
 pub struct Follower {
-    stop: Option<mpsc::Sender<()>>,
+    stop: Arc<AtomicBool>,
+    wake: SyncSender<()>,
     thread: Option<JoinHandle<()>>,
+    _watch: Option<Watch>,
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.stop.store(true, Ordering::Release);
+        // If a wake-up waits already, that one does.
+        let _ = self.wake.try_send(());
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

@@ -7,7 +7,9 @@
 mod entry;
 mod follow;
 mod numbered;
+mod operators;
 mod record;
+mod revoked_jwts;
 mod saved;
 mod table;
 mod unwritten;
@@ -23,6 +25,7 @@ use crate::clock::Now;
 use crate::domain::{RegionId, Regions, Subject, TokenId, Workspace};
 
 use super::import::LONGEST_BYTES;
+use super::operators::operator_format;
 use super::store::Row;
 use super::{Digest, Error, Format, Mint, Peppers, Store, TokenState};
 pub use entry::Entry;
@@ -30,7 +33,9 @@ use entry::Grants;
 pub use follow::Follower;
 use follow::Loader;
 use numbered::Numbered;
+pub use operators::OperatorLookup;
 use record::{PackedId, Values};
+pub use revoked_jwts::JwtNames;
 pub use saved::Saver;
 use table::Table;
 pub use unwritten::MOST_UNWRITTEN;
@@ -75,6 +80,9 @@ pub struct Registry {
     peppers: Peppers,
     format: Format,
     regions: Regions,
+    operator_format: Format,
+    operators: operators::Operators,
+    revoked_jwts: revoked_jwts::RevokedJwts,
     tokens: Table,
     /// What tokens may do, by the numbers in their records.
     grants: Numbered<Grants>,
@@ -120,6 +128,9 @@ impl Registry {
             peppers: mint.peppers().clone(),
             format: mint.format().clone(),
             regions: mint.regions().clone(),
+            operator_format: operator_format(),
+            operators: operators::Operators::default(),
+            revoked_jwts: revoked_jwts::RevokedJwts::default(),
             tokens,
             grants: Numbered::new(),
             listed_ids: Numbered::new(),

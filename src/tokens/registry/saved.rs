@@ -1,6 +1,6 @@
 //! The read model in a file, so that a restart reads one file and the end of the log instead of the whole store.
 //!
-//! The file has what the read model has: no token, no pepper, of each token the first 128 bits of its keyed hash. It
+//! The file has the workspaces and tokens of the read model, and the little else is read from the store: no token, no pepper, of each token the first 128 bits of its keyed hash. It
 //! is stamped with the log entry up to which it is and with that entry's hash, which follows from all entries
 //! before: another store's file, or one from before a store was put back, is not taken. A file that is damaged,
 //! foreign, or of another format is told and passed over.
@@ -76,6 +76,10 @@ impl Registry {
         if !known.first().is_some_and(|entry| entry.seq == stamp.seq && entry.hash == stamp.hash) {
             return Err(NotTaken::Foreign);
         }
+        // Of these the file has none; what became of them since is applied once more by the log.
+        let mut few = Vec::new();
+        registry.store.few(&mut |row| few.push(row)).map_err(io::Error::other)?;
+        registry.load_rows(few, now).map_err(io::Error::other)?;
         registry.sync(now).map_err(io::Error::other)?;
         Ok(Some(registry))
     }

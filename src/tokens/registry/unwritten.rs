@@ -14,6 +14,7 @@ use super::Registry;
 use super::record::{NEVER, Values};
 use crate::clock::Now;
 use crate::domain::TokenId;
+use crate::tokens::mint::check_text;
 use crate::tokens::{Act, Error, Store, TokenRecord};
 
 /// How many revocations may wait for the store.
@@ -82,6 +83,7 @@ impl Registry {
     /// [`Error::RevocationUnwritten`], and the revocation is written when that can be done.
     /// [`Error::TooManyUnwritten`] if too many wait already, and then nothing was done. Blocks.
     pub fn revoke(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error> {
+        check_text("reason", reason, 256)?;
         let (actor, now, owned_id, reason) =
             (act.actor.to_owned(), act.now, id.to_owned(), reason.to_owned());
         let write =
@@ -126,6 +128,25 @@ impl Registry {
                 Err(error)
             }
         }
+    }
+
+    /// Refuses a token here until `write`, which the store has just failed to do, could be done; false if too many
+    /// wait already. For whoever revokes many at once.
+    pub fn refuse_until_written<T>(
+        &self,
+        id: &str,
+        write: impl Fn(&dyn Store) -> Result<T, Error> + Send + 'static,
+    ) -> bool {
+        let id = TokenId::from(id);
+        if self.unwritten.refuses(&id) {
+            return true;
+        }
+        if self.unwritten.len() >= MOST_UNWRITTEN {
+            return false;
+        }
+        self.unwritten.refuse(&id);
+        self.wait_for_store(&id, write);
+        true
     }
 
     /// How many revocations are in force here and not yet in the store.

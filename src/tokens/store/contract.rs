@@ -1,4 +1,7 @@
-//! What every store must do. A store proves it with one line: [`prove_store!`].
+//! What every store must do. A store proves it with [`prove_store!`] or [`all_proofs`].
+
+pub(crate) mod leaks;
+pub(crate) mod outbox;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -15,37 +18,75 @@ pub(crate) trait Fixture {
     fn open(&self) -> Arc<dyn Store>;
 }
 
+/// Names the proofs of a module: `$prove!(fixture)` makes a test of each, for a store whose databases cost nothing;
+/// `PROOFS` has them for a store that proves them one after the other.
+macro_rules! proofs {
+    ($prove:ident: $($name:ident,)+) => {
+        macro_rules! $prove {
+            ($fixture:expr) => {
+                $(#[test] fn $name() { $crate::tokens::store::contract::prove(stringify!($name), &$fixture); })+
+            };
+        }
+        pub(crate) use $prove;
+
+        pub(crate) const PROOFS: &[$crate::tokens::store::contract::Proof] =
+            &[$((stringify!($name), $name),)+];
+    };
+}
+pub(crate) use proofs;
+
+/// A proof with its name.
+pub(crate) type Proof = (&'static str, fn(&dyn Fixture));
+
+/// Everything that a store must prove.
+pub(crate) fn all_proofs() -> Vec<Proof> {
+    let beside =
+        [idempotency::contract::PROOFS, jwt_revocations::contract::PROOFS, operators::contract::PROOFS];
+    [&[PROOFS, leaks::PROOFS, outbox::PROOFS][..], &beside].concat().concat()
+}
+
+/// Proves one thing of a store.
+pub(crate) fn prove(name: &str, fixture: &dyn Fixture) {
+    let (_, proof) = all_proofs().into_iter().find(|(known, _)| *known == name).unwrap();
+    proof(fixture);
+}
+
+/// Makes a test of each proof.
 macro_rules! prove_store {
     ($fixture:expr) => {
-        $crate::tokens::store::contract::prove_store!(@ $fixture,
-            refuses_what_does_not_fit,
-            makes_and_lists_workspaces,
-            changes_of_a_workspace_merge,
-            makes_and_lists_tokens,
-            the_cap_counts_working_tokens_only,
-            rotation_keeps_the_family_and_the_lifetime,
-            rotation_without_overlap_revokes_at_once,
-            revoking_is_idempotent_and_takes_predecessors_along,
-            deleting_a_workspace_revokes_its_tokens,
-            an_override_of_nobody_is_refused,
-            overrides_are_set_replaced_and_removed,
-            overrides_are_changes_of_the_log,
-            an_override_is_its_familys,
-            overrides_are_bounded_and_ended_ones_go,
-            importing_is_idempotent,
-            a_refused_change_leaves_nothing,
-            the_log_is_gapless_with_concurrent_writers,
-            changes_carry_the_rows_of_one_moment,
-            the_log_is_chained_and_holds_no_secret,
-            last_used_never_goes_back,
-            fingerprints_stay,
-        );
-    };
-    (@ $fixture:expr, $($name:ident,)+) => {
-        $(#[test] fn $name() { $crate::tokens::store::contract::$name(&$fixture); })+
+        $crate::tokens::store::contract::prove_changes!($fixture);
+        $crate::tokens::store::contract::leaks::prove_leaks!($fixture);
+        $crate::tokens::store::contract::outbox::prove_outbox!($fixture);
+        $crate::tokens::store::idempotency::contract::prove_idempotency!($fixture);
+        $crate::tokens::store::jwt_revocations::contract::prove_jwt_revocations!($fixture);
+        $crate::tokens::store::operators::contract::prove_operators!($fixture);
     };
 }
 pub(crate) use prove_store;
+
+proofs! { prove_changes:
+    refuses_what_does_not_fit,
+    makes_and_lists_workspaces,
+    changes_of_a_workspace_merge,
+    makes_and_lists_tokens,
+    the_cap_counts_working_tokens_only,
+    rotation_keeps_the_family_and_the_lifetime,
+    rotation_without_overlap_revokes_at_once,
+    revoking_is_idempotent_and_takes_predecessors_along,
+    deleting_a_workspace_revokes_its_tokens,
+    an_override_of_nobody_is_refused,
+    overrides_are_set_replaced_and_removed,
+    overrides_are_changes_of_the_log,
+    an_override_is_its_familys,
+    overrides_are_bounded_and_ended_ones_go,
+    importing_is_idempotent,
+    a_refused_change_leaves_nothing,
+    the_log_is_gapless_with_concurrent_writers,
+    changes_carry_the_rows_of_one_moment,
+    the_log_is_chained_and_holds_no_secret,
+    last_used_never_goes_back,
+    fingerprints_stay,
+}
 
 pub(crate) const START: u64 = 1_700_000_000;
 
@@ -388,7 +429,7 @@ pub(crate) fn an_override_is_its_familys(fixture: &dyn Fixture) {
     let all = |id: &str| {
         rows.iter().any(|row| match row {
             Row::Token(stored) => stored.record.id == id && stored.record.overrides.len() == 1,
-            Row::Workspace(_) => false,
+            Row::Workspace(_) | Row::Operator(_) | Row::JwtRevocation(_) => false,
         })
     };
     assert!(rows.len() == 2 && all("a") && all("b"), "both tokens of the family have changed: {rows:?}");

@@ -64,6 +64,12 @@ kinds! {
     WorkspaceLimitSet = "workspace.limit_set", "Workspace Limit Overridden", "WORKSPACE";
     /// An override of a limit of a workspace was removed.
     WorkspaceLimitRemoved = "workspace.limit_removed", "Workspace Limit Override Removed", "WORKSPACE";
+    /// An operator of the admin API was made.
+    OperatorCreated = "operator.created", "Operator Created", "OPERATOR";
+    /// An operator's token was revoked.
+    OperatorRevoked = "operator.revoked", "Operator Revoked", "OPERATOR";
+    /// JWTs were revoked.
+    JwtRevoked = "jwt.revoked", "JWT Revoked", "JWT";
     /// A pepper version came into use.
     PepperAdded = "pepper.added", "Pepper Added", "PEPPER";
 }

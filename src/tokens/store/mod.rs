@@ -5,18 +5,43 @@
 //! acknowledged survives a crash; no entry and no row holds a secret. It refuses to know the format of tokens
 //! and the request path: no request reads a store.
 
+mod address;
+mod changed;
+mod columns;
+mod failure;
+pub mod idempotency;
+pub mod jwt_revocations;
+pub mod leaks;
 pub mod log;
+pub mod operators;
+pub mod outbox;
+pub mod postgres;
 pub mod sqlite;
+pub mod subject_log;
+mod writing;
 
 #[cfg(test)]
 pub(crate) mod contract;
 
+use std::sync::Arc;
+
 use crate::clock::Now;
 use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
-use super::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
+use super::{
+    Digest, Error, HeldOverride, JwtRevocation, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
+pub use address::StoreAddress;
+use changed::Changed;
+pub use idempotency::IdempotencyKeys;
+pub use jwt_revocations::JwtRevocations;
+pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
+pub use operators::{Operators, StoredOperator};
+pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
+pub use postgres::{PostgresAddress, PostgresStore};
 pub use sqlite::SqliteStore;
+pub use subject_log::SubjectLog;
 
 /// How many overrides in force one holder may have.
 pub const MOST_OVERRIDES: usize = 64;
@@ -150,6 +175,10 @@ pub enum Row {
     Workspace(WorkspaceRecord),
     /// A token as it is now.
     Token(StoredToken),
+    /// An operator as it is now.
+    Operator(StoredOperator),
+    /// A revocation of JWTs as it is now.
+    JwtRevocation(JwtRevocation),
 }
 
 /// What happened after an entry of the log.
@@ -163,11 +192,16 @@ pub struct Changes {
     pub rows: Vec<Row>,
 }
 
+/// Called whenever a log may have grown; must not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// A store. Every method blocks and is called off the request threads.
 ///
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
-/// [`Error::Store`], and then nothing was changed.
-pub trait Store: Send + Sync + std::fmt::Debug {
+/// [`Error::Store`], and then nothing was changed, or [`Error::StoreUnsure`], and then that is not known.
+pub trait Store:
+    Leaks + Outbox + Operators + JwtRevocations + IdempotencyKeys + SubjectLog + Send + Sync + std::fmt::Debug
+{
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
 
@@ -238,8 +272,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Hands every row to `load`, workspaces first, and answers with the log entry up to which they are.
     fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error>;
 
+    /// Hands those rows to `load` that a saved registry does not have: neither workspaces nor tokens.
+    fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error>;
+
     /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error>;
+
+    /// Calls `wake` when the log may have grown, until what it answers with is dropped. Only a hint, which may be
+    /// late or lost; [`None`] if the store gives none.
+    fn watch(&self, wake: Wake) -> Option<postgres::Watch>;
 
     /// Up to `count` entries of the log after `after`, ascending.
     fn log(&self, after: u64, count: u32) -> Result<Vec<LogEntry>, Error>;

@@ -26,9 +26,20 @@ pub(crate) fn raw(method: &str, target: &str, fields: &str, body: &[u8]) -> Vec<
     bytes
 }
 
-/// Asks the operators' listener, which wants to be asked by its own name.
+/// Asks the operators' listener without a credential. It wants to be asked by its own name.
 pub(crate) fn ask_admin(admin: SocketAddr, path: &str) -> Answer {
     Client::connect(admin).send(format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes())
+}
+
+/// Sends the operators' listener a request with these fields and, if it is not empty, a JSON body.
+pub(crate) fn send_admin(admin: SocketAddr, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+    let body_fields = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
+    };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {admin}\r\n{fields}{body_fields}\r\n{body}");
+    Client::connect(admin).send(head.as_bytes())
 }
 
 /// An answer, its body without framing.

@@ -1,12 +1,12 @@
 //! `tollgate serve` on a configuration of one's own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Client, Metrics, Process, request, run_json, tollgate, until};
+use super::{Answer, Client, Metrics, Process, request, run_json, send_admin, tollgate, until};
 
 /// The workspaces that every such gateway has: id and region.
 pub(crate) const WORKSPACES: [(&str, &str); 2] = [("ws-us", "us"), ("ws-eu", "eu")];
@@ -52,6 +52,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) file: PathBuf,
+    /// An operator's token.
+    pub(crate) operator: String,
     folder: TempDir,
 }
 
@@ -66,12 +68,21 @@ impl Gateway {
         let file = folder.path().join("tollgate.toml");
         let is_new = !folder.path().join("tollgate.db").exists();
         std::fs::write(&file, config).unwrap();
-        let name = file.to_str().unwrap().to_owned();
         if is_new {
-            for (id, region) in WORKSPACES {
-                run_json(&["workspace", "--config", &name, "create", id, "--region", region, "--json"]);
-            }
+            make_workspaces(&file);
         }
+        Self::serve_in(folder)
+    }
+
+    /// Starts on the configuration that a folder has, and makes nothing.
+    pub(crate) fn serve_in(folder: TempDir) -> Self {
+        let file = folder.path().join("tollgate.toml");
+        let name = file.to_str().unwrap().to_owned();
+        let operators =
+            run_json(&["operator", "--config", &name, "list", "--json"]).as_array().unwrap().len();
+        let operator = format!("test-{operators}");
+        let operator =
+            text(&run_json(&["operator", "--config", &name, "create", &operator, "--json"]), "token");
         let mut process = Process::start(tollgate(&["serve", "--config", &name]));
         let listening = |what: &str, process: &mut Process| {
             until(what, || {
@@ -81,7 +92,7 @@ impl Gateway {
         };
         let admin = listening("operators' listener", &mut process);
         let address = listening("listening (plain text)", &mut process);
-        Self { process, address, admin, file, folder }
+        Self { process, address, admin, file, operator, folder }
     }
 
     /// Ends it and keeps the registry.
@@ -110,8 +121,27 @@ impl Gateway {
         self.connect().send(&request("GET", target, token, ""))
     }
 
+    /// Sends the admin API a request as its operator.
+    pub(crate) fn operate(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.operate_with(method, path, "", body)
+    }
+
+    /// As [`Gateway::operate`] with more fields, which are whole lines.
+    pub(crate) fn operate_with(&self, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+        let fields = format!("Authorization: Bearer {}\r\n{fields}", self.operator);
+        send_admin(self.admin, method, path, &fields, body)
+    }
+
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::scrape(self.admin)
+    }
+}
+
+/// Makes [`WORKSPACES`].
+pub(crate) fn make_workspaces(config: &Path) {
+    let name = config.to_str().unwrap();
+    for (id, region) in WORKSPACES {
+        run_json(&["workspace", "--config", name, "create", id, "--region", region, "--json"]);
     }
 }
 

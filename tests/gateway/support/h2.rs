@@ -59,6 +59,19 @@ impl H2 {
             .header("authorization", format!("Bearer {token}"))
             .body(Full::default())
             .unwrap();
+        self.send(request)
+    }
+
+    /// Posts a body; `fields` are whole lines.
+    pub(crate) fn post(&mut self, target: &str, fields: &str, body: &[u8]) -> Answer {
+        let mut request = hyper::Request::post(format!("http://api.example{target}"));
+        for (name, value) in fields.lines().filter_map(|line| line.split_once(": ")) {
+            request = request.header(name.to_lowercase(), value);
+        }
+        self.send(request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()).unwrap()
+    }
+
+    fn send(&mut self, request: hyper::Request<Full<Bytes>>) -> hyper::Result<Answer> {
         let sender = &mut self.sender;
         let answered = async {
             sender.ready().await?;

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod github;
 mod h2;
 mod jwt;
 mod metrics;
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub(crate) use client::{Answer, Client, ask_admin, raw, request};
-pub(crate) use config::{Gateway, config, segment_table};
+pub(crate) use client::{Answer, Client, ask_admin, raw, request, send_admin};
+pub(crate) use config::{Gateway, config, make_workspaces, segment_table};
+pub(crate) use github::{GitHub, alert};
 pub(crate) use h2::H2;
 pub(crate) use jwt::{Signer, claims, now};
 pub(crate) use metrics::Metrics;
@@ -43,7 +45,12 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// The binary with these arguments and nothing of this process's settings.
 pub(crate) fn tollgate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(arguments).env_remove("TOLLGATE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("TOLLGATE_CONFIG")
+        .env_remove("TOLLGATE_OPERATOR_TOKEN")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
     command
 }
 

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 const URL: &str = "https://issuer.test/jwks";
 
 fn saved(folder: &Path, issuer: &str, url: &str) -> SavedSet {
-    SavedSet::new(folder.to_owned(), issuer, &JwksUrl::parse(url).unwrap())
+    SavedSet::new(folder.to_owned(), issuer, &Url::parse(url).unwrap())
 }
 
 fn now() -> Now {

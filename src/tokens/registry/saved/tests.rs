@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::super::tests::{START, Two, regions};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::OverrideHolder;
-use crate::tokens::{Lookup, Minted, NewOverride};
+use crate::domain::{JwtLifetime, OverrideHolder};
+use crate::tokens::{JwtsRevoked, Lookup, Minted, NewOverride, OperatorLookup};
 
 /// A node that saved its registry: a working, an expiring, a revoked and an imported token.
 struct Saved {
@@ -173,4 +173,22 @@ fn it_is_saved_now_and_then_and_at_the_end() {
     let registry = Registry::restored(&two.other, &file, two.clock.now()).unwrap().unwrap();
     assert_eq!(registry.status().tokens, 1);
     assert!(matches!(registry.look_up(minted.token.expose().as_bytes(), two.clock.now()), Lookup::Found(_)));
+}
+
+/// The file has neither; a restart that lost a revocation would let a stolen JWT in again.
+#[test]
+fn operators_and_revoked_jwts_outlive_a_restart() {
+    let saved = Saved::new();
+    let two = &saved.two;
+    let operator = two.other.create_operator(two.act(), "ana", None).unwrap();
+    let lifetime =
+        JwtLifetime { issuer: "https://issuer.test".into(), longest_seconds: 3_600, claims_suffice: false };
+    let jwts = JwtsRevoked::Token { issuer: "https://issuer.test".into(), jti: "j".into() };
+    two.other.revoke_jwts(two.act(), &jwts, "leaked", &[lifetime]).unwrap();
+    two.sync().unwrap();
+    two.registry.save(&saved.file, two.clock.now()).unwrap();
+    let registry = saved.restored().unwrap().unwrap();
+    let found = registry.operator(operator.token.expose().as_bytes(), two.clock.now());
+    assert!(matches!(found, OperatorLookup::Found(name) if &*name == "ana"));
+    assert_eq!(registry.jwt_revocations(), 1);
 }

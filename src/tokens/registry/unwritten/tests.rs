@@ -153,6 +153,21 @@ fn the_successor_of_a_revoked_token_goes_on() {
 }
 
 #[test]
+fn what_somebody_else_failed_to_write_is_refused_and_written() {
+    let node = Node::new();
+    let (leaked, now) = (node.create(), node.clock.now());
+    let id = leaked.record.id.clone();
+    node.fill(true);
+    let write = move |store: &dyn Store| store.revoke_token(Act { actor: "alert", now }, &id, "leaked");
+    assert!(node.registry.refuse_until_written(&leaked.record.id, write.clone()));
+    assert!(node.registry.refuse_until_written(&leaked.record.id, write), "the second time");
+    assert_eq!((node.works(&leaked), node.registry.unwritten_revocations()), (false, 1));
+    node.fill(false);
+    node.registry.write_revocations(now);
+    assert_eq!((node.stored_state(&leaked), node.registry.unwritten_revocations()), (Some(START), 0));
+}
+
+#[test]
 fn no_more_wait_than_may() {
     let node = Node::new();
     let minted = node.create();

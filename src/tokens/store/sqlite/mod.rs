@@ -7,10 +7,14 @@
 //! `synchronous=FULL` makes an acknowledged change survive a power cut. Every writing transaction takes the
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
-mod import;
+mod idempotency;
+mod jwt_revocations;
+mod operators;
+mod outbox;
 mod overrides;
 mod rows;
 mod schema;
+mod subject_log;
 mod write;
 
 use std::path::Path;
@@ -18,13 +22,16 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::failure::Failure;
+use super::postgres::Watch;
+use super::writing::Tables;
 use super::{
-    Act, Changes, Imported, ImportedToken, LogEntry, NewToken, NewWorkspace, Replacement, Row, Store,
-    WorkspaceChange,
+    Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
+    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
-use rows::{pepper_number, signed, unsigned};
+use rows::{signed, unsigned};
 use write::Writing;
 
 /// Workspaces, tokens and log in one SQLite file. Several stores, also of several processes, may have the
@@ -44,34 +51,6 @@ pub struct SqliteStore {
 pub(crate) struct Watched {
     pub(crate) asked: std::sync::atomic::AtomicU64,
     pub(crate) is_full: std::sync::atomic::AtomicBool,
-}
-
-/// What ends a transaction: a refusal of ours, or SQLite's failure, which still lacks its place.
-#[derive(Debug)]
-enum Failure {
-    Refused(Error),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Failure {
-    fn at(self, place: &str) -> Error {
-        match self {
-            Self::Refused(error) => error,
-            Self::Sqlite(source) => Error::Store { place: place.to_owned(), source: source.into() },
-        }
-    }
 }
 
 impl SqliteStore {
@@ -146,6 +125,12 @@ impl Watched {
             return Err(rusqlite::Error::SqliteFailure(full, None).into());
         }
         Ok(())
+    }
+}
+
+impl Leaks for SqliteStore {
+    fn revoke_leaked(&self, act: Act<'_>, found: &[LeakedToken]) -> Result<Vec<LeakRevocation>, Error> {
+        self.write(act, |writing| writing.revoke_leaked(found))
     }
 }
 
@@ -224,14 +209,7 @@ impl Store for SqliteStore {
     }
 
     fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<TokenRecord>, Error> {
-        self.read(|on| {
-            for digest in digests {
-                if let Some(stored) = rows::token_by_digest(on, digest)? {
-                    return Ok(Some(stored.record));
-                }
-            }
-            Ok(None)
-        })
+        self.read(|on| Ok(Tables::token_by_digest(&**on, digests)?.map(|stored| stored.record)))
     }
 
     fn tokens(&self, workspace: Option<&str>, after: &str, count: u32) -> Result<Vec<TokenRecord>, Error> {
@@ -256,8 +234,13 @@ impl Store for SqliteStore {
             for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
                 load(Row::Token(token?));
             }
+            few(on, load)?;
             Ok(head)
         })
+    }
+
+    fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error> {
+        self.read(|on| few(on, load))
     }
 
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error> {
@@ -268,6 +251,10 @@ impl Store for SqliteStore {
             }
             changed_rows(on, head, after, count)
         })
+    }
+
+    fn watch(&self, _: Wake) -> Option<Watch> {
+        None
     }
 
     fn log(&self, after: u64, count: u32) -> Result<Vec<LogEntry>, Error> {
@@ -313,12 +300,17 @@ impl Store for SqliteStore {
     }
 
     fn add_fingerprints(&self, act: Act<'_>, fingerprints: &[Digest]) -> Result<(), Error> {
-        self.write(act, |writing| {
-            fingerprints.iter().try_for_each(|fingerprint| {
-                writing.add_fingerprint(pepper_number(fingerprint.scheme), &fingerprint.bytes)
-            })
-        })
+        self.write(act, |writing| writing.add_fingerprints(fingerprints))
     }
+}
+
+/// The rows of which there are few.
+fn few(on: &Connection, load: &mut dyn FnMut(Row)) -> Result<(), Failure> {
+    for operator in operators::all(on)? {
+        load(Row::Operator(operator));
+    }
+    jwt_revocations::each(on, &mut |revocation| load(Row::JwtRevocation(revocation)))?;
+    Ok(())
 }
 
 fn head(on: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
@@ -329,20 +321,19 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
     let mut statement =
         on.prepare_cached("SELECT seq, kind, subject FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
     let mut entries = statement.query(params![signed(after), count])?;
-    let (mut seqs, mut workspaces, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seqs, mut about) = (Vec::new(), Changed::default());
     while let Some(row) = entries.next()? {
         seqs.push(unsigned(row, 0)?);
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
-        if kind.starts_with("workspace.") {
-            workspaces.push(subject);
-        } else if kind.starts_with("token.limit_") {
-            rows::ids_of_family(on, &subject, &mut tokens)?;
-        } else if kind.starts_with("token.") {
-            tokens.push(subject);
-        }
+        about.note(&kind, subject);
+    }
+    let Changed { mut workspaces, mut tokens, families, operators: mut operator_names, mut revocations } =
+        about;
+    for family in &families {
+        rows::ids_of_family(on, family, &mut tokens)?;
     }
     let mut changed = Vec::new();
-    for ids in [&mut workspaces, &mut tokens] {
+    for ids in [&mut workspaces, &mut tokens, &mut operator_names, &mut revocations] {
         ids.sort_unstable();
         ids.dedup();
     }
@@ -351,6 +342,12 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
     }
     for id in &tokens {
         changed.extend(rows::token_by_id(on, id)?.map(Row::Token));
+    }
+    for name in &operator_names {
+        changed.extend(operators::by_name(on, name)?.map(Row::Operator));
+    }
+    for id in &revocations {
+        changed.extend(jwt_revocations::by_id(on, id)?.map(Row::JwtRevocation));
     }
     Ok(Changes { head, seqs, rows: changed })
 }

@@ -1,14 +1,13 @@
 //! Rows of SQLite to records and back.
 
-use std::num::NonZeroU32;
-
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::overrides::{self, overrides_of};
-use crate::domain::{Plan, Quota, Role, WorkspaceState};
+use crate::domain::{Plan, Role, WorkspaceState};
+pub(super) use crate::tokens::store::columns::{digest, pepper_number, quota, quota_text, signed};
 use crate::tokens::store::{LogEntry, StoredToken};
-use crate::tokens::{Digest, Scheme, TokenRecord, WorkspaceRecord};
+use crate::tokens::{Digest, TokenRecord, WorkspaceRecord};
 
 pub(super) const WORKSPACE: &str = concat!(
     "SELECT id, number, region, plan, features, state, contacts, created_at, ",
@@ -101,46 +100,16 @@ pub(super) fn ids_of_family(on: &Connection, family: &str, ids: &mut Vec<String>
     Ok(())
 }
 
-/// How a scheme is stored: the pepper's version, 0 for plain SHA-256.
-pub(super) const fn pepper_number(scheme: Scheme) -> u16 {
-    match scheme {
-        Scheme::Sha256 => 0,
-        Scheme::Hmac(version) => version,
-    }
-}
-
-pub(super) const fn digest(pepper: u16, bytes: [u8; 32]) -> Digest {
-    let scheme = if pepper == 0 { Scheme::Sha256 } else { Scheme::Hmac(pepper) };
-    Digest { scheme, bytes }
-}
-
-/// A time or number for SQLite, whose integers are signed.
-pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| unreadable(column))
-}
-
-pub(super) fn quota_text(quota: Quota) -> String {
-    format!("{}/{}/{}", quota.requests, quota.period_seconds, quota.burst)
 }
 
 pub(super) fn json(words: &[String]) -> String {
     serde_json::Value::from(words).to_string()
 }
 
-pub(super) fn quota(text: &str) -> Option<Quota> {
-    let mut numbers = text.split('/').map(|part| part.parse::<u32>().ok());
-    let requests = NonZeroU32::new(numbers.next()??)?;
-    let period_seconds = numbers.next()??;
-    let burst = NonZeroU32::new(numbers.next()??)?;
-    Some(Quota::new(requests, period_seconds).with_burst(burst))
-}
-
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     let value: Option<i64> = row.get(column)?;
     value.map(|value| u64::try_from(value).map_err(|_| unreadable(column))).transpose()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::Failure;
+use super::{Failure, idempotency, jwt_revocations, operators, outbox};
 use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
@@ -18,7 +18,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &str); 2] = [(1, TABLES), (2, OVERRIDES)];
+const STEPS: [(i64, &[&str]); 4] = [
+    (1, &[TABLES]),
+    (2, &[OVERRIDES]),
+    (3, &[outbox::TABLES]),
+    (4, &[operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
+];
 
 const OVERRIDES: &str = "
 CREATE TABLE limit_override (
@@ -118,7 +123,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = pragma(&transaction, "user_version")?;
     for (schema, step) in STEPS.iter().filter(|(schema, _)| *schema > found) {
-        transaction.execute_batch(step)?;
+        step.iter().try_for_each(|tables| transaction.execute_batch(tables))?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", schema)?;
     }

@@ -1,70 +1,28 @@
-//! Changes inside one writing transaction, each with its log entry.
+//! The statements of a writing transaction.
 
 use rusqlite::{Connection, params};
-use serde_json::{Value, json};
 
-use super::rows::{self, json as json_list, pepper_number, quota_text, signed};
-use super::{Failure, head};
-use crate::domain::WorkspaceState;
-use crate::tokens::record::TokenState;
-use crate::tokens::store::{Act, ChangeKind, LogEntry, NewToken, NewWorkspace, Replacement, WorkspaceChange};
-use crate::tokens::{Error, TokenRecord, WorkspaceRecord};
+use super::rows::{self, json, pepper_number, quota_text, signed};
+use super::{Failure, head, jwt_revocations, operators, outbox};
+use crate::domain::OverrideHolder;
+use crate::tokens::store::writing::{self, NewMessage, Tables};
+use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
+use crate::tokens::{
+    Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
+};
 
-/// A transaction that holds the write lock, with the end of the log that it extends.
-pub(super) struct Writing<'t> {
-    pub(super) on: &'t Connection,
-    act: Act<'t>,
-    seq: u64,
-    hash: [u8; 32],
-    began_at: u64,
-}
+/// A transaction that holds the write lock.
+pub(super) type Writing<'t> = writing::Writing<'t, Connection>;
 
-/// Where a new token comes from.
-pub(super) struct Origin<'o> {
-    pub(super) kind: ChangeKind,
-    /// Family and its number; a token without starts its own.
-    pub(super) family: Option<(&'o str, u64)>,
-}
-
-impl<'t> Writing<'t> {
-    pub(super) fn begin(on: &'t Connection, act: Act<'t>) -> Result<Self, Failure> {
-        let (seq, hash) = head(on)?;
-        Ok(Self { on, act, seq, hash, began_at: seq })
+impl Tables for Connection {
+    fn lock_head(&self) -> Result<(u64, [u8; 32]), Failure> {
+        Ok(head(self)?)
     }
 
-    /// Writes the new end of the log.
-    pub(super) fn end(self) -> Result<(), Failure> {
-        if self.seq != self.began_at {
-            self.on
-                .prepare_cached("UPDATE head SET seq = ?1, hash = ?2")?
-                .execute(params![signed(self.seq), self.hash])?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn seconds(&self) -> u64 {
-        self.act.now.unix_seconds()
-    }
-
-    /// The number that the next log entry gets.
-    const fn next(&self) -> u64 {
-        self.seq + 1
-    }
-
-    pub(super) fn append(&mut self, kind: ChangeKind, subject: &str, body: &Value) -> Result<(), Failure> {
-        let mut entry = LogEntry {
-            seq: self.next(),
-            previous: self.hash,
-            hash: [0; 32],
-            at_unix_millis: self.act.now.unix_millis,
-            actor: self.act.actor.to_owned(),
-            kind: kind.name().to_owned(),
-            subject: subject.to_owned(),
-            body: body.to_string(),
-        };
-        entry.hash = entry.hash_after(&self.hash);
-        self.on.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
-            params![
+    fn append(&self, entries: &[LogEntry]) -> Result<(), Failure> {
+        let mut insert = self.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+        for entry in entries {
+            insert.execute(params![
                 signed(entry.seq),
                 entry.previous,
                 entry.hash,
@@ -73,253 +31,173 @@ impl<'t> Writing<'t> {
                 entry.kind,
                 entry.subject,
                 entry.body
-            ],
-        )?;
-        (self.seq, self.hash) = (entry.seq, entry.hash);
+            ])?;
+        }
+        if let Some(last) = entries.last() {
+            self.prepare_cached("UPDATE head SET seq = ?1, hash = ?2")?
+                .execute(params![signed(last.seq), last.hash])?;
+        }
         Ok(())
     }
 
-    pub(super) fn create_workspace(&mut self, new: &NewWorkspace) -> Result<WorkspaceRecord, Failure> {
-        if rows::workspace_by_id(self.on, &new.id)?.is_some() {
-            return Err(Error::WorkspaceExists(new.id.clone()).into());
-        }
-        let record = WorkspaceRecord {
-            id: new.id.clone(),
-            number: self.next(),
-            region: new.region.clone(),
-            plan: new.plan,
-            features: sorted(&new.features),
-            state: WorkspaceState::Active,
-            contacts: sorted(&new.contacts),
-            created_at_unix_seconds: self.seconds(),
-            overrides: Vec::new(),
-        };
-        self.put_workspace(&record)?;
-        self.append(ChangeKind::WorkspaceCreated, &record.id, &workspace_body(&record))?;
-        Ok(record)
-    }
-
-    pub(super) fn set_workspace(
-        &mut self,
-        id: &str,
-        change: &WorkspaceChange,
-    ) -> Result<WorkspaceRecord, Failure> {
-        let before =
-            rows::workspace_by_id(self.on, id)?.ok_or_else(|| Error::WorkspaceUnknown(id.to_owned()))?;
-        let after = WorkspaceRecord {
-            region: change.region.clone().unwrap_or_else(|| before.region.clone()),
-            plan: change.plan.unwrap_or(before.plan),
-            state: change.state.unwrap_or(before.state),
-            features: merged(&before.features, &change.enable, &change.disable),
-            contacts: merged(&before.contacts, &change.add_contacts, &change.remove_contacts),
-            ..before.clone()
-        };
-        if after == before {
-            return Ok(after);
-        }
-        self.put_workspace(&after)?;
-        let body = json!({"before": workspace_body(&before), "after": workspace_body(&after)});
-        self.append(ChangeKind::WorkspaceModified, id, &body)?;
-        if after.state == WorkspaceState::Deleted && before.state != WorkspaceState::Deleted {
-            self.revoke_all_of(id)?;
-        }
-        Ok(after)
+    fn workspace(&self, id: &str) -> Result<Option<WorkspaceRecord>, Failure> {
+        Ok(rows::workspace_by_id(self, id)?)
     }
 
     fn put_workspace(&self, record: &WorkspaceRecord) -> Result<(), Failure> {
         let sql = "INSERT INTO workspace VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET \
                    region = ?3, plan = ?4, features = ?5, state = ?6, contacts = ?7";
-        self.on.prepare_cached(sql)?.execute(params![
+        self.prepare_cached(sql)?.execute(params![
             record.id,
             signed(record.number),
             record.region,
             record.plan.name(),
-            json_list(&record.features),
+            json(&record.features),
             record.state.name(),
-            json_list(&record.contacts),
+            json(&record.contacts),
             signed(record.created_at_unix_seconds),
         ])?;
         Ok(())
     }
 
-    pub(super) fn create_token(&mut self, new: &NewToken, cap: u32) -> Result<TokenRecord, Failure> {
-        let workspace = rows::workspace_by_id(self.on, &new.workspace)?
-            .ok_or_else(|| Error::WorkspaceUnknown(new.workspace.clone()))?;
-        if workspace.state == WorkspaceState::Deleted {
-            return Err(Error::WorkspaceDeleted(workspace.id).into());
-        }
-        let working: u32 = self
-            .on
-            .prepare_cached(
-                "SELECT count(*) FROM token WHERE workspace = ?1 AND revoked_at IS NULL \
-                 AND (expires_at IS NULL OR expires_at > ?2) AND (overlap_until IS NULL OR overlap_until > ?2)",
-            )?
-            .query_row(params![new.workspace, signed(self.seconds())], |row| row.get(0))?;
-        if working >= cap {
-            return Err(Error::TooManyTokens { workspace: workspace.id, cap }.into());
-        }
-        self.put_token(new, &Origin { kind: ChangeKind::TokenCreated, family: None })
+    fn token(&self, id: &str) -> Result<Option<StoredToken>, Failure> {
+        Ok(rows::token_by_id(self, id)?)
     }
 
-    /// Adds a token without further checks, and its log entry.
-    pub(super) fn put_token(&mut self, new: &NewToken, origin: &Origin<'_>) -> Result<TokenRecord, Failure> {
-        let (family, number) = origin.family.unwrap_or((&new.id, self.next()));
-        let record = TokenRecord {
-            id: new.id.clone(),
-            family: family.to_owned(),
-            number,
-            workspace: new.workspace.clone(),
-            name: new.name.clone(),
-            scopes: new.scopes.clone(),
-            role: new.role,
-            own_limit: new.own_limit,
-            overrides: Vec::new(),
-            created_at_unix_seconds: self.seconds(),
-            expires_at_unix_seconds: new.expires_at_unix_seconds,
-            revoked_at_unix_seconds: None,
-            revoked_reason: None,
-            overlap_until_unix_seconds: None,
-            replaced_by: None,
-            last_used_unix_seconds: None,
-        };
+    fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure> {
+        for digest in digests {
+            if let Some(found) = rows::token_by_digest(self, digest)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!("{} WHERE t.family = ?1 ORDER BY t.id", rows::TOKEN);
+        let mut statement = self.prepare_cached(&sql)?;
+        let found = statement.query_map([family], rows::token)?;
+        Ok(found.map(|stored| stored.map(|stored| stored.record)).collect::<Result<_, _>>()?)
+    }
+
+    fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure> {
+        let sql = format!("{} WHERE t.replaced_by = ?1", rows::TOKEN);
+        let mut statement = self.prepare_cached(&sql)?;
+        let mut found = statement.query_map([id], rows::token)?;
+        Ok(found.next().transpose()?.map(|stored| stored.record))
+    }
+
+    fn working_tokens(&self, workspace: &str, unix_seconds: u64) -> Result<u64, Failure> {
+        let sql = "SELECT count(*) FROM token WHERE workspace = ?1 AND revoked_at IS NULL \
+                   AND (expires_at IS NULL OR expires_at > ?2) AND (overlap_until IS NULL OR overlap_until > ?2)";
+        let count = |row: &rusqlite::Row<'_>| rows::unsigned(row, 0);
+        Ok(self.prepare_cached(sql)?.query_row(params![workspace, signed(unix_seconds)], count)?)
+    }
+
+    fn unrevoked_tokens(&self, workspace: &str) -> Result<Vec<(String, String)>, Failure> {
+        let sql = "SELECT id, name FROM token WHERE workspace = ?1 AND revoked_at IS NULL ORDER BY id";
+        let mut statement = self.prepare_cached(sql)?;
+        let found = statement.query_map([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
         let sql = "INSERT INTO token (id, family, number, workspace, name, scopes, role, own_limit, created_at, \
                    expires_at, pepper, digest, is_foreign) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-        self.on.prepare_cached(sql)?.execute(params![
+        self.prepare_cached(sql)?.execute(params![
             record.id,
             record.family,
             signed(record.number),
             record.workspace,
             record.name,
-            json_list(&record.scopes),
+            json(&record.scopes),
             record.role.name(),
             record.own_limit.map(quota_text),
             signed(record.created_at_unix_seconds),
             record.expires_at_unix_seconds.map(signed),
-            pepper_number(new.digest.scheme),
-            new.digest.bytes,
-            new.foreign,
+            pepper_number(digest.scheme),
+            digest.bytes,
+            foreign,
         ])?;
-        self.append(origin.kind, &record.id, &token_body(&record))?;
-        Ok(record)
-    }
-
-    pub(super) fn rotate_token(&mut self, id: &str, by: &Replacement) -> Result<TokenRecord, Failure> {
-        let old = rows::token_by_id(self.on, id)?.ok_or_else(|| Error::TokenUnknown(id.to_owned()))?.record;
-        if let Some(successor) = old.replaced_by {
-            return Err(Error::AlreadyRotated { id: old.id, successor }.into());
-        }
-        let state = old.state_at(self.seconds());
-        if state != TokenState::Active {
-            return Err(Error::NotActive { id: old.id, state: state.name() }.into());
-        }
-        let lifetime = old.expires_at_unix_seconds.map(|end| end.saturating_sub(old.created_at_unix_seconds));
-        let new = NewToken {
-            id: by.id.clone(),
-            workspace: old.workspace.clone(),
-            name: old.name.clone(),
-            scopes: old.scopes.clone(),
-            role: old.role,
-            own_limit: old.own_limit,
-            expires_at_unix_seconds: by
-                .expires_at_unix_seconds
-                .or_else(|| lifetime.map(|lifetime| self.seconds().saturating_add(lifetime))),
-            digest: by.digest,
-            foreign: false,
-        };
-        let origin = Origin { kind: ChangeKind::TokenCreated, family: Some((&old.family, old.number)) };
-        let record = TokenRecord { overrides: old.overrides, ..self.put_token(&new, &origin)? };
-        let until = self.seconds().saturating_add(by.overlap_seconds);
-        self.on
-            .prepare_cached("UPDATE token SET overlap_until = ?2, replaced_by = ?3 WHERE id = ?1")?
-            .execute(params![id, signed(until), record.id])?;
-        let body = json!({"workspace": old.workspace, "name": old.name, "replaced_by": record.id,
-                          "overlap_until_unix_seconds": until});
-        self.append(ChangeKind::TokenRotated, id, &body)?;
-        if by.overlap_seconds == 0 {
-            self.mark_revoked(&old.id, &old.workspace, &old.name, "rotated")?;
-        }
-        Ok(record)
-    }
-
-    pub(super) fn revoke_token(&mut self, id: &str, reason: &str) -> Result<TokenRecord, Failure> {
-        let unknown = || Error::TokenUnknown(id.to_owned());
-        let token = rows::token_by_id(self.on, id)?.ok_or_else(unknown)?.record;
-        if token.revoked_at_unix_seconds.is_none() {
-            self.mark_revoked(&token.id, &token.workspace, &token.name, reason)?;
-        }
-        let mut successor = token.id;
-        while let Some(predecessor) = self.predecessor_of(&successor)? {
-            if predecessor.state_at(self.seconds()) == TokenState::Active {
-                let reason = format!("{reason} (its successor {id} was revoked)");
-                self.mark_revoked(&predecessor.id, &predecessor.workspace, &predecessor.name, &reason)?;
-            }
-            successor = predecessor.id;
-        }
-        Ok(rows::token_by_id(self.on, id)?.ok_or_else(unknown)?.record)
-    }
-
-    fn predecessor_of(&self, successor: &str) -> Result<Option<TokenRecord>, Failure> {
-        let sql = format!("{} WHERE t.replaced_by = ?1", rows::TOKEN);
-        let mut statement = self.on.prepare_cached(&sql)?;
-        let mut found = statement.query_map([successor], rows::token)?;
-        Ok(found.next().transpose()?.map(|stored| stored.record))
-    }
-
-    fn revoke_all_of(&mut self, workspace: &str) -> Result<(), Failure> {
-        let live: Vec<(String, String)> = self
-            .on
-            .prepare_cached(
-                "SELECT id, name FROM token WHERE workspace = ?1 AND revoked_at IS NULL ORDER BY id",
-            )?
-            .query_map([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        for (id, name) in live {
-            self.mark_revoked(&id, workspace, &name, "workspace deleted")?;
-        }
         Ok(())
     }
 
-    fn mark_revoked(&mut self, id: &str, workspace: &str, name: &str, reason: &str) -> Result<(), Failure> {
-        self.on
-            .prepare_cached("UPDATE token SET revoked_at = ?2, revoked_reason = ?3 WHERE id = ?1")?
-            .execute(params![id, signed(self.seconds()), reason])?;
-        let body = json!({"workspace": workspace, "name": name, "reason": reason});
-        self.append(ChangeKind::TokenRevoked, id, &body)
+    fn set_replaced(&self, id: &str, overlap_until_unix_seconds: u64, by: &str) -> Result<(), Failure> {
+        self.prepare_cached("UPDATE token SET overlap_until = ?2, replaced_by = ?3 WHERE id = ?1")?
+            .execute(params![id, signed(overlap_until_unix_seconds), by])?;
+        Ok(())
     }
 
-    pub(super) fn add_fingerprint(&mut self, version: u16, fingerprint: &[u8; 32]) -> Result<(), Failure> {
+    fn set_revoked(&self, id: &str, unix_seconds: u64, reason: &str) -> Result<(), Failure> {
+        self.prepare_cached("UPDATE token SET revoked_at = ?2, revoked_reason = ?3 WHERE id = ?1")?
+            .execute(params![id, signed(unix_seconds), reason])?;
+        Ok(())
+    }
+
+    fn put_override(&self, holder: &OverrideHolder, record: &OverrideRecord) -> Result<(), Failure> {
+        let sql = "INSERT INTO limit_override VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+                   ON CONFLICT DO UPDATE SET quota = ?4, until = ?5, reason = ?6, set_at = ?7";
+        self.prepare_cached(sql)?.execute(params![
+            holder.kind(),
+            holder.id(),
+            record.policy,
+            quota_text(record.quota),
+            signed(record.until_unix_seconds),
+            record.reason,
+            signed(record.set_at_unix_seconds),
+        ])?;
+        Ok(())
+    }
+
+    fn delete_override(&self, holder: &OverrideHolder, policy: &str) -> Result<(), Failure> {
+        self.prepare_cached("DELETE FROM limit_override WHERE kind = ?1 AND holder = ?2 AND policy = ?3")?
+            .execute(params![holder.kind(), holder.id(), policy])?;
+        Ok(())
+    }
+
+    fn delete_ended_overrides(&self, holder: &OverrideHolder, unix_seconds: u64) -> Result<(), Failure> {
+        self.prepare_cached("DELETE FROM limit_override WHERE kind = ?1 AND holder = ?2 AND until <= ?3")?
+            .execute(params![holder.kind(), holder.id(), signed(unix_seconds)])?;
+        Ok(())
+    }
+
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
+        Ok(outbox::insert(self, message)?)
+    }
+
+    fn operators(&self) -> Result<Vec<StoredOperator>, Failure> {
+        Ok(operators::all(self)?)
+    }
+
+    fn insert_operator(&self, record: &OperatorRecord, digest: &Digest) -> Result<(), Failure> {
+        Ok(operators::insert(self, record, digest)?)
+    }
+
+    fn set_operator_revoked(&self, name: &str, unix_seconds: u64) -> Result<(), Failure> {
+        Ok(operators::set_revoked(self, name, unix_seconds)?)
+    }
+
+    fn jwt_revocation_of(&self, jwts: &JwtsRevoked) -> Result<Option<JwtRevocation>, Failure> {
+        Ok(jwt_revocations::of(self, jwts)?)
+    }
+
+    fn jwt_revocations_held(&self) -> Result<u64, Failure> {
+        Ok(jwt_revocations::held(self)?)
+    }
+
+    fn put_jwt_revocation(&self, record: &JwtRevocation) -> Result<(), Failure> {
+        Ok(jwt_revocations::put(self, record)?)
+    }
+
+    fn delete_ended_jwt_revocations(&self, unix_seconds: u64) -> Result<(), Failure> {
+        Ok(jwt_revocations::delete_ended(self, unix_seconds)?)
+    }
+
+    fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {
         let added = self
-            .on
             .prepare_cached("INSERT INTO pepper VALUES (?1, ?2) ON CONFLICT (version) DO NOTHING")?
             .execute(params![version, fingerprint])?;
-        if added > 0 {
-            self.append(ChangeKind::PepperAdded, &version.to_string(), &json!({}))?;
-        }
-        Ok(())
+        Ok(added > 0)
     }
-}
-
-fn workspace_body(record: &WorkspaceRecord) -> Value {
-    json!({"region": record.region, "plan": record.plan.name(), "state": record.state.name(),
-           "features": record.features, "contacts": record.contacts.len()})
-}
-
-fn token_body(record: &TokenRecord) -> Value {
-    json!({"workspace": record.workspace, "name": record.name, "family": record.family,
-           "scopes": record.scopes, "role": record.role.name(),
-           "own_limit": record.own_limit.map(|quota| quota.to_string()),
-           "expires_at_unix_seconds": record.expires_at_unix_seconds})
-}
-
-fn sorted(words: &[String]) -> Vec<String> {
-    merged(&[], words, &[])
-}
-
-fn merged(before: &[String], add: &[String], remove: &[String]) -> Vec<String> {
-    let mut words: Vec<String> =
-        before.iter().chain(add).filter(|word| !remove.contains(word)).cloned().collect();
-    words.sort_unstable();
-    words.dedup();
-    words
 }

@@ -1,26 +1,19 @@
 //! One token of an import inside a writing transaction.
 
-use super::Failure;
-use super::rows;
-use super::write::{Origin, Writing};
+use super::{Failure, Origin, Tables, Writing};
 use crate::domain::WorkspaceState;
 use crate::tokens::store::{ChangeKind, Imported, ImportedToken, NewWorkspace};
 
-impl Writing<'_> {
+impl<T: Tables> Writing<'_, T> {
     /// Adds a token unless it is known under any of its digests.
-    pub(super) fn import(&mut self, item: &ImportedToken) -> Result<Imported, Failure> {
-        for digest in &item.known_as {
-            if let Some(known) = rows::token_by_digest(self.on, digest)? {
-                let same = known.record.workspace == item.token.workspace;
-                return Ok(if same {
-                    Imported::Known
-                } else {
-                    Imported::ElsewhereIn(known.record.workspace)
-                });
-            }
+    pub(in crate::tokens::store) fn import(&mut self, item: &ImportedToken) -> Result<Imported, Failure> {
+        if let Some(known) = self.on.token_by_digest(&item.known_as)? {
+            let workspace = known.record.workspace;
+            let same = workspace == item.token.workspace;
+            return Ok(if same { Imported::Known } else { Imported::ElsewhereIn(workspace) });
         }
         let named = item.region.as_ref();
-        match (rows::workspace_by_id(self.on, &item.token.workspace)?, named) {
+        match (self.on.workspace(&item.token.workspace)?, named) {
             (None, _) => {
                 let Some(region) = named.or(item.default_region.as_ref()) else {
                     return Ok(Imported::NoWorkspace);

@@ -1,0 +1,52 @@
+//! Operators in memory, so that the operators' listener asks no store who is calling.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::Registry;
+use crate::clock::Now;
+use crate::tokens::store::StoredOperator;
+use crate::tokens::{OperatorRecord, TokenState};
+
+/// What is known of an operator's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorLookup {
+    /// Never seen, or no operator's token.
+    Unknown,
+    /// Genuine, and revoked.
+    Revoked,
+    /// Genuine, and its time is over.
+    Expired,
+    /// Genuine and in force: the operator's name.
+    Found(Arc<str>),
+}
+
+/// Every operator by the first bits of its token's digest.
+#[derive(Debug, Default)]
+pub(super) struct Operators(ArcSwap<HashMap<u128, OperatorRecord>>);
+
+impl Operators {
+    pub(super) fn put(&self, stored: StoredOperator) {
+        let mut all = HashMap::clone(&self.0.load());
+        all.insert(stored.digest.key(), stored.record);
+        self.0.store(Arc::new(all));
+    }
+}
+
+impl Registry {
+    /// Whose an operator's token is, and whether it works.
+    pub fn operator(&self, token: &[u8], now: Now) -> OperatorLookup {
+        if self.operator_format.recognise(token).is_none() {
+            return OperatorLookup::Unknown;
+        }
+        let all = self.operators.0.load();
+        let found = self.peppers.digests(token).find_map(|digest| all.get(&digest.key()));
+        found.map_or(OperatorLookup::Unknown, |record| match record.state_at(now.unix_seconds()) {
+            TokenState::Active => OperatorLookup::Found(Arc::from(record.name.as_str())),
+            TokenState::Expired => OperatorLookup::Expired,
+            TokenState::Revoked => OperatorLookup::Revoked,
+        })
+    }
+}

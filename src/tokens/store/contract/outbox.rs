@@ -1,0 +1,148 @@
+//! What every store's outbox does.
+
+use std::time::Duration;
+
+use super::leaks::leaked;
+use super::*;
+use crate::tokens::store::{Attempt, Backlog, Delivery};
+
+proofs! { prove_outbox:
+    a_message_is_leased_and_due_again_when_the_lease_is_over,
+    two_never_hold_one_message_at_a_time,
+    a_failed_attempt_is_due_when_it_says,
+    a_settled_message_is_never_due,
+    an_attempt_that_lost_its_message_says_nothing,
+    what_waits_is_counted,
+    settled_messages_are_forgotten,
+}
+
+const LEASE: Duration = Duration::from_mins(1);
+
+fn owe(store: &dyn Store, clock: &Clock, messages: u64) {
+    store.create_workspace(act(clock), &workspace("ws")).unwrap();
+    for number in 0..messages {
+        store.create_token(act(clock), &token(&format!("t{number}"), "ws", number), 1_000).unwrap();
+    }
+    let batch: Vec<_> = (0..messages).map(|number| leaked(&format!("t{number}"))).collect();
+    store.revoke_leaked(act(clock), &batch).unwrap();
+}
+
+fn claim(store: &dyn Store, clock: &Clock) -> Vec<Delivery> {
+    store.claim(clock.now(), LEASE, 1_000).unwrap()
+}
+
+pub(crate) fn a_message_is_leased_and_due_again_when_the_lease_is_over(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    assert!(claim(&*store, &clock).is_empty());
+    owe(&*store, &clock, 3);
+    let first = store.claim(clock.now(), LEASE, 2).unwrap();
+    let tokens: Vec<&str> = first.iter().map(|one| &*one.entry.subject).collect();
+    assert_eq!(tokens, ["t0", "t1"]);
+    assert_eq!(claim(&*fixture.open(), &clock).len(), 1, "only the third is left");
+    clock.advance(Duration::from_secs(59));
+    assert!(claim(&*store, &clock).is_empty());
+    clock.advance(Duration::from_secs(1));
+    let again = claim(&*store, &clock);
+    assert_eq!(again.len(), 3);
+    assert_eq!(again[0], Delivery { attempt: 2, ..first[0].clone() });
+}
+
+pub(crate) fn two_never_hold_one_message_at_a_time(fixture: &dyn Fixture) {
+    const MESSAGES: u64 = 120;
+    let (store, clock) = (fixture.open(), clock());
+    owe(&*store, &clock, MESSAGES);
+    let held = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let other = fixture.open();
+            let (clock, held) = (&clock, &held);
+            scope.spawn(move || {
+                loop {
+                    let claimed = other.claim(clock.now(), LEASE, 7).unwrap();
+                    if claimed.is_empty() {
+                        break;
+                    }
+                    held.lock().unwrap().extend(claimed.into_iter().map(|one| one.id));
+                }
+            });
+        }
+    });
+    let held = held.into_inner().unwrap();
+    assert_eq!(held.len() as u64, MESSAGES);
+    assert_eq!(held.into_iter().collect::<HashSet<_>>().len() as u64, MESSAGES);
+}
+
+pub(crate) fn a_failed_attempt_is_due_when_it_says(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    owe(&*store, &clock, 1);
+    let one = claim(&*store, &clock).remove(0);
+    let due_at_unix_millis = clock.now().unix_millis + 300_000;
+    let end = Attempt::Failed { due_at_unix_millis, why: "ü".repeat(1_000) };
+    store.settle(clock.now(), &one.id, one.attempt, &end).unwrap();
+    clock.advance(Duration::from_secs(299));
+    assert!(claim(&*store, &clock).is_empty());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(claim(&*store, &clock)[0].attempt, 2);
+}
+
+pub(crate) fn a_settled_message_is_never_due(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    owe(&*store, &clock, 2);
+    let claimed = claim(&*store, &clock);
+    let ends = [Attempt::Delivered, Attempt::GivenUp { why: "410 Gone".into() }];
+    for (one, end) in claimed.iter().zip(&ends) {
+        store.settle(clock.now(), &one.id, one.attempt, end).unwrap();
+        store.settle(clock.now(), &one.id, one.attempt, end).unwrap();
+        let late = Attempt::Failed { due_at_unix_millis: 0, why: String::new() };
+        store.settle(clock.now(), &one.id, one.attempt, &late).unwrap();
+    }
+    store.settle(clock.now(), "msg_unknown", 1, &Attempt::Delivered).unwrap();
+    clock.advance(Duration::from_secs(1_000_000));
+    assert!(claim(&*store, &clock).is_empty());
+}
+
+pub(crate) fn an_attempt_that_lost_its_message_says_nothing(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    owe(&*store, &clock, 1);
+    let slow = claim(&*store, &clock).remove(0);
+    clock.advance(LEASE);
+    let other = claim(&*store, &clock).remove(0);
+    for end in [
+        Attempt::Failed { due_at_unix_millis: 0, why: "slow".into() },
+        Attempt::GivenUp { why: "slow".into() },
+    ] {
+        store.settle(clock.now(), &slow.id, slow.attempt, &end).unwrap();
+        assert!(claim(&*store, &clock).is_empty(), "the other still has it");
+        assert_eq!(store.backlog().unwrap().messages, 1);
+    }
+    store.settle(clock.now(), &slow.id, slow.attempt, &Attempt::Delivered).unwrap();
+    store.settle(clock.now(), &other.id, other.attempt, &Attempt::GivenUp { why: "x".into() }).unwrap();
+    assert_eq!(store.backlog().unwrap(), Backlog::default());
+}
+
+pub(crate) fn what_waits_is_counted(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    assert_eq!(store.backlog().unwrap(), Backlog::default());
+    owe(&*store, &clock, 3);
+    let waiting = Backlog { messages: 3, oldest_unix_millis: Some(START * 1_000) };
+    assert_eq!(store.backlog().unwrap(), waiting);
+    let one = claim(&*store, &clock).remove(0);
+    assert_eq!(store.backlog().unwrap(), waiting, "a message in delivery waits");
+    store.settle(clock.now(), &one.id, one.attempt, &Attempt::Delivered).unwrap();
+    assert_eq!(store.backlog().unwrap().messages, 2);
+}
+
+pub(crate) fn settled_messages_are_forgotten(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    owe(&*store, &clock, 3);
+    let claimed = claim(&*store, &clock);
+    for one in &claimed[..2] {
+        store.settle(clock.now(), &one.id, one.attempt, &Attempt::Delivered).unwrap();
+    }
+    let settled_at = clock.now().unix_millis;
+    assert_eq!(store.forget_settled(settled_at, 10).unwrap(), 0);
+    assert_eq!(store.forget_settled(settled_at + 1, 1).unwrap(), 1);
+    assert_eq!(store.forget_settled(settled_at + 1, 10).unwrap(), 1);
+    assert_eq!(store.forget_settled(u64::MAX, 10).unwrap(), 0, "one still waits");
+    assert_eq!(store.backlog().unwrap().messages, 1);
+}

@@ -1,0 +1,90 @@
+//! Messages that a change owes to somebody, kept in the store until they were delivered.
+//!
+//! A message is put in by the transaction of the change that it tells of, so neither exists without the other.
+//! Whoever delivers takes it for a time (a lease); if that process dies, the message is due again when the
+//! lease is over. So it is delivered at least once, and a receiver that keeps the ids of messages sees each
+//! once. What a message says is made up from its log entry when it is delivered.
+
+use std::time::Duration;
+
+use super::LogEntry;
+use crate::clock::Now;
+use crate::tokens::Error;
+
+/// The most bytes that are kept of why an attempt failed.
+pub const LONGEST_FAILURE_BYTES: usize = 256;
+
+/// Who a message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// A contact of the workspace: an e-mail address or the `https` address of a webhook.
+    Contact(String),
+    /// The operator, because the workspace has no contacts.
+    Operator,
+}
+
+/// A message to one recipient, taken for one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id, the same in every attempt and unlike that of any other message: `msg_` and 32 hexadecimal digits.
+    pub id: String,
+    /// Who it is for.
+    pub recipient: Recipient,
+    /// The change that it tells of.
+    pub entry: LogEntry,
+    /// When it was put in, in milliseconds since 1970.
+    pub enqueued_at_unix_millis: u64,
+    /// How often it was taken, this time included.
+    pub attempt: u32,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The recipient has it.
+    Delivered,
+    /// It failed and is to be tried again at a time, in milliseconds since 1970.
+    Failed {
+        /// When it is due again.
+        due_at_unix_millis: u64,
+        /// Why it failed.
+        why: String,
+    },
+    /// It failed and is not tried again.
+    GivenUp {
+        /// Why it failed the last time.
+        why: String,
+    },
+}
+
+/// What waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that are neither delivered nor given up.
+    pub messages: u64,
+    /// When the oldest of them was put in, in milliseconds since 1970.
+    pub oldest_unix_millis: Option<u64>,
+}
+
+/// The part of a store that keeps messages. A message is put in by the operation that owes it
+/// ([`Leaks`](super::Leaks)).
+pub trait Outbox {
+    /// Takes up to `count` messages that are due, the longest due first, for `lease`. Nobody else is given them
+    /// before that is over. Costs one read while nothing is due.
+    fn claim(&self, now: Now, lease: Duration, count: u32) -> Result<Vec<Delivery>, Error>;
+
+    /// Tells how the attempt of this number ended. An attempt whose message was since taken by another changes
+    /// nothing, unless it was delivered. Telling again changes nothing.
+    fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error>;
+
+    /// What waits.
+    fn backlog(&self) -> Result<Backlog, Error>;
+
+    /// Forgets up to `count` messages that were delivered or given up before a time; answers with how many.
+    fn forget_settled(&self, before_unix_millis: u64, count: u32) -> Result<u32, Error>;
+}
+
+/// Why an attempt failed, as it is kept.
+pub(super) fn short(why: &str) -> &str {
+    &why[..why.floor_char_boundary(LONGEST_FAILURE_BYTES)]
+}

@@ -1,0 +1,51 @@
+//! Leaked tokens inside a writing transaction.
+
+use serde_json::json;
+
+use super::{Failure, Tables, Writing};
+use crate::tokens::store::{ChangeKind, LeakRevocation, LeakedToken};
+use crate::tokens::{TokenRecord, TokenState};
+
+/// Why a leaked token was revoked.
+const REASON: &str = "leaked";
+
+impl<T: Tables> Writing<'_, T> {
+    pub(in crate::tokens::store) fn revoke_leaked(
+        &mut self,
+        found: &[LeakedToken],
+    ) -> Result<Vec<LeakRevocation>, Failure> {
+        found.iter().map(|one| self.revoke_one(one)).collect()
+    }
+
+    fn revoke_one(&mut self, found: &LeakedToken) -> Result<LeakRevocation, Failure> {
+        let Some(stored) = self.on.token(&found.token_id)? else {
+            return Ok(LeakRevocation::Unknown);
+        };
+        let token = stored.record;
+        let state = token.state_at(self.seconds());
+        if state != TokenState::Active {
+            return Ok(LeakRevocation::NotActive(state));
+        }
+        let family = self.working_family_of(&token)?;
+        let also: Vec<&str> = family.iter().map(|one| &*one.id).collect();
+        self.set_revoked(&token.id, REASON)?;
+        let body = json!({"workspace": token.workspace, "name": token.name, "reason": REASON,
+                          "leak": found.leak, "also_revoked": also});
+        self.append(ChangeKind::TokenRevoked, &token.id, &body);
+        self.enqueue(&token.workspace)?;
+        for one in &family {
+            let reason = format!("{REASON} ({} of its family was found)", token.id);
+            self.mark_revoked(&one.id, &one.workspace, &one.name, &reason)?;
+        }
+        let revoked = std::iter::once(token.id).chain(family.into_iter().map(|one| one.id));
+        Ok(LeakRevocation::Revoked(revoked.collect()))
+    }
+
+    /// The other tokens of a token's family that work.
+    fn working_family_of(&self, token: &TokenRecord) -> Result<Vec<TokenRecord>, Failure> {
+        let is_other = |other: &TokenRecord| other.id != token.id;
+        let works = |other: &TokenRecord| other.state_at(self.seconds()) == TokenState::Active;
+        let family = self.on.family(&token.family)?;
+        Ok(family.into_iter().filter(|other| is_other(other) && works(other)).collect())
+    }
+}

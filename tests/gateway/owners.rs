@@ -1,0 +1,215 @@
+//! Owners of a workspace manage its tokens by themselves: who may, what is refused, and that it works at once.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Demo, Signer, claims, raw, run_json, send_admin};
+
+struct World {
+    demo: Demo,
+    signer: Signer,
+}
+
+impl World {
+    fn new() -> Self {
+        let demo = Demo::start();
+        let signer = Signer::issuer(&demo, "RS256");
+        Self { demo, signer }
+    }
+
+    /// A JWT of these claims, changed.
+    fn jwt(&self, kind: &str, change: impl FnOnce(&mut Value)) -> String {
+        let mut claims = claims(&self.demo, kind);
+        change(&mut claims);
+        self.signer.sign(&claims)
+    }
+
+    fn owner(&self) -> String {
+        self.jwt("owner", |_| {})
+    }
+
+    fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let fields = format!("Authorization: Bearer {token}\r\n");
+        self.demo.connect().send(&raw(method, &format!("/tollgate/v1/{path}"), &fields, text.as_bytes()))
+    }
+
+    fn refused(&self, method: &str, path: &str, body: &Value) -> (u16, String, String) {
+        let answer = self.ask(&self.owner(), method, path, body);
+        let field = answer.error()["field"].as_str().unwrap_or_default().to_owned();
+        (answer.status, answer.reason(), field)
+    }
+
+    fn works(&self, token: &str) -> (u16, String) {
+        self.demo
+            .connect()
+            .send(&raw("GET", "/sources", &format!("Authorization: Bearer {token}\r\n"), b""))
+            .said()
+    }
+}
+
+fn token_of(answer: &Answer) -> (String, String) {
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    let token = &answer.json()["data"]["token"];
+    (token["id"].as_str().unwrap().to_owned(), token["token"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn nobody_but_a_person_who_owns_the_workspace_may() {
+    let world = World::new();
+    let opaque_owner = world.demo.token("us").to_owned();
+    let member = world.jwt("us", |_| {});
+    let suspended = world.jwt("owner", |claims| claims["workspace"] = json!("demo-suspended"));
+    let unknown = world.jwt("owner", |claims| claims["workspace"] = json!("nobody"));
+    let id = world.demo.text("/tokens/us/id");
+    for (method, path) in [
+        ("GET", "tokens".to_owned()),
+        ("POST", "tokens".to_owned()),
+        ("POST", format!("tokens/{id}/rotate")),
+        ("POST", format!("tokens/{id}/revoke")),
+        ("DELETE", format!("tokens/{id}")),
+        ("GET", format!("audit-events?tokenId={id}")),
+        ("PUT", "tokens".to_owned()),
+    ] {
+        for (token, status, reason) in [
+            (opaque_owner.as_str(), 403, "role_required"),
+            (&member, 403, "role_required"),
+            (&suspended, 403, "workspace_suspended"),
+            (&unknown, 403, "workspace_unknown"),
+            ("sgp_nobody", 401, "token_unknown"),
+        ] {
+            let said = world.ask(token, method, &path, &Value::Null).said();
+            assert_eq!(said, (status, reason.to_owned()), "{method} {path}");
+        }
+        let target = format!("/tollgate/v1/{path}");
+        let said = world.demo.connect().send(&raw(method, &target, "", b"")).said();
+        assert_eq!(said, (401, "credential_missing".to_owned()), "{method} {path}");
+    }
+    assert_eq!(world.works(&opaque_owner).0, 200, "a refused request revoked it");
+}
+
+#[test]
+fn what_is_no_request_is_refused_by_its_field() {
+    let world = World::new();
+    let no = |field: &str| (422, "input_invalid".to_owned(), field.to_owned());
+    for (method, path, body, expected) in [
+        ("POST", "tokens", json!({"colour": 1}), no("colour")),
+        ("POST", "tokens", json!({"workspace": "demo-eu"}), no("workspace")),
+        ("POST", "tokens", json!({"name": 1}), no("name")),
+        ("POST", "tokens", json!({"role": "king"}), no("role")),
+        ("POST", "tokens", json!({"scopes": ["everything"]}), no("scopes")),
+        ("POST", "tokens", json!({"ownLimit": "lots"}), no("ownLimit")),
+        ("POST", "tokens", json!({"ownLimit": "6001 per minute"}), no("ownLimit")),
+        ("POST", "tokens", json!({"ownLimit": "200 per second"}), no("ownLimit")),
+        ("POST", "tokens", json!({"lifetimeSeconds": 0}), no("lifetime_seconds")),
+        ("POST", "tokens", json!(["a"]), no("")),
+        ("POST", "tokens", Value::Null, no("")),
+        ("GET", "tokens?page=1", Value::Null, no("page")),
+        ("GET", "tokens?count=0", Value::Null, no("count")),
+        ("GET", "tokens?cursor=*", Value::Null, no("cursor")),
+        ("GET", "audit-events", Value::Null, no("tokenId")),
+    ] {
+        assert_eq!(world.refused(method, path, &body), expected, "{method} {path} {body}");
+    }
+    let long = json!({"name": "x".repeat(20_000)});
+    assert_eq!(world.refused("POST", "tokens", &long).1, "body_too_large");
+    let answer = world.ask(&world.owner(), "PATCH", "tokens", &Value::Null);
+    assert_eq!((answer.status, answer.field("allow")), (405, Some("GET, HEAD, POST")));
+    assert_eq!(world.refused("GET", "tokens/a/b/c", &Value::Null).1, "not_found");
+}
+
+#[test]
+fn a_token_of_another_workspace_is_as_good_as_none() {
+    let world = World::new();
+    let foreign = world.demo.text("/tokens/eu/id").to_owned();
+    for (method, path) in [
+        ("POST", format!("tokens/{foreign}/rotate")),
+        ("POST", format!("tokens/{foreign}/revoke")),
+        ("DELETE", format!("tokens/{foreign}")),
+        ("GET", format!("audit-events?tokenId={foreign}")),
+    ] {
+        let theirs = world.ask(&world.owner(), method, &path, &Value::Null);
+        let none = world.ask(&world.owner(), method, &path.replace(&foreign, "tok_none"), &Value::Null);
+        assert_eq!(theirs.said(), (404, "not_found".to_owned()), "{method} {path}");
+        assert_eq!(theirs.error()["message"], none.error()["message"]);
+    }
+    assert_eq!(world.works(world.demo.token("eu")).0, 200);
+    let listed = world.ask(&world.owner(), "GET", "tokens", &Value::Null).json();
+    assert!(!listed.to_string().contains(&foreign));
+}
+
+#[test]
+fn a_token_is_made_rotated_and_revoked_and_each_holds_when_the_answer_leaves() {
+    let world = World::new();
+    let body = json!({"name": "ci", "scopes": ["public_api:read_write"], "ownLimit": "5 per minute",
+                      "lifetimeSeconds": 3600, "role": "owner"});
+    let made = world.ask(&world.owner(), "POST", "tokens", &body);
+    let (id, token) = token_of(&made);
+    let shown = &made.json()["data"]["token"];
+    assert_eq!((&shown["ownLimit"], &shown["role"]), (&json!("5 per minute"), &json!("owner")));
+    assert_eq!(world.works(&token).0, 200);
+    assert!(made.field("x-ratelimit-remaining").is_none(), "managing tokens is not charged as a call");
+    let rotate = format!("tokens/{id}/rotate");
+    let (successor, second) =
+        token_of(&world.ask(&world.owner(), "POST", &rotate, &json!({"overlapSeconds": 0})));
+    assert_eq!(world.works(&token), (401, "token_revoked".to_owned()));
+    assert_eq!(world.works(&second).0, 200);
+    let conflict = world.ask(&world.owner(), "POST", &rotate, &Value::Null);
+    assert_eq!(conflict.said(), (409, "conflict".to_owned()));
+    assert!(!conflict.json().to_string().contains("tollgate "), "an owner knows no command");
+    let gone = world.ask(&world.owner(), "DELETE", &format!("tokens/{successor}"), &Value::Null);
+    assert_eq!((gone.status, &gone.json()["data"]["token"]["state"]), (200, &json!("revoked")));
+    assert_eq!(world.works(&second), (401, "token_revoked".to_owned()));
+    let events = world.ask(&world.owner(), "GET", &format!("audit-events?tokenId={id}"), &Value::Null).json();
+    let events = events["data"]["events"].as_array().unwrap().clone();
+    let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["API Token Revoked", "API Token Rotated", "API Token Created"]);
+    let person = claims(&world.demo, "owner")["sub"].as_str().unwrap().to_owned();
+    for event in &events {
+        assert_eq!(
+            (&event["actor"], &event["resourceName"]),
+            (&json!(format!("owner:{person}")), &json!("ci"))
+        );
+        assert_eq!(event["resourceType"], "TOKEN");
+    }
+    let operator = format!("Authorization: Bearer {}\r\n", world.demo.text("/operator_token"));
+    let trail =
+        send_admin(world.demo.admin(), "GET", &format!("/v1/audit-events?subject={id}"), &operator, "");
+    assert!(trail.json().to_string().contains(&format!("owner:{person}")));
+}
+
+#[test]
+fn lists_are_paged() {
+    let world = World::new();
+    for _ in 0..3 {
+        token_of(&world.ask(&world.owner(), "POST", "tokens", &json!({})));
+    }
+    let (mut seen, mut next) = (HashSet::new(), String::new());
+    loop {
+        let page = world.ask(&world.owner(), "GET", &format!("tokens?count=2{next}"), &Value::Null).json();
+        for token in page["data"]["tokens"].as_array().unwrap() {
+            assert!(seen.insert(token["id"].as_str().unwrap().to_owned()));
+            assert!(token.get("token").is_none());
+        }
+        let Some(cursor) = page["data"]["pagination"]["next"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    let file = world.demo.text("/config_file");
+    let all = run_json(&["token", "--config", file, "list", "--workspace", "demo-us", "--json"]);
+    assert_eq!(seen.len(), all.as_array().unwrap().len());
+}
+
+#[test]
+fn changes_are_bounded_for_each_workspace() {
+    let world = World::new();
+    let id = world.demo.text("/tokens/revoked/id");
+    let path = format!("tokens/{id}/revoke");
+    let refused = (0..70)
+        .map(|_| world.ask(&world.owner(), "POST", &path, &Value::Null))
+        .find(|answer| answer.status != 200)
+        .unwrap();
+    assert_eq!(refused.said(), (429, "rate_limited".to_owned()));
+    assert!(refused.field("retry-after").is_some());
+    assert_eq!(world.ask(&world.owner(), "GET", "tokens", &Value::Null).status, 200, "reading is no change");
+}
