@@ -41,7 +41,7 @@ use crate::journal::JournalError;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, SystemRandom};
+use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -111,6 +111,7 @@ pub struct Running {
     notifier: JoinHandle<()>,
     admin_listener: admin::Running,
     registry_follower: Follower,
+    registry_saver: Option<Saver>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -125,7 +126,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
     let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
-    let registry = Registry::open(&mint, now)?;
+    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal = notifier::open_journal(&config, &telemetry)?;
     let counters = Counters::new(secret()?);
@@ -169,6 +170,9 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let notifier = notifier::start(&node, journal, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
+    let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
+    let registry_saver =
+        config.tokens.snapshot_file.clone().map(saver).transpose().map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let mut workers = Vec::new();
     for (index, sockets) in by_worker.into_iter().enumerate() {
@@ -189,6 +193,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         notifier,
         admin_listener,
         registry_follower,
+        registry_saver,
     })
 }
 
@@ -215,6 +220,7 @@ impl Running {
             tracing::error!("the thread that delivers messages ended in a panic");
         }
         drop(self.registry_follower);
+        drop(self.registry_saver);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));
     }

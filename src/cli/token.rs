@@ -18,6 +18,7 @@ use crate::tokens::{
 };
 
 const PAGE: u32 = 1_000;
+const DAY_SECONDS: u64 = 86_400;
 const REFUSED_LINES_SHOWN: usize = 20;
 
 /// Create, list, show, rotate, revoke and import tokens.
@@ -101,6 +102,9 @@ pub struct ListTokens {
     /// Only those that are active, expired or revoked.
     #[arg(long, value_parser = token_state)]
     pub state: Option<TokenState>,
+    /// Only those that were not used for so many days; one that was never used counts from when it was made.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    pub unused_days: Option<u64>,
 }
 
 /// `tollgate token rotate`.
@@ -287,6 +291,7 @@ fn list_all(
         after.clone_from(&last.id);
         let wanted = |token: &TokenRecord| {
             filter.state.is_none_or(|state| state == token.state_at(now.unix_seconds()))
+                && filter.unused_days.is_none_or(|days| token.is_unused_for(days * DAY_SECONDS, now))
         };
         all.extend(page.into_iter().filter(wanted));
     }

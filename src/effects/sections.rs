@@ -259,6 +259,8 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         prefix,
         store,
         pepper_file,
+        snapshot_file,
+        snapshot_seconds,
         poll_millis,
         last_used_seconds,
         tokens_per_workspace,
@@ -267,6 +269,8 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
     effects.setting("tokens.prefix", prefix, &new.prefix, CALLERS_LATER);
     effects.setting("tokens.store", store, &new.store, CALLERS_LATER);
     effects.setting("tokens.pepper_file", pepper_file, &new.pepper_file, CALLERS_LATER);
+    effects.setting("tokens.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
+    effects.setting("tokens.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
     effects.setting("tokens.poll_millis", poll_millis, &new.poll_millis, OTHERS_LATER);
     effects.setting("tokens.last_used_seconds", last_used_seconds, &new.last_used_seconds, OTHERS_LATER);
     let cap = (tokens_per_workspace, &new.tokens_per_workspace);

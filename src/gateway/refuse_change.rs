@@ -86,7 +86,9 @@ fn kind(error: &Error) -> Kind {
         | Error::PepperInvalid { .. }
         | Error::PepperMismatch { .. }
         | Error::Randomness
-        | Error::File { .. } => Kind::Unavailable,
+        | Error::File { .. }
+        | Error::RevocationUnwritten { .. }
+        | Error::TooManyUnwritten(_) => Kind::Unavailable,
     }
 }
 

@@ -12,7 +12,7 @@ use super::settings::Checked;
 use crate::clock::Now;
 use crate::domain::RegionId;
 use crate::place::Places;
-use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup};
+use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup, Store};
 
 /// The tokens of one transaction.
 const AT_ONCE: usize = 500;
@@ -142,8 +142,15 @@ impl Work {
         if leaked.is_empty() {
             return Ok(0);
         }
-        let revoked = self.shared.store.revoke_leaked(Act { actor: ACTOR, now }, &leaked);
-        let revoked = revoked.map_err(|error| unavailable(&error))?;
+        let revoked = match self.shared.store.revoke_leaked(Act { actor: ACTOR, now }, &leaked) {
+            Ok(revoked) => revoked,
+            Err(error) => {
+                if error.is_of_the_store() {
+                    self.refuse_until_written(leaked, now);
+                }
+                return Err(unavailable(&error));
+            }
+        };
         self.sync(self.shared.clock.now())?;
         let tokens = revoked.iter().map(|one| match one {
             LeakRevocation::Revoked(ids) => ids.len(),
@@ -152,6 +159,21 @@ impl Work {
         let tokens = tokens.sum();
         self.shared.counts.revoked(tokens);
         Ok(tokens)
+    }
+
+    /// Refuses here at once what the store cannot write.
+    fn refuse_until_written(&self, leaked: Vec<LeakedToken>, now: Now) {
+        let act = Act { actor: ACTOR, now };
+        for one in leaked {
+            let id = one.token_id.clone();
+            let write = move |store: &dyn Store| store.revoke_leaked(act, std::slice::from_ref(&one));
+            if !self.shared.registry.refuse_until_written(&id, write) {
+                tracing::error!(
+                    token = id,
+                    "a leaked token still works: too many revocations wait for the store"
+                );
+            }
+        }
     }
 
     /// Has this process know what the store says. A workspace whose region is not configured stops nobody else.

@@ -147,6 +147,24 @@ pub enum Error {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The store failed to write a revocation. It is in force in this process all the same.
+    #[error(
+        "token {id} is refused by this instance from now on, but its revocation is not written yet: {source}; it is \
+         written as soon as the store takes it, and other instances refuse the token only then: do not restart this \
+         one before"
+    )]
+    RevocationUnwritten {
+        /// The token.
+        id: String,
+        /// Why it could not be written.
+        source: Box<Error>,
+    },
+    /// Too many revocations wait for the store; this one was not taken.
+    #[error(
+        "{0} revocations wait for the token store already, as many as there may be; this one was not taken, mend the \
+         store and try again"
+    )]
+    TooManyUnwritten(usize),
     /// The store was lost while a change was being committed.
     #[error(
         "the token store {place} failed while a change was committed: {source}; whether it was done is not known, look before it is tried again"
@@ -235,6 +253,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store failed, so that the same may be tried again later.
+    pub const fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::StoreUnsure { .. })
+    }
+
     pub(super) fn file(file: &Path, action: &'static str, source: io::Error) -> Self {
         Self::File { file: file.to_owned(), action, source }
     }

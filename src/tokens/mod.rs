@@ -33,7 +33,9 @@ pub use operators::{MintedOperator, OPERATOR_PREFIX, OperatorRecord, OperatorVie
 pub use overrides::{HeldOverride, NewOverride, OverrideRecord, OverrideView};
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
-pub use registry::{Entry, Follower, JwtNames, Lookup, OperatorLookup, Registry, Status};
+pub use registry::{
+    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, Status,
+};
 pub use settings::{Rules, Settings};
 pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
 pub use store::{

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::overrides::{OverrideRecord, OverrideView};
+use crate::clock::Now;
 use crate::domain::{Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState};
 
 /// Marks a workspace's subject. Token families have numbers below it, so the two never meet; numbers from
@@ -121,6 +122,12 @@ impl TokenRecord {
         } else {
             TokenState::Active
         }
+    }
+
+    /// Whether it was not used for a time that ends now; one that was never used counts from when it was made.
+    pub fn is_unused_for(&self, seconds: u64, now: Now) -> bool {
+        let last = self.last_used_unix_seconds.unwrap_or(self.created_at_unix_seconds);
+        last.saturating_add(seconds) <= now.unix_seconds()
     }
 
     /// What people and programs are shown of it.

@@ -23,6 +23,12 @@ pub struct Settings {
     /// The file with the keys under which tokens are hashed; made on first use, keep a copy apart from the
     /// store. A relative path starts at the configuration file. Default `tollgate.pepper`.
     pub pepper_file: PathBuf,
+    /// The file in which the registry is saved, so that a restart need not read the whole store; an empty path
+    /// saves nothing. It holds no token and no key. A relative path starts at the configuration file. Default
+    /// `tollgate.snapshot`.
+    pub snapshot_file: PathBuf,
+    /// Seconds between two savings of the registry, 10 to 86,400; it is also saved at the end. Default 300.
+    pub snapshot_seconds: u64,
     /// Milliseconds between two looks at the change log, 10 to 500: the longest time that another process's
     /// revocation goes unseen. PostgreSQL also notifies. Default 200.
     pub poll_millis: u64,
@@ -40,6 +46,8 @@ impl Default for Settings {
             prefix: "sgp_".to_owned(),
             store: StoreText("tollgate.db".to_owned()),
             pepper_file: PathBuf::from("tollgate.pepper"),
+            snapshot_file: PathBuf::from("tollgate.snapshot"),
+            snapshot_seconds: 300,
             poll_millis: 200,
             last_used_seconds: 60,
             tokens_per_workspace: 1_000,
@@ -57,6 +65,10 @@ pub struct Rules {
     pub store: StoreAddress,
     /// The pepper file.
     pub pepper_file: PathBuf,
+    /// The file in which the registry is saved, if it is.
+    pub snapshot_file: Option<PathBuf>,
+    /// Time between two savings.
+    pub snapshot_every: Duration,
     /// Time between two looks at the change log.
     pub poll: Duration,
     /// Time between two writings of the last-used times.
@@ -93,6 +105,20 @@ impl Rules {
                 "name two files, best on two volumes",
             );
         }
+        let snapshot_file = Some(&*settings.snapshot_file);
+        for (key, file) in
+            [("tokens.store", settings.store.file()), ("tokens.pepper_file", Some(&*settings.pepper_file))]
+        {
+            if file == snapshot_file {
+                problems.add(
+                    "tokens.snapshot_file",
+                    "snapshot_in_store",
+                    format!("it is the file of `{key}`, which saving would replace"),
+                    "name a file of its own, or \"\" to save nothing",
+                );
+            }
+        }
+        number_within(problems, "tokens.snapshot_seconds", settings.snapshot_seconds, 10, 86_400);
         number_within(problems, "tokens.poll_millis", settings.poll_millis, 10, 500);
         number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
         let cap = u64::from(settings.tokens_per_workspace);
@@ -112,6 +138,8 @@ impl Rules {
             format: Format::new(&settings.prefix),
             store,
             pepper_file: folder.join(&settings.pepper_file),
+            snapshot_file: settings.snapshot_file.file_name().map(|_| folder.join(&settings.snapshot_file)),
+            snapshot_every: Duration::from_secs(settings.snapshot_seconds),
             poll: Duration::from_millis(settings.poll_millis),
             last_used: Duration::from_secs(settings.last_used_seconds),
             tokens_per_workspace: settings.tokens_per_workspace,
@@ -214,7 +242,7 @@ mod tests {
     #[test]
     fn tells_every_mistake_at_once() {
         let (rules, keys) = checked(
-            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\npoll_millis = 5000\nlast_used_seconds = 1\n\
+            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\nsnapshot_file = \"/\"\nsnapshot_seconds = 1\npoll_millis = 5000\nlast_used_seconds = 1\n\
              tokens_per_workspace = 0\nscopes = [\"ok\", \"not ok\"]",
         );
         assert!(rules.is_none());
@@ -225,6 +253,9 @@ mod tests {
                 "tokens.store",
                 "tokens.pepper_file",
                 "tokens.pepper_file",
+                "tokens.snapshot_file",
+                "tokens.snapshot_file",
+                "tokens.snapshot_seconds",
                 "tokens.poll_millis",
                 "tokens.last_used_seconds",
                 "tokens.tokens_per_workspace",

@@ -207,7 +207,7 @@ fn rotate(work: &Work) -> Result<Answer, Refusal> {
 fn revoke(work: &Work) -> Result<Answer, Refusal> {
     let body: RevokeToken = work.read()?;
     let reason = body.reason.as_deref().unwrap_or("revoked by an operator");
-    shown(work, &work.changed(work.mint().revoke_token(work.act(), work.parameter(0), reason))?)
+    shown(work, &work.changed(work.registry().revoke(work.act(), work.parameter(0), reason))?)
 }
 
 /// Reads a quota of a field.

@@ -16,7 +16,7 @@ use crate::gateway::decoded;
 use crate::gateway::refuse_change::for_operator;
 use crate::input::read_object;
 use crate::reply::Refusal;
-use crate::tokens::{Act, Error, Mint};
+use crate::tokens::{Act, Error, Mint, Registry};
 
 /// One request, ready to be worked on.
 pub(super) struct Work {
@@ -55,6 +55,10 @@ impl Answer {
 }
 
 impl Work {
+    pub(super) fn registry(&self) -> &Registry {
+        self.node.registry()
+    }
+
     pub(super) fn mint(&self) -> &Mint {
         self.node.mint()
     }

@@ -146,6 +146,25 @@ fn rotation_and_revocation_are_seen_in_lists() {
 }
 
 #[test]
+fn tokens_that_nobody_uses_are_listed() {
+    let shell = Shell::new();
+    let (used, unused) =
+        (shell.json(&["create", "--workspace", "ws"]), shell.json(&["create", "--workspace", "ws"]));
+    let listed = |days: &str| {
+        let tokens = shell.json(&["list", "--unused-days", days]);
+        tokens.as_array().unwrap().iter().map(|token| token["id"].clone()).collect::<Vec<_>>()
+    };
+    assert!(listed("1").is_empty());
+    shell.clock.advance(std::time::Duration::from_hours(30 * 24));
+    let mint = shell.access.open(&shell.clock).unwrap();
+    let at = shell.clock.now().unix_seconds();
+    mint.store().record_uses(&[(used["id"].as_str().unwrap(), at)]).unwrap();
+    assert_eq!(listed("30"), [unused["id"].clone()]);
+    assert!(listed("31").is_empty());
+    assert_eq!(shell.run(&["list", "--unused-days", "0"]).0.unwrap_err().exit_code(), 2);
+}
+
+#[test]
 fn the_file_of_the_load_bench_can_be_imported() {
     let shell = Shell::new();
     let file = shell.folder.path().join("tokens.tsv");

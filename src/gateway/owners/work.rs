@@ -90,7 +90,7 @@ impl Work {
                 let body: RevokeToken = self.optional()?;
                 self.own(mint, id)?;
                 let reason = body.reason.as_deref().unwrap_or("revoked by an owner");
-                let revoked = mint.revoke_token(self.act(), id, reason).map_err(|error| for_owner(&error))?;
+                let revoked = registry.revoke(self.act(), id, reason).map_err(|error| for_owner(&error))?;
                 self.write(200, &json!({"token": TokenView::of(&revoked, None, self.seconds())}))
             }
             Resource::OtherMethods(allow) => {

@@ -23,8 +23,8 @@ const BATCH: u32 = 2_000;
 /// What only the one who applies changes needs.
 #[derive(Debug)]
 pub(super) struct Loader {
-    writer: TableWriter,
-    grants: Interner<Grants>,
+    pub(super) writer: TableWriter,
+    pub(super) grants: Interner<Grants>,
     scopes: HashSet<Arc<str>>,
     /// Numbers of ids that a record cannot hold.
     listed_ids: HashMap<TokenId, u32>,
@@ -40,6 +40,15 @@ impl Registry {
         loader.all_placed()?;
         self.applied_seq.store(seq, Ordering::Release);
         self.head_seq.store(seq, Ordering::Release);
+        self.succeeded(now);
+        Ok(())
+    }
+
+    /// Fills an empty registry from rows that are not the store's.
+    pub(super) fn load_rows(&self, rows: impl IntoIterator<Item = Row>, now: Now) -> Result<(), Error> {
+        let mut loader = self.loader();
+        rows.into_iter().for_each(|row| self.apply(&mut loader, row));
+        loader.all_placed()?;
         self.succeeded(now);
         Ok(())
     }
@@ -105,7 +114,7 @@ impl Registry {
         self.success_unix_millis.store(now.unix_millis, Ordering::Release);
     }
 
-    fn loader(&self) -> MutexGuard<'_, Loader> {
+    pub(super) fn loader(&self) -> MutexGuard<'_, Loader> {
         self.loader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,7 +157,7 @@ impl Registry {
     }
 
     /// The number of a workspace, which it keeps; new ones get the next.
-    fn workspace_number(&self, id: &str) -> u32 {
+    pub(super) fn workspace_number(&self, id: &str) -> u32 {
         if let Some(number) = self.workspace_numbers.get(id) {
             return *number;
         }
@@ -156,7 +165,7 @@ impl Registry {
         *self.workspace_numbers.entry(id.into()).or_insert(number)
     }
 
-    fn list_id(&self, loader: &mut Loader, id: &str) -> PackedId {
+    pub(super) fn list_id(&self, loader: &mut Loader, id: &str) -> PackedId {
         if let Some(number) = loader.listed_ids.get(id) {
             return PackedId::listed(*number);
         }
@@ -226,6 +235,7 @@ impl Registry {
                     break;
                 }
                 let now = clock.now();
+                registry.write_revocations(now);
                 drop(registry.sync(now));
                 if now.since(written) >= last_used {
                     registry.report_uses(false);
@@ -255,7 +265,7 @@ impl Loader {
         }
     }
 
-    fn all_placed(&self) -> Result<(), Error> {
+    pub(super) fn all_placed(&self) -> Result<(), Error> {
         match self.unplaced.first_key_value() {
             Some((workspace, region)) => {
                 Err(Error::Unplaced { workspace: workspace.clone(), region: region.clone() })
@@ -270,7 +280,7 @@ impl Loader {
         Grants { scopes, role: record.role, own_limit: record.own_limit, overrides }
     }
 
-    fn scope(&mut self, name: &str) -> Arc<str> {
+    pub(super) fn scope(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.scopes.get(name) {
             return Arc::clone(known);
         }

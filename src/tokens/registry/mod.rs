@@ -10,7 +10,9 @@ mod numbered;
 mod operators;
 mod record;
 mod revoked_jwts;
+mod saved;
 mod table;
+mod unwritten;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,7 @@ use crate::domain::{RegionId, Regions, Subject, TokenId, Workspace};
 
 use super::import::LONGEST_BYTES;
 use super::operators::operator_format;
+use super::store::Row;
 use super::{Digest, Error, Format, Mint, Peppers, Store, TokenState};
 pub use entry::Entry;
 use entry::Grants;
@@ -33,7 +36,10 @@ use numbered::Numbered;
 pub use operators::OperatorLookup;
 use record::{PackedId, Values};
 pub use revoked_jwts::JwtNames;
+pub use saved::Saver;
 use table::Table;
+pub use unwritten::MOST_UNWRITTEN;
+use unwritten::Unwritten;
 
 /// What the registry says of a token.
 #[derive(Clone, Debug)]
@@ -89,6 +95,7 @@ pub struct Registry {
     has_foreign: AtomicBool,
     /// Whether a token may be known by its plain SHA-256 only.
     has_sha256: AtomicBool,
+    unwritten: Unwritten,
     loader: Mutex<Loader>,
     applied_seq: AtomicU64,
     head_seq: AtomicU64,
@@ -101,8 +108,22 @@ impl Registry {
     /// Loads everything from the mint's store; [`Error::Unplaced`] if a workspace lives in a region that the
     /// configuration does not have.
     pub fn open(mint: &Mint, now: Now) -> Result<Arc<Self>, Error> {
+        let registry = Self::empty(mint);
+        registry.load(now)?;
+        Ok(Arc::new(registry))
+    }
+
+    /// A registry of given rows in place of the store's, of any size, for benches.
+    #[doc(hidden)]
+    pub fn open_with(mint: &Mint, rows: impl IntoIterator<Item = Row>, now: Now) -> Result<Arc<Self>, Error> {
+        let registry = Self::empty(mint);
+        registry.load_rows(rows, now)?;
+        Ok(Arc::new(registry))
+    }
+
+    fn empty(mint: &Mint) -> Self {
         let (tokens, writer) = Table::new();
-        let registry = Self {
+        Self {
             store: Arc::clone(mint.store()),
             peppers: mint.peppers().clone(),
             format: mint.format().clone(),
@@ -117,15 +138,14 @@ impl Registry {
             workspace_numbers: DashMap::new(),
             has_foreign: AtomicBool::new(false),
             has_sha256: AtomicBool::new(false),
+            unwritten: Unwritten::default(),
             loader: Mutex::new(Loader::new(writer)),
             applied_seq: AtomicU64::new(0),
             head_seq: AtomicU64::new(0),
             success_monotonic_nanos: AtomicU64::new(0),
             success_unix_millis: AtomicU64::new(0),
             error: ArcSwapOption::empty(),
-        };
-        registry.load(now)?;
-        Ok(Arc::new(registry))
+        }
     }
 
     /// Who a token stands for, and whether it works. A working token is noted as used.
@@ -192,6 +212,7 @@ impl Registry {
         })();
         let Some(entry) = described else { return Lookup::Unplaced };
         match values.state_at(now) {
+            TokenState::Active if self.unwritten.refuses(&entry.id) => Lookup::Revoked(entry),
             TokenState::Active => Lookup::Found(entry),
             TokenState::Expired => Lookup::Expired(entry),
             TokenState::Revoked => Lookup::Revoked(entry),

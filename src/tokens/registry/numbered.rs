@@ -80,6 +80,13 @@ impl<T: Hash + Eq> Interner<T> {
         number
     }
 
+    /// One more holds a number.
+    pub(super) fn hold_again(&mut self, number: u32, values: &Numbered<T>) {
+        if let Some((_, holders)) = values.get(number).and_then(|value| self.known.get_mut(&value)) {
+            *holders += 1;
+        }
+    }
+
     /// One less holds a number; the last takes its value along. Whoever looks a number up that it read from a
     /// record must read the record again afterwards: the number may stand for another value by then.
     pub(super) fn release(&mut self, number: u32, values: &Numbered<T>) {

@@ -5,7 +5,7 @@
 //! Records are numbered within a shard and lie in chunks, so that one more token costs one more record and no
 //! copy of the others; an index of 32-bit slots leads to them by linear probing. A slot has the record's number
 //! and twelve bits of the key, so that a token that is not there costs no look at a record. The index grows by a
-//! quarter, shard by shard, each a thousandth of the whole: a table of any size costs about 72 bytes a token, and
+//! quarter, shard by shard, each a 256th of the whole: a table of any size costs about 72 bytes a token, and
 //! a growth holds nobody up. Readers take no lock: what they follow is replaced, never changed under them, but
 //! for slots and records, which are atomic.
 
@@ -16,9 +16,9 @@ use arc_swap::ArcSwapOption;
 
 use super::record::{Record, Values};
 
-const SHARD_BITS: u32 = 10;
+const SHARD_BITS: u32 = 8;
 const SHARDS: usize = 1 << SHARD_BITS;
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 const FIRST_SLOTS: usize = 16;
 
 const NUMBER_BITS: u32 = 20;
@@ -277,7 +277,7 @@ impl Shard {
     }
 }
 
-/// A shard has as many tokens as it can: some 1,000,000,000 in the table.
+/// A shard has as many tokens as it can: some 268,000,000 in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TableFull;
 

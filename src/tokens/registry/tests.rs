@@ -9,9 +9,9 @@ use crate::domain::{LimitOverride, OverrideHolder, Plan, Problems, Region, Role,
 use crate::tokens::random::dice::Dice;
 use crate::tokens::{Act, Minted, NewOverride, NewWorkspace, Rules, Settings, TokenRequest, WorkspaceChange};
 
-const START: u64 = 1_700_000_000;
+pub(super) const START: u64 = 1_700_000_000;
 
-fn regions(names: &[(&str, char)]) -> Regions {
+pub(super) fn regions(names: &[(&str, char)]) -> Regions {
     let region = |(name, letter): &(&str, char)| Region {
         name: (*name).into(),
         letter: *letter,
@@ -20,21 +20,21 @@ fn regions(names: &[(&str, char)]) -> Regions {
     Regions::new(names.iter().map(region).collect())
 }
 
-fn open(folder: &Path, seed: u64, clock: &Clock, regions: &Regions) -> Mint {
+pub(super) fn open(folder: &Path, seed: u64, clock: &Clock, regions: &Regions) -> Mint {
     let rules = Rules::from_settings(&Settings::default(), folder, &mut Problems::new()).unwrap();
     Mint::open(&rules, regions, Box::new(Dice::new(seed)), clock.now()).unwrap()
 }
 
 /// A registry in one "process" and the mint of another on the same file.
-struct Two {
-    folder: tempfile::TempDir,
-    clock: Clock,
-    registry: Arc<Registry>,
-    other: Mint,
+pub(super) struct Two {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) clock: Clock,
+    pub(super) registry: Arc<Registry>,
+    pub(super) other: Mint,
 }
 
 impl Two {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(START));
         let regions = regions(&[("us", 'u'), ("eu", 'e')]);
         let ours = open(folder.path(), 1, &clock, &regions);
@@ -52,11 +52,11 @@ impl Two {
         two
     }
 
-    fn act(&self) -> Act<'static> {
+    pub(super) fn act(&self) -> Act<'static> {
         Act { actor: "test", now: self.clock.now() }
     }
 
-    fn create(&self, lifetime_seconds: Option<u64>) -> Minted {
+    pub(super) fn create(&self, lifetime_seconds: Option<u64>) -> Minted {
         let request = TokenRequest {
             workspace: "ws".into(),
             name: "ci".into(),
@@ -68,7 +68,7 @@ impl Two {
         self.other.create_token(self.act(), &request).unwrap()
     }
 
-    fn sync(&self) -> Result<u64, Error> {
+    pub(super) fn sync(&self) -> Result<u64, Error> {
         self.registry.sync(self.clock.now())
     }
 
@@ -76,7 +76,7 @@ impl Two {
         self.registry.find(minted.token.expose().as_bytes(), self.clock.now())
     }
 
-    fn sql(&self, sql: &str) {
+    pub(super) fn sql(&self, sql: &str) {
         let connection = rusqlite::Connection::open(self.folder.path().join("tollgate.db")).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         connection.execute_batch(sql).unwrap();
@@ -312,6 +312,39 @@ fn a_revocation_elsewhere_is_in_force_within_a_second() {
     drop(follower);
     let used = two.other.token(&minted.record.id).unwrap().last_used_unix_seconds;
     assert!(used.is_some(), "the follower ended without writing the last use");
+}
+
+/// The words: a million well-formed unknown and a million malformed tokens, a tenth of that in the short form.
+#[test]
+fn unknown_tokens_cost_no_query_and_no_memory() {
+    let long = std::env::var("TOLLGATE_LONG").is_ok_and(|value| value == "1");
+    let count = if long { 1_000_000 } else { 100_000 };
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(START));
+    let mut mint = open(folder.path(), 1, &clock, &regions(&[("us", 'u')]));
+    let store = Arc::new(crate::tokens::SqliteStore::open(&folder.path().join("tollgate.db")).unwrap());
+    mint.store = Arc::clone(&store) as Arc<dyn Store>;
+    let registry = Registry::open(&mint, clock.now()).unwrap();
+    let dice = Dice::new(5);
+    let flood = |count: usize| {
+        for _ in 0..count {
+            let token = registry.format().mint('u', &dice).unwrap().into_exposed();
+            for text in [&token[..], &token[1..], &token[..60]] {
+                assert!(matches!(registry.find(text.as_bytes(), clock.now()), Lookup::Unknown));
+            }
+        }
+    };
+    flood(count / 100);
+    let asked = store.watched.asked.load(Ordering::SeqCst);
+    let before = resident_pages();
+    flood(count);
+    assert_eq!(store.watched.asked.load(Ordering::SeqCst), asked, "the store was asked");
+    let grown = resident_pages().saturating_sub(before);
+    assert!(grown < 256, "{grown} pages more");
+}
+
+fn resident_pages() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 proptest! {

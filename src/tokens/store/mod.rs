@@ -272,6 +272,9 @@ pub trait Store:
     /// Hands every row to `load`, workspaces first, and answers with the log entry up to which they are.
     fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error>;
 
+    /// Hands those rows to `load` that a saved registry does not have: neither workspaces nor tokens.
+    fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error>;
+
     /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error>;
 

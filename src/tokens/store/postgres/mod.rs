@@ -294,6 +294,10 @@ impl Store for PostgresStore {
         self.read(|on| reads::snapshot(on, load))
     }
 
+    fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error> {
+        self.read(|on| reads::few(on, load))
+    }
+
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error> {
         self.read(|on| reads::changes(on, after, count))
     }

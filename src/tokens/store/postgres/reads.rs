@@ -84,13 +84,19 @@ pub(super) fn snapshot(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<u6
             break;
         }
     }
+    few(on, load)?;
+    Ok(head)
+}
+
+/// The rows of which there are few.
+pub(super) fn few(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<(), Failure> {
     for operator in operators::all(on)? {
         load(Row::Operator(operator));
     }
-    after.clear();
+    let mut after = String::new();
     loop {
         let page = jwt_revocations::after(on, &after, PAGE)?;
-        let Some(last) = page.last() else { return Ok(head) };
+        let Some(last) = page.last() else { return Ok(()) };
         after.clone_from(&last.id);
         for revocation in page {
             load(Row::JwtRevocation(revocation));

@@ -41,6 +41,16 @@ pub struct SqliteStore {
     place: String,
     reader: Mutex<Connection>,
     writer: Mutex<Connection>,
+    #[cfg(test)]
+    pub(crate) watched: Watched,
+}
+
+/// For tests: how often the store was asked, and whether its disk is full.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) asked: std::sync::atomic::AtomicU64,
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
 }
 
 impl SqliteStore {
@@ -50,7 +60,13 @@ impl SqliteStore {
         let place = path.display().to_string();
         let open = || schema::open(path).map_err(|failure| failure.at(&place));
         let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
-        Ok(Self { place, reader, writer })
+        Ok(Self {
+            place,
+            reader,
+            writer,
+            #[cfg(test)]
+            watched: Watched::default(),
+        })
     }
 
     /// Opens a file that is there for reading; every change then fails. [`Error::StoreOlder`] beside the errors of
@@ -59,7 +75,13 @@ impl SqliteStore {
         let place = path.display().to_string();
         let open = || schema::open_read_only(path).map_err(|failure| failure.at(&place));
         let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
-        Ok(Self { place, reader, writer })
+        Ok(Self {
+            place,
+            reader,
+            writer,
+            #[cfg(test)]
+            watched: Watched::default(),
+        })
     }
 
     fn write<T>(
@@ -69,6 +91,8 @@ impl SqliteStore {
     ) -> Result<T, Error> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let done = || {
+            #[cfg(test)]
+            self.watched.ask(true)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut writing = Writing::begin(&transaction, act)?;
             let value = work(&mut writing)?;
@@ -82,10 +106,25 @@ impl SqliteStore {
     fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, Error> {
         let mut connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let done = || {
+            #[cfg(test)]
+            self.watched.ask(false)?;
             let transaction = connection.transaction()?;
             work(&transaction)
         };
         done().map_err(|failure: Failure| failure.at(&self.place))
+    }
+}
+
+#[cfg(test)]
+impl Watched {
+    fn ask(&self, writes: bool) -> Result<(), Failure> {
+        use std::sync::atomic::Ordering;
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if writes && self.is_full.load(Ordering::SeqCst) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(rusqlite::Error::SqliteFailure(full, None).into());
+        }
+        Ok(())
     }
 }
 
@@ -195,12 +234,13 @@ impl Store for SqliteStore {
             for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
                 load(Row::Token(token?));
             }
-            for operator in operators::all(on)? {
-                load(Row::Operator(operator));
-            }
-            jwt_revocations::each(on, &mut |revocation| load(Row::JwtRevocation(revocation)))?;
+            few(on, load)?;
             Ok(head)
         })
+    }
+
+    fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error> {
+        self.read(|on| few(on, load))
     }
 
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error> {
@@ -234,6 +274,8 @@ impl Store for SqliteStore {
     fn record_uses(&self, uses: &[(&str, u64)]) -> Result<(), Error> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = || {
+            #[cfg(test)]
+            self.watched.ask(true)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut statement = transaction.prepare_cached(
@@ -260,6 +302,15 @@ impl Store for SqliteStore {
     fn add_fingerprints(&self, act: Act<'_>, fingerprints: &[Digest]) -> Result<(), Error> {
         self.write(act, |writing| writing.add_fingerprints(fingerprints))
     }
+}
+
+/// The rows of which there are few.
+fn few(on: &Connection, load: &mut dyn FnMut(Row)) -> Result<(), Failure> {
+    for operator in operators::all(on)? {
+        load(Row::Operator(operator));
+    }
+    jwt_revocations::each(on, &mut |revocation| load(Row::JwtRevocation(revocation)))?;
+    Ok(())
 }
 
 fn head(on: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {

@@ -1,0 +1,154 @@
+//! What the read model of tokens costs: resident bytes for each, and the time of a look-up, by how many there are.
+//!
+//! ```text
+//! cargo bench --bench registry                      10 thousand, 1, 1.3, 2.1 and 10 million tokens; some minutes
+//! cargo bench --bench registry -- --quick           10 and 100 thousand
+//! ```
+//!
+//! Every count is measured in a process of its own. A look-up is that of a request: format, hash, table, and a token
+//! in ten workspaces of a hundred. It ends with an error where a token costs more than 90 bytes at a million or more.
+
+#![expect(clippy::unwrap_used, reason = "a bench may panic")]
+#![expect(clippy::print_stdout, reason = "a bench prints")]
+#![expect(clippy::cast_precision_loss, reason = "figures are printed to three digits")]
+
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tollgate::clock::Clock;
+use tollgate::domain::{Plan, Problems, Region, Regions, Role, WorkspaceState};
+use tollgate::tokens::store::{Row, StoredToken};
+use tollgate::tokens::{
+    Error, Format, Lookup, Mint, Peppers, Random, Registry, Rules, Settings, SystemRandom, TokenRecord,
+    WorkspaceRecord,
+};
+
+const COUNTS: [u64; 5] = [10_000, 1_000_000, 1_300_000, 2_100_000, 10_000_000];
+const QUICK_COUNTS: [u64; 2] = [10_000, 100_000];
+const WORKSPACES: u64 = 10_000;
+const SAMPLE: u64 = 50_000;
+const LOOK_UPS: u64 = 1_000_000;
+const MOST_BYTES: f64 = 90.0;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, count] = &arguments[..]
+        && word == "--count"
+    {
+        let count = count.parse().unwrap();
+        return if measure(count) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let is_quick = arguments.iter().any(|word| word == "--quick" || word == "--test");
+    println!(
+        "{:>12}  {:>12}  {:>14}  {:>14}  {:>8}",
+        "tokens", "bytes each", "known, ns", "unknown, ns", "load, s"
+    );
+    let counts: &[u64] = if is_quick { &QUICK_COUNTS } else { &COUNTS };
+    let measured = counts.iter().all(|count| {
+        let again = std::env::current_exe().unwrap();
+        Command::new(again).args(["--count", &count.to_string()]).status().unwrap().success()
+    });
+    if measured { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Measures one count; false if a token is too large.
+fn measure(count: u64) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::system();
+    let rules = Rules::from_settings(&Settings::default(), folder.path(), &mut Problems::new()).unwrap();
+    let region = Region { name: "main".into(), letter: 'm', base_url: "https://x".into() };
+    let regions = Regions::new(vec![region]);
+    let mint = Mint::open(&rules, &regions, Box::new(SystemRandom), clock.now()).unwrap();
+    let before = resident_bytes();
+    let begun = Instant::now();
+    let workspaces = (0..WORKSPACES).map(workspace);
+    let tokens = (0..count).map(|index| token(index, mint.format(), mint.peppers()));
+    let registry = Registry::open_with(&mint, workspaces.chain(tokens), clock.now()).unwrap();
+    let loading = begun.elapsed();
+    let bytes = (resident_bytes() - before) as f64 / count as f64;
+    let step = (count / SAMPLE).max(1);
+    let known: Vec<String> = (0..SAMPLE).map(|index| plain(index * step % count, mint.format())).collect();
+    let unknown: Vec<String> = (0..SAMPLE).map(|index| plain(count + 1 + index, mint.format())).collect();
+    let nanos = |texts: &[String], is_known: bool| {
+        let (now, begun) = (clock.now(), Instant::now());
+        for index in 0..LOOK_UPS {
+            // A stride that is prime to the sample, so that neighbours in memory do not follow each other.
+            let text = &texts[(index * 7_919 % SAMPLE) as usize];
+            let found = black_box(registry.find(text.as_bytes(), now));
+            assert_eq!(matches!(found, Lookup::Found(_)), is_known);
+        }
+        begun.elapsed().as_nanos() as f64 / LOOK_UPS as f64
+    };
+    let (found, missed) = (nanos(&known, true), nanos(&unknown, false));
+    println!("{count:>12}  {bytes:>12.1}  {found:>14.0}  {missed:>14.0}  {:>8.1}", loading.as_secs_f64());
+    count < 1_000_000 || bytes <= MOST_BYTES
+}
+
+fn workspace(index: u64) -> Row {
+    Row::Workspace(WorkspaceRecord {
+        id: format!("ws-{index}"),
+        number: index + 1,
+        region: "main".to_owned(),
+        plan: Plan::Business,
+        features: Vec::new(),
+        state: WorkspaceState::Active,
+        contacts: Vec::new(),
+        created_at_unix_seconds: 0,
+        overrides: Vec::new(),
+    })
+}
+
+fn token(index: u64, format: &Format, peppers: &Peppers) -> Row {
+    let id = format!("tok_{index:016}");
+    Row::Token(StoredToken {
+        record: TokenRecord {
+            family: id.clone(),
+            id,
+            number: WORKSPACES + index + 1,
+            workspace: format!("ws-{}", index % WORKSPACES),
+            name: String::new(),
+            scopes: vec!["public_api:read_write".to_owned()],
+            role: Role::Owner,
+            own_limit: None,
+            overrides: Vec::new(),
+            created_at_unix_seconds: 0,
+            expires_at_unix_seconds: None,
+            revoked_at_unix_seconds: None,
+            revoked_reason: None,
+            overlap_until_unix_seconds: None,
+            replaced_by: None,
+            last_used_unix_seconds: None,
+        },
+        digest: peppers.digest(plain(index, format).as_bytes()),
+        foreign: false,
+    })
+}
+
+/// The token of a number: the same in every run.
+fn plain(index: u64, format: &Format) -> String {
+    format.mint('m', &Counted(AtomicU64::new(index << 8))).unwrap().into_exposed()
+}
+
+/// `SplitMix64` from a number.
+struct Counted(AtomicU64);
+
+impl Random for Counted {
+    fn fill(&self, into: &mut [u8]) -> Result<(), Error> {
+        for chunk in into.chunks_mut(8) {
+            let mut z = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// Pages of this process in memory (proc(5), `statm`), in bytes.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * rustix::param::page_size() as u64
+}

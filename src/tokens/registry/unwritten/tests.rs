@@ -1,0 +1,245 @@
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::super::tests::{START, open, regions};
+use super::*;
+use crate::clock::Clock;
+use crate::domain::{Plan, Role};
+use crate::tokens::store::sqlite::SqliteStore;
+use crate::tokens::{Lookup, Mint, Minted, NewWorkspace, TokenRequest, WorkspaceChange};
+
+/// A registry on a store whose disk can be filled.
+struct Node {
+    _folder: Option<tempfile::TempDir>,
+    clock: Clock,
+    store: Arc<SqliteStore>,
+    mint: Mint,
+    registry: Arc<Registry>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Self::at(folder.path());
+        Self { _folder: Some(folder), ..node }
+    }
+
+    fn at(folder: &Path) -> Self {
+        let clock = Clock::manual(START);
+        let mut mint = open(folder, 1, &clock, &regions(&[("us", 'u')]));
+        let store = Arc::new(SqliteStore::open(&folder.join("tollgate.db")).unwrap());
+        mint.store = Arc::clone(&store) as Arc<dyn Store>;
+        let registry = Registry::open(&mint, clock.now()).unwrap();
+        let node = Self { _folder: None, clock, store, mint, registry };
+        let workspace = NewWorkspace {
+            id: "ws".into(),
+            region: "us".into(),
+            plan: Plan::Team,
+            features: vec![],
+            contacts: vec![],
+        };
+        node.mint.create_workspace(node.act(), &workspace).unwrap();
+        node
+    }
+
+    fn act(&self) -> Act<'static> {
+        Act { actor: "test", now: self.clock.now() }
+    }
+
+    fn create(&self) -> Minted {
+        let request = TokenRequest {
+            workspace: "ws".into(),
+            name: String::new(),
+            scopes: vec![],
+            role: Role::Restricted,
+            own_limit: None,
+            lifetime_seconds: None,
+        };
+        let minted = self.mint.create_token(self.act(), &request).unwrap();
+        self.registry.sync(self.clock.now()).unwrap();
+        minted
+    }
+
+    fn works(&self, minted: &Minted) -> bool {
+        match self.registry.find(minted.token.expose().as_bytes(), self.clock.now()) {
+            Lookup::Found(_) => true,
+            Lookup::Revoked(_) => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fill(&self, is_full: bool) {
+        self.store.watched.is_full.store(is_full, Ordering::SeqCst);
+    }
+
+    fn revoke(&self, minted: &Minted) -> Result<TokenRecord, Error> {
+        self.registry.revoke(self.act(), &minted.record.id, "leaked")
+    }
+
+    fn stored_state(&self, minted: &Minted) -> Option<u64> {
+        self.mint.token(&minted.record.id).unwrap().revoked_at_unix_seconds
+    }
+}
+
+#[test]
+fn a_revocation_that_the_store_takes_leaves_nothing_behind() {
+    let node = Node::new();
+    let (gone, kept) = (node.create(), node.create());
+    assert_eq!(node.revoke(&gone).unwrap().revoked_reason.as_deref(), Some("leaked"));
+    assert!(!node.works(&gone) && node.works(&kept));
+    assert_eq!(
+        (node.registry.unwritten_revocations(), node.registry.unwritten.count.load(Ordering::SeqCst)),
+        (0, 0)
+    );
+    assert!(matches!(node.registry.revoke(node.act(), "tok_no", "x"), Err(Error::TokenUnknown(_))));
+    assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_full_disk_does_not_keep_a_token_in_force() {
+    let node = Node::new();
+    let (leaked, kept) = (node.create(), node.create());
+    node.fill(true);
+    let error = node.revoke(&leaked).unwrap_err();
+    assert!(matches!(&error, Error::RevocationUnwritten { id, .. } if *id == leaked.record.id), "{error}");
+    assert!(!node.works(&leaked) && node.works(&kept));
+    assert_eq!(node.stored_state(&leaked), None);
+    assert!(node.revoke(&leaked).is_err(), "the second attempt was acknowledged");
+    assert_eq!(node.registry.unwritten_revocations(), 1, "it waits twice");
+    node.clock.advance(Duration::from_mins(1));
+    node.registry.write_revocations(node.clock.now());
+    node.registry.sync(node.clock.now()).unwrap();
+    assert!(!node.works(&leaked), "a look at the log brought it back");
+    node.fill(false);
+    node.registry.write_revocations(node.clock.now());
+    assert_eq!(node.stored_state(&leaked), Some(START), "the time is not that of the revocation");
+    assert!(!node.works(&leaked) && node.works(&kept));
+    assert_eq!(
+        (node.registry.unwritten_revocations(), node.registry.unwritten.count.load(Ordering::SeqCst)),
+        (0, 0)
+    );
+}
+
+#[test]
+fn predecessors_end_with_what_replaced_them() {
+    let node = Node::new();
+    let first = node.create();
+    let second = node.mint.rotate_token(node.act(), &first.record.id, 3_600, None).unwrap();
+    let stranger = node.create();
+    node.fill(true);
+    node.revoke(&second).unwrap_err();
+    node.registry.write_revocations(node.clock.now());
+    assert!(!node.works(&second) && !node.works(&first) && node.works(&stranger));
+    node.fill(false);
+    node.registry.write_revocations(node.clock.now());
+    assert!(node.stored_state(&first).is_some() && node.stored_state(&second).is_some());
+    assert!(!node.works(&second) && !node.works(&first));
+    assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn the_successor_of_a_revoked_token_goes_on() {
+    let node = Node::new();
+    let first = node.create();
+    let second = node.mint.rotate_token(node.act(), &first.record.id, 3_600, None).unwrap();
+    node.registry.sync(node.clock.now()).unwrap();
+    node.fill(true);
+    node.revoke(&first).unwrap_err();
+    node.registry.write_revocations(node.clock.now());
+    assert!(!node.works(&first) && node.works(&second));
+}
+
+#[test]
+fn what_somebody_else_failed_to_write_is_refused_and_written() {
+    let node = Node::new();
+    let (leaked, now) = (node.create(), node.clock.now());
+    let id = leaked.record.id.clone();
+    node.fill(true);
+    let write = move |store: &dyn Store| store.revoke_token(Act { actor: "alert", now }, &id, "leaked");
+    assert!(node.registry.refuse_until_written(&leaked.record.id, write.clone()));
+    assert!(node.registry.refuse_until_written(&leaked.record.id, write), "the second time");
+    assert_eq!((node.works(&leaked), node.registry.unwritten_revocations()), (false, 1));
+    node.fill(false);
+    node.registry.write_revocations(now);
+    assert_eq!((node.stored_state(&leaked), node.registry.unwritten_revocations()), (Some(START), 0));
+}
+
+#[test]
+fn no_more_wait_than_may() {
+    let node = Node::new();
+    let minted = node.create();
+    node.fill(true);
+    for index in 0..MOST_UNWRITTEN {
+        let result = node.registry.revoke(node.act(), &format!("tok_{index}"), "x");
+        assert!(matches!(result, Err(Error::RevocationUnwritten { .. })));
+    }
+    assert!(matches!(node.revoke(&minted), Err(Error::TooManyUnwritten(_))));
+    assert!(node.works(&minted));
+    node.fill(false);
+    for _ in 0..MOST_UNWRITTEN / AT_ONCE {
+        node.registry.write_revocations(node.clock.now());
+    }
+    assert_eq!(node.registry.unwritten_revocations(), 0, "what the store does not know waits for ever");
+}
+
+#[test]
+fn the_follower_writes_what_waits() {
+    let node = Node::new();
+    let leaked = node.create();
+    node.fill(true);
+    node.revoke(&leaked).unwrap_err();
+    let poll = Duration::from_millis(10);
+    let follower = node.registry.follow(Clock::system(), poll, Duration::from_mins(1)).unwrap();
+    node.fill(false);
+    let begun = Instant::now();
+    while node.stored_state(&leaked).is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never written");
+        std::thread::yield_now();
+    }
+    drop(follower);
+}
+
+/// A disk of two megabytes that is really full. Needs root, for the disk.
+#[test]
+fn a_disk_that_is_really_full() {
+    let disk = tempfile::tempdir().unwrap();
+    let run = |program: &str, words: &[&str]| {
+        std::process::Command::new(program)
+            .args(words)
+            .arg(disk.path())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !run("mount", &["-t", "tmpfs", "-o", "size=2m", "tollgate-test"]) {
+        writeln!(std::io::stderr(), "SKIPPED: a disk that is really full: a tmpfs cannot be mounted here")
+            .unwrap();
+        return;
+    }
+    let result = std::panic::catch_unwind(|| {
+        let node = Node::at(disk.path());
+        let leaked = node.create();
+        let filler = disk.path().join("filler");
+        let block = vec![0; 4_096];
+        let mut file = std::fs::File::create(&filler).unwrap();
+        while file.write_all(&block).is_ok() {}
+        // What the write-ahead log has left of its last page may take a little more.
+        let change = |plan| WorkspaceChange { plan: Some(plan), ..WorkspaceChange::default() };
+        let mut plans = [Plan::Free, Plan::Business].into_iter().cycle();
+        while node.mint.set_workspace(node.act(), "ws", &change(plans.next().unwrap())).is_ok() {}
+        let error = node.revoke(&leaked).unwrap_err();
+        assert!(matches!(error, Error::RevocationUnwritten { .. }), "{error}");
+        assert!(!node.works(&leaked));
+        drop(file);
+        std::fs::remove_file(&filler).unwrap();
+        node.registry.write_revocations(node.clock.now());
+        assert!(node.stored_state(&leaked).is_some() && !node.works(&leaked));
+        assert_eq!(node.registry.unwritten_revocations(), 0);
+    });
+    assert!(run("umount", &["-l"]), "the disk of the test is left mounted");
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
