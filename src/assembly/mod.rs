@@ -10,6 +10,7 @@ mod alerts;
 mod files;
 mod issuers;
 mod node;
+mod notifier;
 mod offline;
 mod operator;
 mod reload;
@@ -35,6 +36,7 @@ use self::operator::NodeStatus;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
+use crate::journal::JournalError;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
@@ -69,6 +71,9 @@ pub enum StartError {
     /// The registry cannot be opened.
     #[error("the token registry cannot be opened: {0}")]
     Registry(#[from] tokens::Error),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Metrics or logs cannot be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -102,6 +107,7 @@ pub struct Running {
     end_background: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
+    notifier: JoinHandle<()>,
     admin_listener: admin::Running,
     registry_follower: Follower,
 }
@@ -120,6 +126,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
     let registry = Registry::open(&mint, now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
+    let journal = notifier::open_journal(&config, &telemetry)?;
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
@@ -157,6 +164,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
+    let notifier = notifier::start(&node, journal, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
@@ -176,6 +184,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         end_background,
         workers,
         background,
+        notifier,
         admin_listener,
         registry_follower,
     })
@@ -200,6 +209,9 @@ impl Running {
         }
         let _ = self.end_background.send(true);
         let _ = self.background.join();
+        if self.notifier.join().is_err() {
+            tracing::error!("the thread that delivers messages ended in a panic");
+        }
         drop(self.registry_follower);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));

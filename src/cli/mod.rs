@@ -4,6 +4,7 @@
 //! text for people, JSON for programs. Invariants: nothing is decided here that another way in (the admin
 //! API) would have to decide again; a token is written once, when it is made. It refuses to know sockets.
 
+pub mod audit;
 mod check;
 mod demo;
 mod diff;
@@ -97,6 +98,13 @@ enum Command {
         #[command(flatten)]
         args: token::TokenArgs,
     },
+    /// List changes of workspaces and tokens, and prove that nobody altered what is written of them.
+    Audit {
+        #[command(flatten)]
+        config: ConfigArg,
+        #[command(flatten)]
+        args: audit::AuditArgs,
+    },
     /// Say who of an access log would newly be refused under a configuration.
     Replay {
         #[command(flatten)]
@@ -144,6 +152,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Error> {
         Command::Explain { config, args } => explain::run(&config.config, &args, &clock, out),
         Command::Workspace { config, args } => workspace::run(&args, &registry(&config)?, &clock, out),
         Command::Token { config, args } => token::run(&args, &registry(&config)?, &clock, out),
+        Command::Audit { config, args } => audit::run(&args, &registry(&config)?, &clock, out),
         Command::Replay { config, args } => replay::run(&args, &config.config, out),
         Command::Limits { config, args } => {
             limits::run(&args, &registry(&config)?, &config.config, &clock, out)

@@ -13,7 +13,8 @@ use super::{Error, RegistryAccess};
 use crate::clock::{Clock, Now};
 use crate::domain::{Plan, Quota, Role};
 use crate::tokens::{
-    self, ImportDefaults, LineRefused, Mint, Minted, Moment, TokenRecord, TokenRequest, TokenState, TokenView,
+    self, ImportDefaults, Leak, LineRefused, Mint, Minted, Moment, TokenRecord, TokenRequest, TokenState,
+    TokenView,
 };
 
 const PAGE: u32 = 1_000;
@@ -107,6 +108,10 @@ pub struct RevokeToken {
     /// Why; goes into the audit trail.
     #[arg(long, default_value = "revoked by an operator")]
     pub reason: String,
+    /// It was found where strangers can read it, at this address: the whole family is revoked and the workspace's
+    /// contacts are told.
+    #[arg(long, value_name = "URL", conflicts_with = "reason")]
+    pub leaked_at: Option<String>,
 }
 
 /// `tollgate token import`.
@@ -168,6 +173,10 @@ pub fn run(
                 writeln!(out, "{} works until {}.", rotate.id, Moment(until))?;
             }
             Ok(())
+        }
+        TokenCommand::Revoke(RevokeToken { id, leaked_at: Some(url), .. }) => {
+            let leak = Leak::new(act.actor, "", url, "", now.unix_seconds());
+            show(&mint()?.revoke_leaked(act, id, leak)?, now, args.json, out)
         }
         TokenCommand::Revoke(revoke) => {
             show(&mint()?.revoke_token(act, &revoke.id, &revoke.reason)?, now, args.json, out)

@@ -3,12 +3,14 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
+use serde_json::json as object;
 
 use super::output::{Table, json, list, pairs};
 use super::registry::{plan, workspace_state};
 use super::{Error, RegistryAccess};
 use crate::clock::Clock;
 use crate::domain::{Plan, WorkspaceState};
+use crate::notifications::{OPERATOR, SigningKeys};
 use crate::tokens::{Mint, Moment, NewWorkspace, WorkspaceChange, WorkspaceRecord, WorkspaceView};
 
 const PAGE: u32 = 1_000;
@@ -40,6 +42,15 @@ pub enum WorkspaceCommand {
     },
     /// Change a workspace; what is not named stays as it is.
     Set(SetWorkspace),
+    /// Show the secret that webhooks to a workspace's contacts are signed by.
+    WebhookSecret {
+        /// The workspace's id.
+        #[arg(required_unless_present = "operator")]
+        id: Option<String>,
+        /// The one of webhooks to the operator instead.
+        #[arg(long, conflicts_with = "id")]
+        operator: bool,
+    },
 }
 
 /// `tollgate workspace create`.
@@ -110,6 +121,17 @@ pub fn run(
         }
         WorkspaceCommand::List => list_all(&access.open(clock)?, args.json, out),
         WorkspaceCommand::Show { id } => show(&access.open(clock)?.workspace(id)?, args.json, out),
+        WorkspaceCommand::WebhookSecret { id, .. } => {
+            let mint = access.open(clock)?;
+            if let Some(id) = id {
+                mint.workspace(id)?;
+            }
+            let secret = SigningKeys::of(mint.peppers()).webhook_secret(id.as_deref().unwrap_or(OPERATOR));
+            if args.json {
+                return json(out, &object!({"webhook_secret": secret.expose()}));
+            }
+            Ok(writeln!(out, "{}", secret.expose())?)
+        }
         WorkspaceCommand::Set(set) => {
             let change = change(set);
             if change == WorkspaceChange::default() {

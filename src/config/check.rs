@@ -12,7 +12,8 @@ use crate::place::{ModeSetting, Places, RegionSettings, key_part};
 use crate::routing::{EndpointRow, Table};
 use crate::upstream::RegionServers;
 use crate::{
-    admin, authentication, input, limits, listen, reply, secret_scanning, telemetry, tokens, upstream,
+    admin, authentication, input, journal, limits, listen, notifications, reply, secret_scanning, telemetry,
+    tokens, upstream,
 };
 
 /// Problems of limits and input rules that name something of the endpoint table.
@@ -34,6 +35,8 @@ pub(super) fn check(
     let upstream = upstream::from_settings(&file.upstream, &servers(file, problems), folder, problems);
     let table = Table::from_rows(rows, &file.endpoints, problems);
     let tokens = tokens::Rules::from_settings(&file.tokens, folder, problems);
+    let journal = journal::from_settings(&file.journal, folder, problems);
+    let notifications = notifications::from_settings(&file.notifications, folder, problems);
     let regions = places.as_ref().map_or_else(|| named(&file.regions), |places| places.regions().clone());
     let fence =
         (file.place.mode == ModeSetting::Fence).then(|| regions.by_name(&file.place.region)).flatten();
@@ -69,6 +72,8 @@ pub(super) fn check(
         upstream: upstream?,
         table: table?,
         tokens: tokens?,
+        journal: journal?,
+        notifications: notifications?,
         authentication: authentication?,
         limits: Arc::new(limits?),
         retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,

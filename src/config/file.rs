@@ -9,8 +9,8 @@ use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
 use crate::routing::EndpointRow;
 use crate::{
-    admin, authentication, input, limits, listen, place, reply, routing, secret_scanning, telemetry, tokens,
-    upstream,
+    admin, authentication, input, journal, limits, listen, notifications, place, reply, routing,
+    secret_scanning, telemetry, tokens, upstream,
 };
 
 /// Every section as written, defaults filled in.
@@ -32,6 +32,10 @@ pub struct File {
     pub endpoints: routing::Settings,
     /// `[tokens]`
     pub tokens: tokens::Settings,
+    /// `[journal]`
+    pub journal: journal::Settings,
+    /// `[notifications]`
+    pub notifications: notifications::Settings,
     /// `[authentication]`
     pub authentication: authentication::Settings,
     /// `[limits]`
@@ -48,7 +52,7 @@ pub struct File {
 
 impl File {
     /// The names of the sections.
-    pub const SECTIONS: [&str; 13] = [
+    pub const SECTIONS: [&str; 15] = [
         "listen",
         "admin",
         "regions",
@@ -56,6 +60,8 @@ impl File {
         "upstream",
         "endpoints",
         "tokens",
+        "journal",
+        "notifications",
         "authentication",
         "limits",
         "input",
@@ -89,6 +95,10 @@ pub struct Config {
     pub table: routing::Table,
     /// `[tokens]`
     pub tokens: tokens::Rules,
+    /// `[journal]`
+    pub journal: journal::Checked,
+    /// `[notifications]`
+    pub notifications: notifications::Checked,
     /// `[authentication]`
     pub authentication: authentication::Checked,
     /// `[limits]`

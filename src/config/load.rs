@@ -215,6 +215,8 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
         upstream: found.section(document, "upstream"),
         endpoints: found.section(document, "endpoints"),
         tokens: found.section(document, "tokens"),
+        journal: found.section(document, "journal"),
+        notifications: found.section(document, "notifications"),
         authentication: found.section(document, "authentication"),
         limits: found.section(document, "limits"),
         input: found.section(document, "input"),

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::place::RegionSettings;
 use crate::routing::EndpointFile;
 use crate::{
-    admin, authentication, input, limits, listen, place, reply, routing, secret_scanning, telemetry, tokens,
-    upstream,
+    admin, authentication, input, journal, limits, listen, notifications, place, reply, routing,
+    secret_scanning, telemetry, tokens, upstream,
 };
 
 /// The schema of a configuration file.
@@ -27,6 +27,8 @@ pub fn configuration_schema() -> Schema {
         ("upstream", types.subschema_for::<upstream::Settings>()),
         ("endpoints", types.subschema_for::<routing::Settings>()),
         ("tokens", types.subschema_for::<tokens::Settings>()),
+        ("journal", types.subschema_for::<journal::Settings>()),
+        ("notifications", types.subschema_for::<notifications::Settings>()),
         ("authentication", types.subschema_for::<authentication::Settings>()),
         ("limits", types.subschema_for::<limits::Settings>()),
         ("input", types.subschema_for::<input::Settings>()),

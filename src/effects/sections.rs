@@ -3,7 +3,9 @@
 use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Subject};
 use crate::config::File;
 use crate::place::{self, RegionSettings};
-use crate::{admin, input, listen, reply, secret_scanning, telemetry, tokens, upstream};
+use crate::{
+    admin, input, journal, listen, notifications, reply, secret_scanning, telemetry, tokens, upstream,
+};
 
 pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
     let File {
@@ -15,6 +17,8 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
         upstream,
         endpoints: _,
         tokens,
+        journal,
+        notifications,
         authentication: _,
         limits: _,
         input,
@@ -30,6 +34,8 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
     compare_secret_scanning(secret_scanning, &new.secret_scanning, effects);
     compare_replies(replies, &new.replies, effects);
     compare_tokens(tokens, &new.tokens, effects);
+    compare_journal(journal, &new.journal, effects);
+    compare_notifications(notifications, &new.notifications, effects);
     compare_admin(admin, &new.admin, effects);
     compare_logs(logs, &new.logs, effects);
 }
@@ -266,6 +272,41 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
     let cap = (tokens_per_workspace, &new.tokens_per_workspace);
     effects.setting("tokens.tokens_per_workspace", cap.0, cap.1, CALLERS_LATER);
     effects.setting("tokens.scopes", scopes, &new.scopes, CALLERS_LATER);
+}
+
+fn compare_journal(old: &journal::Settings, new: &journal::Settings, effects: &mut Effects<'_>) {
+    let journal::Settings { enabled, file, retention_days, entries_per_token, entries, file_bytes } = old;
+    effects.setting("journal.enabled", enabled, &new.enabled, OTHERS_LATER);
+    effects.setting("journal.file", file, &new.file, OTHERS_LATER);
+    effects.setting("journal.retention_days", retention_days, &new.retention_days, OTHERS_LATER);
+    effects.setting("journal.entries_per_token", entries_per_token, &new.entries_per_token, OTHERS_LATER);
+    effects.setting("journal.entries", entries, &new.entries, OTHERS_LATER);
+    effects.setting("journal.file_bytes", file_bytes, &new.file_bytes, OTHERS_LATER);
+}
+
+fn compare_notifications(
+    old: &notifications::Settings,
+    new: &notifications::Settings,
+    effects: &mut Effects<'_>,
+) {
+    let notifications::Settings {
+        operator_contacts,
+        give_up_after_hours,
+        allow_private_addresses,
+        webhook_ca_file,
+        smtp,
+    } = old;
+    effects.setting("notifications.operator_contacts", operator_contacts, &new.operator_contacts, OTHERS);
+    effects.setting(
+        "notifications.give_up_after_hours",
+        give_up_after_hours,
+        &new.give_up_after_hours,
+        OTHERS,
+    );
+    let private = (allow_private_addresses, &new.allow_private_addresses);
+    effects.setting("notifications.allow_private_addresses", private.0, private.1, OTHERS);
+    effects.setting("notifications.webhook_ca_file", webhook_ca_file, &new.webhook_ca_file, OTHERS);
+    effects.setting("notifications.smtp", smtp, &new.smtp, OTHERS);
 }
 
 fn compare_admin(old: &admin::Settings, new: &admin::Settings, effects: &mut Effects<'_>) {

@@ -63,6 +63,7 @@ const FIXED: &[(&str, &str, &[&str])] = &[
     ("tollgate_exposed_tokens_total", "Live credentials seen in a query or beside a browser's Origin", &[]),
     ("tollgate_panics_total", "Panics that were caught", &[]),
     ("tollgate_log_lines_dropped_total", "Log lines lost because their destination is slow or dead", &[]),
+    ("tollgate_journal_entries_dropped_total", "Requests of credentials that are not in the journal", &[]),
     ("tollgate_build_info", "Always 1; says what runs", &["version", "commit"]),
 ];
 
@@ -240,6 +241,11 @@ impl Collector for Families {
                 "tollgate_log_lines_dropped_total",
                 MetricType::COUNTER,
                 vec![count(&[], self.shared.log_lines_dropped())],
+            ),
+            fixed(
+                "tollgate_journal_entries_dropped_total",
+                MetricType::COUNTER,
+                vec![count(&[], self.shared.journal_entries_dropped())],
             ),
             fixed("tollgate_build_info", MetricType::GAUGE, vec![level(&build_pairs, 1.0)]),
         ];

@@ -1,14 +1,15 @@
 //! All cores' telemetry together: what is made at start and asked by the operator's listener.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Registry, TextEncoder};
 
 use super::cells::Cells;
 use super::collector::Families;
+use super::journal_lines::JournalLines;
 use super::lines::Lines;
 use super::per_core::{AccessLog, Tops};
 use super::trace::TraceParents;
@@ -54,11 +55,16 @@ pub(super) struct Shared {
     pub(super) gauges: Mutex<Vec<Gauge>>,
     pub(super) build: Build,
     lines: Option<Arc<Lines>>,
+    journal: OnceLock<Arc<Lines>>,
 }
 
 impl Shared {
     pub(super) fn log_lines_dropped(&self) -> u64 {
         self.lines.as_ref().map_or(0, |lines| lines.dropped())
+    }
+
+    pub(super) fn journal_entries_dropped(&self) -> u64 {
+        self.journal.get().map_or(0, |lines| lines.dropped())
     }
 }
 
@@ -113,17 +119,39 @@ impl Telemetry {
                     access: settings.access,
                     sample: settings.access_sample,
                 }),
+                journal: OnceLock::new(),
                 served: AtomicU64::new(0),
                 clock: clock.clone(),
             })
         };
         let cores = (0..cores.max(1)).map(core).collect();
         let gauges = Mutex::new(Vec::new());
-        let shared = Arc::new(Shared { cores, labels, gauges, build, lines });
+        let shared = Arc::new(Shared { cores, labels, gauges, build, lines, journal: OnceLock::new() });
         let registry = Registry::new();
         let families = Families::new(Arc::clone(&shared)).map_err(TelemetryError::Metrics)?;
         registry.register(Box::new(families)).map_err(TelemetryError::Metrics)?;
         Ok(Self { shared, registry, history: Mutex::new(History::default()) })
+    }
+
+    /// Hands the writes and refusals of every credential to `out` as well, from a thread of its own, as lines of
+    /// the access log's JSON. Once; to be called before the cores are in use.
+    pub fn keep_journal(&self, out: Box<dyn Write + Send>) -> Result<(), TelemetryError> {
+        let lines = Lines::start("tollgate-journal", out, None, self.cores());
+        let lines = Arc::new(lines.map_err(TelemetryError::Thread)?);
+        if self.shared.journal.set(Arc::clone(&lines)).is_ok() {
+            for core in &self.shared.cores {
+                // Set together with the one above, which was not set before.
+                let _ = core.journal.set(JournalLines::new(Arc::clone(&lines)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What flushes the journal: it waits, blocking, until everything that was noted before is handed on, and says
+    /// whether that was done within its time.
+    pub fn journal_flush(&self) -> impl Fn(Duration) -> bool + Send + Sync + 'static {
+        let lines = self.shared.journal.get().cloned();
+        move |deadline| lines.as_ref().is_none_or(|lines| lines.flush(deadline))
     }
 
     /// How many cores there are.
@@ -182,7 +210,8 @@ impl Telemetry {
     /// Lets go of the gauges and writes the lines that are left; says whether that was done within `deadline`.
     pub fn stop(&self, deadline: Duration) -> bool {
         self.shared.gauges.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.shared.lines.as_ref().is_none_or(|lines| lines.stop(deadline))
+        let journal = self.shared.journal.get().is_none_or(|lines| lines.stop(deadline));
+        self.shared.lines.as_ref().is_none_or(|lines| lines.stop(deadline)) && journal
     }
 }
 

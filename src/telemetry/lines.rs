@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -61,6 +61,9 @@ struct Shared {
     write_failed: AtomicU64,
     wake_asked: AtomicBool,
     reopen_asked: AtomicBool,
+    flush_asked: AtomicU64,
+    /// The last flush that was done, and what tells of it.
+    flushed: (Mutex<u64>, Condvar),
     stop: AtomicBool,
 }
 
@@ -81,11 +84,12 @@ impl Lines {
     /// Opens the destination and starts the writer.
     pub(super) fn open(destination: Destination, cores: usize) -> io::Result<Self> {
         let out = destination.open()?;
-        Self::start(out, Some(destination), cores)
+        Self::start("tollgate-log", out, Some(destination), cores)
     }
 
-    /// Starts the writer on `out`; a file is opened again when asked.
+    /// Starts the writer, a thread of this name, on `out`; a file is opened again when asked.
     pub(super) fn start(
+        thread_name: &str,
         out: Box<dyn Write + Send>,
         destination: Option<Destination>,
         cores: usize,
@@ -95,12 +99,14 @@ impl Lines {
             write_failed: AtomicU64::new(0),
             wake_asked: AtomicBool::new(false),
             reopen_asked: AtomicBool::new(false),
+            flush_asked: AtomicU64::new(0),
+            flushed: (Mutex::new(0), Condvar::new()),
             stop: AtomicBool::new(false),
         });
         let (tell_stopped, stopped) = sync_channel(1);
         let writer = Writer { shared: Arc::clone(&shared), out, destination, spare: Vec::new() };
         let thread = thread::Builder::new()
-            .name("tollgate-log".to_owned())
+            .name(thread_name.to_owned())
             .spawn(move || writer.run(&tell_stopped))?
             .thread()
             .clone();
@@ -113,8 +119,7 @@ impl Lines {
         let mut buffer = lines.buffer();
         if buffer.len() >= MOST_BYTES {
             drop(buffer);
-            lines.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return self.drop_line(core);
         }
         write(&mut buffer);
         let length = buffer.len();
@@ -122,6 +127,21 @@ impl Lines {
         if length >= WAKE_BYTES && !self.shared.wake_asked.swap(true, Ordering::Relaxed) {
             self.writer.unpark();
         }
+    }
+
+    /// Counts a line that is not even tried.
+    pub(super) fn drop_line(&self, core: usize) {
+        self.shared.cores[core % self.shared.cores.len()].dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until everything that was appended before is written; says whether it was within `deadline`.
+    pub(super) fn flush(&self, deadline: Duration) -> bool {
+        let asked = self.shared.flush_asked.fetch_add(1, Ordering::AcqRel) + 1;
+        self.writer.unpark();
+        let (done, changed) = &self.shared.flushed;
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(done, deadline, |done| *done < asked);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Lines that were lost: buffers were full, or the destination failed.
@@ -177,7 +197,9 @@ impl Writer {
             if self.shared.reopen_asked.swap(false, Ordering::AcqRel) {
                 self.reopen();
             }
+            let flush_asked = self.shared.flush_asked.load(Ordering::Acquire);
             self.drain();
+            self.tell_flushed(flush_asked);
             if last {
                 let _ = stopped.try_send(());
                 return;
@@ -202,6 +224,15 @@ impl Writer {
             }
             self.spare.clear();
             self.spare.shrink_to(KEEP_BYTES);
+        }
+    }
+
+    fn tell_flushed(&self, asked: u64) {
+        let (done, changed) = &self.shared.flushed;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        if *done != asked {
+            *done = asked;
+            changed.notify_all();
         }
     }
 

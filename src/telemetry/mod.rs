@@ -17,6 +17,7 @@ mod facts;
 mod gauges;
 mod histogram;
 mod instruments;
+mod journal_lines;
 mod labels;
 mod lines;
 mod masking;

@@ -1,9 +1,10 @@
 //! One core's end of telemetry: what the request path holds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::cells::Cells;
+use super::journal_lines::JournalLines;
 use super::lines::Lines;
 use super::masking::{cut, has_token, masked};
 use super::trace::TraceParents;
@@ -47,6 +48,8 @@ pub struct Core {
     pub(super) traces: TraceParents,
     pub(super) labels: Arc<Labels>,
     pub(super) log: Option<AccessLog>,
+    /// Where writes and refusals go beside the log.
+    pub(super) journal: OnceLock<JournalLines>,
     pub(super) served: AtomicU64,
     pub(super) clock: Clock,
 }
@@ -66,7 +69,10 @@ impl Core {
     /// Opens the record of a request.
     pub fn open(self: &Arc<Self>, arrival: Arrival<'_>) -> Record {
         self.cells.in_flight.fetch_add(1, Ordering::Relaxed);
-        Record::new(Arc::clone(self), Facts::at_arrival(arrival, self.log.is_some()))
+        Record::new(
+            Arc::clone(self),
+            Facts::at_arrival(arrival, self.log.is_some() || self.journal.get().is_some()),
+        )
     }
 
     /// Counts a connection for as long as the result lives.
@@ -113,6 +119,9 @@ impl Core {
         self.cells.request(facts, outcome);
         let served = outcome.family() == Family::Served;
         self.note(|tops| tops.request(facts, served, &self.labels));
+        if let Some(journal) = self.journal.get() {
+            journal.note(self.index, facts, outcome, &self.labels);
+        }
         let Some(log) = &self.log else { return };
         let sample = if served { log.sample } else { 1 };
         let skip = match log.access {

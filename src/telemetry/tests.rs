@@ -42,7 +42,7 @@ impl Bench {
     fn new(settings: &Settings) -> Self {
         let checked = from_settings(settings, Path::new(""), &mut Problems::new()).unwrap();
         let kept = Kept::default();
-        let lines = Arc::new(Lines::start(Box::new(kept.clone()), None, 2).unwrap());
+        let lines = Arc::new(Lines::start("tollgate-test", Box::new(kept.clone()), None, 2).unwrap());
         let clock = Clock::manual(1_700_000_000);
         let build = Build { version: "1.2.3", commit: "abc" };
         let telemetry = Telemetry::with_lines(&checked, Some(lines), 2, &clock, 7, build).unwrap();
@@ -296,7 +296,8 @@ impl Write for Stuck {
 fn a_dead_destination_costs_lines_and_never_blocks() {
     let (entered, was_entered) = channel();
     let (release, released) = channel();
-    let lines = Lines::start(Box::new(Stuck { entered, release: released }), None, 1).unwrap();
+    let lines =
+        Lines::start("tollgate-test", Box::new(Stuck { entered, release: released }), None, 1).unwrap();
     let line = vec![b'x'; 1_000];
     let push = || lines.push(0, |out| out.extend_from_slice(&line));
     push();
@@ -324,7 +325,7 @@ fn a_failing_destination_is_counted() {
             Ok(())
         }
     }
-    let lines = Lines::start(Box::new(Broken), None, 1).unwrap();
+    let lines = Lines::start("tollgate-test", Box::new(Broken), None, 1).unwrap();
     lines.push(0, |out| out.extend_from_slice(b"a\nb\n"));
     assert!(lines.stop(SOON));
     assert_eq!(lines.dropped(), 2);
@@ -354,7 +355,7 @@ fn a_file_is_appended_to_and_opened_again_after_a_rotation() {
 #[test]
 fn events_of_the_program_go_through_the_same_bounded_lines() {
     let kept = Kept::default();
-    let lines = Arc::new(Lines::start(Box::new(kept.clone()), None, 1).unwrap());
+    let lines = Arc::new(Lines::start("tollgate-test", Box::new(kept.clone()), None, 1).unwrap());
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

@@ -87,6 +87,12 @@ impl Peppers {
         array(hmac::sign(&self.newest.key, purpose).as_ref())
     }
 
+    /// Such a secret from every live pepper, the newest first.
+    pub fn derive_each(&self, purpose: &[u8]) -> impl Iterator<Item = [u8; 32]> {
+        let all = std::iter::once(&self.newest).chain(&self.older);
+        all.map(move |pepper| array(hmac::sign(&pepper.key, purpose).as_ref()))
+    }
+
     /// Whether a version is live.
     pub fn holds(&self, version: u16) -> bool {
         self.newest.version == version || self.older.iter().any(|pepper| pepper.version == version)

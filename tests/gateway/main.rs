@@ -18,6 +18,7 @@ mod in_flight;
 mod jwt;
 mod killed;
 mod killed_writer;
+mod leaks;
 mod limits;
 mod metrics;
 mod overrides;

@@ -6,6 +6,8 @@ mod github;
 mod h2;
 mod jwt;
 mod metrics;
+mod receiver;
+mod smtp;
 mod upstream;
 
 use std::io::{BufRead, BufReader, Read};
@@ -25,6 +27,8 @@ pub(crate) use github::{GitHub, alert};
 pub(crate) use h2::H2;
 pub(crate) use jwt::{Signer, claims, now};
 pub(crate) use metrics::Metrics;
+pub(crate) use receiver::Receiver;
+pub(crate) use smtp::Sink;
 pub(crate) use upstream::{Behaviour, Upstream};
 
 /// How long anything may take that should happen at once; generous, since the machine may be busy.

@@ -1,0 +1,77 @@
+//! The journal, and the thread that tells owners of leaks.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::runtime::Builder as RuntimeBuilder;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use super::StartError;
+use super::node::Node;
+use super::operator::whole;
+use crate::config::Config;
+use crate::journal::{Journal, SqliteJournal, Writer};
+use crate::notifications::{Channel, Counts, End, Notifier, Parts, SigningKeys};
+use crate::telemetry::{Gauge, Telemetry};
+use crate::tokens::SystemRandom;
+
+/// Opens the journal that the configuration asks for, and has the cores write it.
+pub(super) fn open_journal(
+    config: &Config,
+    telemetry: &Telemetry,
+) -> Result<Option<Arc<dyn Journal>>, StartError> {
+    let Some(file) = &config.journal.file else { return Ok(None) };
+    let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(file, config.journal.bounds)?);
+    telemetry.keep_journal(Box::new(Writer::new(Arc::clone(&journal))))?;
+    Ok(Some(journal))
+}
+
+/// Starts the thread that delivers what the outbox holds.
+pub(super) fn start(
+    node: &Arc<Node>,
+    journal: Option<Arc<dyn Journal>>,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let counts = Arc::new(Counts::default());
+    add_gauges(node, &counts);
+    let settings = Arc::clone(node);
+    let notifier = Notifier::new(Parts {
+        store: Arc::clone(node.mint.store()),
+        journal,
+        flush_journal: Box::new(node.telemetry.journal_flush()),
+        settings: Box::new(move || settings.configuration.config().notifications.clone()),
+        keys: SigningKeys::of(node.mint.peppers()),
+        regions: node.mint.regions().clone(),
+        clock: node.clock.clone(),
+        random: Box::new(SystemRandom),
+        counts,
+    });
+    let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let run = move || LocalSet::new().block_on(&runtime, notifier.run(stopped));
+    Builder::new().name("tollgate-notify".to_owned()).spawn(run).map_err(StartError::Thread)
+}
+
+fn add_gauges(node: &Arc<Node>, counts: &Arc<Counts>) {
+    let read = Arc::clone(counts);
+    let attempts = move || {
+        let all = Channel::ALL.into_iter().flat_map(|channel| End::ALL.map(|end| (channel, end)));
+        let labelled = |(channel, end): (Channel, End)| {
+            (vec![channel.name().to_owned(), end.name().to_owned()], whole(read.attempts(channel, end)))
+        };
+        all.map(labelled).collect()
+    };
+    let help = "Attempts to tell owners of leaks.";
+    let gauge = Gauge::family("tollgate_notifications_total", help, &["channel", "end"], attempts);
+    node.telemetry.add_gauge(gauge.counted());
+    let read = Arc::clone(counts);
+    let help = "Messages to owners that are neither delivered nor given up.";
+    let gauge = Gauge::single("tollgate_notifications_waiting", help, move || whole(read.waiting()));
+    node.telemetry.add_gauge(gauge);
+    let (read, clock) = (Arc::clone(counts), node.clock.clone());
+    let help = "How long the oldest message to owners waits.";
+    let gauge = Gauge::single("tollgate_notification_oldest_seconds", help, move || {
+        whole(read.oldest_millis(clock.now().unix_millis) / 1_000)
+    });
+    node.telemetry.add_gauge(gauge);
+}

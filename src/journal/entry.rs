@@ -1,0 +1,102 @@
+//! One request as the journal keeps it.
+
+use serde::{Deserialize, Serialize};
+
+/// A write or a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When the request arrived, in milliseconds since 1970.
+    pub at_unix_millis: u64,
+    /// The credential's public name: a token's id, or a JWT's client.
+    pub token_id: String,
+    /// Its workspace; empty if that was not known.
+    pub workspace_id: String,
+    /// The method.
+    pub method: String,
+    /// The operation of the endpoint table, or `unmatched`.
+    pub operation: String,
+    /// The path that was asked for, with whatever could be a credential masked.
+    pub resource: String,
+    /// How it ended.
+    pub outcome: String,
+    /// The status of the answer; 0 if there was none.
+    pub status: u16,
+    /// Whether an upstream may have acted on it: `no`, `maybe` or `yes`.
+    pub forwarded: String,
+    /// Where it came from: address and port.
+    pub address: String,
+    /// The user agent, masked and cut.
+    pub user_agent: String,
+    /// The request's id.
+    pub request_id: String,
+}
+
+impl Entry {
+    /// Whether something may have been changed by it; otherwise it was refused.
+    pub fn is_write(&self) -> bool {
+        self.forwarded != "no"
+    }
+}
+
+/// An entry with its place in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number; later entries have greater ones.
+    pub number: u64,
+    /// The entry.
+    pub entry: Entry,
+}
+
+/// How much a token did in a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// Requests that may have changed something.
+    pub writes: u64,
+    /// Requests that were refused.
+    pub refusals: u64,
+    /// Up to 20 addresses that they came from, without ports, the busiest first.
+    pub addresses: Vec<String>,
+}
+
+/// What the cores write, as far as the journal reads it.
+#[derive(Deserialize)]
+pub(super) struct Line {
+    time: String,
+    outcome: String,
+    status: u16,
+    method: String,
+    path: String,
+    operation: String,
+    #[serde(default)]
+    workspace_id: String,
+    token_id: String,
+    forwarded: String,
+    #[serde(default)]
+    peer: String,
+    #[serde(default)]
+    user_agent: String,
+    request_id: String,
+}
+
+impl Line {
+    /// The entry of a line; [`None`] for one that is no line of ours.
+    pub(super) fn read(line: &[u8]) -> Option<Entry> {
+        let line: Self = serde_json::from_slice(line).ok()?;
+        let time: jiff::Timestamp = line.time.parse().ok()?;
+        Some(Entry {
+            at_unix_millis: u64::try_from(time.as_millisecond()).ok()?,
+            token_id: line.token_id,
+            workspace_id: line.workspace_id,
+            method: line.method,
+            operation: line.operation,
+            resource: line.path,
+            outcome: line.outcome,
+            status: line.status,
+            forwarded: line.forwarded,
+            address: line.peer,
+            user_agent: line.user_agent,
+            request_id: line.request_id,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What each credential did: its writes and its refusals, kept for a while.
+//!
+//! Decides which requests are kept, for how long and how many. It answers one question, after a leak: what did
+//! this token do? Invariants: the request path never waits for it, what it cannot take at once is dropped and
+//! counted; no credential, no query and no body is ever in it; entries per token and in all, their age and the
+//! file's bytes are bounded, and the oldest go first. It is no audit trail: entries are not chained, and a power
+//! cut may take the last second's. It refuses to know tokens, workspaces' owners and messages to them.
+//!
+//! The cores write lines ([`Telemetry::keep_journal`](crate::telemetry::Telemetry::keep_journal)), a thread of its
+//! own hands them to a [`Writer`], and that to a [`Journal`].
+
+mod entry;
+mod settings;
+mod sqlite;
+mod writer;
+
+pub use entry::{Activity, Entry, Kept};
+pub use settings::{Bounds, Checked, Settings, from_settings};
+pub use sqlite::SqliteJournal;
+pub use writer::Writer;
+
+use crate::clock::Now;
+
+/// Why a journal cannot be used. Entries that it did not take are lost and counted.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file or database failed.
+    #[error("the journal {place} failed: {source}; give it a folder that can be written to, with room")]
+    Failed {
+        /// Which: a path or an address, without credentials.
+        place: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is something else.
+    #[error("{place} is no journal of this tollgate; name another file in `journal.file`")]
+    Foreign {
+        /// Which file.
+        place: String,
+    },
+}
+
+/// What is asked of a journal.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'q> {
+    /// Whose entries: a token's public id, or a JWT's client.
+    pub token_id: &'q str,
+    /// From when on, in milliseconds since 1970.
+    pub from_unix_millis: u64,
+    /// Before when.
+    pub before_unix_millis: u64,
+    /// Only entries before the one of this number, as a page told it last.
+    pub before_number: Option<u64>,
+    /// The most that is answered.
+    pub count: u32,
+}
+
+/// A journal. Every method blocks and is called off the request threads.
+pub trait Journal: Send + Sync + std::fmt::Debug {
+    /// Keeps entries, in the order in which they came. The oldest of a token that has too many go.
+    fn append(&self, entries: &[Entry]) -> Result<(), JournalError>;
+
+    /// A token's entries, the newest first.
+    fn entries(&self, question: &Question<'_>) -> Result<Vec<Kept>, JournalError>;
+
+    /// How much a token did in the time of a question, whatever its page and count.
+    fn activity(&self, question: &Question<'_>) -> Result<Activity, JournalError>;
+
+    /// Lets entries go that are too old or too many, in portions; answers with how many went. Does little when
+    /// there is little to do; to be called every minute or so.
+    fn sweep(&self, now: Now) -> Result<u64, JournalError>;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Clock;
+use crate::domain::Problems;
+
+const START: u64 = 1_700_000_000;
+const DAY: Duration = Duration::from_hours(24);
+
+fn bounds() -> Bounds {
+    Bounds { retention: 90 * DAY, entries_per_token: 1_000, entries: 10_000, file_bytes: 1 << 30 }
+}
+
+struct File(tempfile::TempDir);
+
+impl File {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("tollgate.journal")
+    }
+
+    fn open(&self, bounds: Bounds) -> SqliteJournal {
+        SqliteJournal::open(&self.path(), bounds).unwrap()
+    }
+}
+
+fn entry(token: &str, at_seconds: u64) -> Entry {
+    Entry {
+        at_unix_millis: at_seconds * 1_000,
+        token_id: token.into(),
+        workspace_id: "ws".into(),
+        method: "POST".into(),
+        operation: "createSource".into(),
+        resource: "/sources".into(),
+        outcome: "forwarded".into(),
+        status: 201,
+        forwarded: "yes".into(),
+        address: "192.0.2.1:5000".into(),
+        user_agent: "curl/8".into(),
+        request_id: "req".into(),
+    }
+}
+
+fn all(token: &str) -> Question<'_> {
+    Question {
+        token_id: token,
+        from_unix_millis: 0,
+        before_unix_millis: u64::MAX,
+        before_number: None,
+        count: 100_000,
+    }
+}
+
+#[test]
+fn a_tokens_entries_come_newest_first_in_pages() {
+    let file = File::new();
+    let journal = file.open(bounds());
+    for at in 0..10 {
+        journal.append(&[entry("a", START + at), entry("b", START + at)]).unwrap();
+    }
+    assert!(journal.entries(&all("c")).unwrap().is_empty());
+    let found = file.open(bounds()).entries(&all("a")).unwrap();
+    assert_eq!(found.len(), 10);
+    assert_eq!(found[0].entry, entry("a", START + 9));
+    let mut paged = Vec::new();
+    loop {
+        let before_number = paged.last().map(|kept: &Kept| kept.number);
+        let page = journal.entries(&Question { before_number, count: 3, ..all("a") }).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, found);
+    let part = Question {
+        from_unix_millis: (START + 2) * 1_000,
+        before_unix_millis: (START + 5) * 1_000,
+        ..all("a")
+    };
+    assert_eq!(journal.entries(&part).unwrap().len(), 3);
+    assert_eq!(journal.activity(&part).unwrap().writes, 3);
+}
+
+#[test]
+fn activity_tells_writes_refusals_and_where_from() {
+    let journal = File::new();
+    let journal = journal.open(bounds());
+    let refused =
+        Entry { forwarded: "no".into(), status: 429, outcome: "rate_limited".into(), ..entry("a", START) };
+    let elsewhere = Entry { address: "[2001:db8::1]:443".into(), ..entry("a", START) };
+    let nowhere = Entry { address: String::new(), forwarded: "maybe".into(), ..entry("a", START) };
+    let other_port = Entry { address: "192.0.2.1:6000".into(), ..refused.clone() };
+    journal.append(&[entry("a", START), refused, elsewhere, nowhere, other_port, entry("b", START)]).unwrap();
+    let expected =
+        Activity { writes: 3, refusals: 2, addresses: vec!["192.0.2.1".into(), "[2001:db8::1]".into()] };
+    assert_eq!(journal.activity(&all("a")).unwrap(), expected);
+    assert_eq!(journal.activity(&all("nobody")).unwrap(), Activity::default());
+}
+
+#[test]
+fn old_entries_go() {
+    let file = File::new();
+    let journal = file.open(bounds());
+    let clock = Clock::manual(START);
+    assert_eq!(journal.sweep(clock.now()).unwrap(), 0);
+    let entries: Vec<_> = (0..100).map(|at| entry("a", START + at)).collect();
+    journal.append(&entries).unwrap();
+    journal.append(&[entry("b", START)]).unwrap();
+    clock.advance(90 * DAY);
+    assert_eq!(journal.sweep(clock.now()).unwrap(), 0);
+    clock.advance(Duration::from_secs(50));
+    assert_eq!(journal.sweep(clock.now()).unwrap(), 50);
+    clock.advance(DAY);
+    assert_eq!(journal.sweep(clock.now()).unwrap(), 51);
+    assert!(journal.entries(&all("a")).unwrap().is_empty());
+    let tokens = rusqlite::Connection::open(file.path()).unwrap();
+    let tokens: i64 = tokens.query_row("SELECT count(*) FROM token", [], |row| row.get(0)).unwrap();
+    assert_eq!(tokens, 0);
+}
+
+#[test]
+fn a_tokens_entries_are_bounded_and_others_keep_theirs() {
+    let file = File::new();
+    let journal = file.open(Bounds { entries_per_token: 10, ..bounds() });
+    journal.append(&[entry("b", START)]).unwrap();
+    let many: Vec<_> = (0..25).map(|at| entry("a", START + at)).collect();
+    for batch in many.chunks(7) {
+        journal.append(batch).unwrap();
+    }
+    let left = journal.entries(&all("a")).unwrap();
+    assert_eq!(left.len(), 10);
+    assert_eq!(
+        (left[0].entry.at_unix_millis, left[9].entry.at_unix_millis),
+        ((START + 24) * 1_000, (START + 15) * 1_000)
+    );
+    assert_eq!(journal.entries(&all("b")).unwrap().len(), 1);
+}
+
+#[test]
+fn entries_in_all_and_the_files_bytes_are_bounded() {
+    let file = File::new();
+    let small = Bounds { entries_per_token: 1 << 30, ..bounds() };
+    let journal = file.open(Bounds { entries: 100, ..small });
+    let now = Clock::manual(START).now();
+    let many: Vec<_> = (0..20_000).map(|at| entry(&format!("t{}", at % 7), START)).collect();
+    journal.append(&many).unwrap();
+    assert_eq!(journal.sweep(now).unwrap(), 19_900);
+    let left: usize = (0..7).map(|at| journal.entries(&all(&format!("t{at}"))).unwrap().len()).sum();
+    assert_eq!(left, 100);
+
+    let journal = file.open(Bounds { file_bytes: 1 << 20, entries: 1 << 30, ..small });
+    journal.append(&many).unwrap();
+    assert!(journal.sweep(now).unwrap() > 1_000);
+    let left: usize = (0..7).map(|at| journal.entries(&all(&format!("t{at}"))).unwrap().len()).sum();
+    assert!(left > 1_000, "more than was asked for went: {left} are left");
+    assert_eq!(journal.sweep(now).unwrap(), 0);
+}
+
+#[test]
+fn a_file_of_something_else_is_refused() {
+    let file = File::new();
+    rusqlite::Connection::open(file.path()).unwrap().execute_batch("CREATE TABLE mine (id)").unwrap();
+    assert!(matches!(SqliteJournal::open(&file.path(), bounds()), Err(JournalError::Foreign { .. })));
+    let nowhere = file.0.path().join("missing").join("x");
+    assert!(matches!(SqliteJournal::open(&nowhere, bounds()), Err(JournalError::Failed { .. })));
+}
+
+#[test]
+fn a_writer_reads_the_access_logs_lines_and_counts_on_failure() {
+    let file = File::new();
+    let journal = Arc::new(file.open(bounds()));
+    let mut writer = Writer::new(Arc::clone(&journal) as Arc<dyn Journal>);
+    let line = "{\"time\":\"2023-11-14T22:13:20.000Z\",\"outcome\":\"forwarded\",\"status\":201,\"method\":\"POST\",\
+                \"path\":\"/sources\",\"operation\":\"createSource\",\"workspace_id\":\"ws\",\"token_id\":\"a\",\
+                \"forwarded\":\"yes\",\"bytes_in\":1,\"peer\":\"192.0.2.1:5000\",\"user_agent\":\"curl/8\",\
+                \"request_id\":\"req\"}\n";
+    writer.write_all(format!("{line}no line of ours\n{line}").as_bytes()).unwrap();
+    let found = journal.entries(&all("a")).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].entry, entry("a", START));
+    let broken = rusqlite::Connection::open(file.path()).unwrap();
+    broken.execute_batch("DROP TABLE entry").unwrap();
+    assert!(writer.write_all(line.as_bytes()).is_err());
+}
+
+#[test]
+fn every_mistake_of_the_settings_is_told() {
+    let text = "file = \"/\"\nretention_days = 0\nentries_per_token = 1\nentries = 1\nfile_bytes = 1";
+    let settings: Settings = toml::from_str(text).unwrap();
+    let mut problems = Problems::new();
+    assert!(from_settings(&settings, Path::new("/etc"), &mut problems).is_none());
+    let keys: Vec<_> = problems.0.into_iter().map(|problem| problem.key).collect();
+    let expected = ["file", "retention_days", "entries_per_token", "entries", "file_bytes"];
+    assert_eq!(keys, expected.map(|key| format!("journal.{key}")));
+    let off = Settings { enabled: false, ..Settings::default() };
+    let off = from_settings(&off, Path::new("/etc"), &mut Problems::new()).unwrap();
+    assert!(off.file.is_none());
+}

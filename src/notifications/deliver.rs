@@ -1,0 +1,314 @@
+//! The loop that delivers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::backoff::next_attempt;
+use super::message::{LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
+use super::webhook::{self, Refusal, Signed};
+use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, text};
+use crate::clock::{Clock, Now};
+use crate::domain::Regions;
+use crate::journal::{Journal, JournalError, Question};
+use crate::tokens::store::{Attempt, Delivery, Recipient};
+use crate::tokens::{self, Moment, Random, Store};
+
+/// Time between two looks into the outbox.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A message is first tried so long after it was owed: by then every replica refuses the token and has told the
+/// journal what it did until then.
+const FIRST_ATTEMPT_AFTER_MILLIS: u64 = 1_000;
+/// How long a message is taken for. Longer than an attempt can last.
+const LEASE: Duration = Duration::from_mins(1);
+/// For one attempt, all contacts of the operator included.
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(45);
+/// The most attempts at a time.
+const MOST_AT_A_TIME: usize = 16;
+/// How long attempts may last that the gateway's end finds under way.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
+/// How long the journal may take to write what it was told.
+const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// Time between two housekeepings.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_mins(1);
+/// How long the outbox remembers what was settled.
+const SETTLED_KEPT_MILLIS: u64 = 30 * 24 * 3_600_000;
+const MOST_FORGOTTEN: u32 = 5_000;
+
+/// What a [`Notifier`] works with.
+pub struct Parts {
+    /// Whose outbox is delivered.
+    pub store: Arc<dyn Store>,
+    /// What tokens did, if that is written down.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// Has the journal written whatever was noted before; blocks.
+    pub flush_journal: Box<dyn Fn(Duration) -> bool + Send>,
+    /// The settings in force.
+    pub settings: Box<dyn Fn() -> Checked + Send>,
+    /// What webhooks are signed by.
+    pub keys: SigningKeys,
+    /// Where owners of each region find their API.
+    pub regions: Regions,
+    /// The time.
+    pub clock: Clock,
+    /// For the jitter.
+    pub random: Box<dyn Random>,
+    /// Where attempts are counted.
+    pub counts: Arc<Counts>,
+}
+
+/// Delivers what the outbox holds. Its calls to store and journal block, so it has a thread of its own.
+pub struct Notifier(Parts);
+
+/// Why an attempt failed.
+enum Failure {
+    /// It may be tried again.
+    Again(String),
+    /// The recipient wants no more.
+    Final(String),
+}
+
+impl Notifier {
+    /// A notifier of these parts.
+    pub const fn new(parts: Parts) -> Self {
+        Self(parts)
+    }
+
+    /// Delivers until `stopped` is true, then waits at most 2 s for what is under way. To be run on a
+    /// [`tokio::task::LocalSet`].
+    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let this = Rc::new(self);
+        let mut attempts = JoinSet::new();
+        let mut house_kept: Option<Now> = None;
+        while !*stopped.borrow() {
+            let now = this.0.clock.now();
+            if house_kept.is_none_or(|before| now.since(before) >= KEEP_HOUSE_EVERY) {
+                this.keep_house(now);
+                house_kept = Some(now);
+            }
+            for delivery in this.claim(now, MOST_AT_A_TIME - attempts.len()) {
+                attempts.spawn_local(Rc::clone(&this).attempt(delivery));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = attempts.join_next(), if !attempts.is_empty() => {}
+                _ = stopped.wait_for(|stopping| *stopping) => break,
+            }
+        }
+        let last = async { while attempts.join_next().await.is_some() {} };
+        // Whatever is not done by then is due again when its lease is over.
+        let _ = tokio::time::timeout(LAST_ATTEMPTS, last).await;
+    }
+
+    fn claim(&self, now: Now, count: usize) -> Vec<Delivery> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let claimed = self.0.store.claim(now, LEASE, count as u32);
+        claimed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the outbox cannot be read; messages wait");
+            Vec::new()
+        })
+    }
+
+    fn keep_house(&self, now: Now) {
+        if let Some(journal) = &self.0.journal
+            && let Err(error) = journal.sweep(now)
+        {
+            tracing::warn!(%error, "old entries of the journal stay");
+        }
+        let before = now.unix_millis.saturating_sub(SETTLED_KEPT_MILLIS);
+        if let Err(error) = self.0.store.forget_settled(before, MOST_FORGOTTEN) {
+            tracing::warn!(%error, "old messages stay in the outbox");
+        }
+        self.count_backlog();
+    }
+
+    fn count_backlog(&self) {
+        if let Ok(backlog) = self.0.store.backlog() {
+            self.0.counts.set_backlog(backlog.messages, backlog.oldest_unix_millis);
+        }
+    }
+
+    async fn attempt(self: Rc<Self>, delivery: Delivery) {
+        let first = delivery.enqueued_at_unix_millis.saturating_add(FIRST_ATTEMPT_AFTER_MILLIS);
+        let early = first.saturating_sub(self.0.clock.now().unix_millis).min(FIRST_ATTEMPT_AFTER_MILLIS);
+        tokio::time::sleep(Duration::from_millis(early)).await;
+        let settings = (self.0.settings)();
+        let sent = tokio::time::timeout(ATTEMPT_DEADLINE, self.send(&delivery, &settings)).await;
+        let sent =
+            sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again("it took too long".to_owned()))));
+        self.settle(&delivery, &settings, sent);
+        self.count_backlog();
+    }
+
+    /// Sends a message to all whom it is for.
+    async fn send(&self, delivery: &Delivery, settings: &Checked) -> Result<Channel, (Channel, Failure)> {
+        let failed = |why: String| (Channel::Webhook, Failure::Again(why));
+        let message = self.message(delivery).map_err(failed)?;
+        let (contacts, signed_as) = match &delivery.recipient {
+            Recipient::Contact(contact) => (vec![contact], &*message.data.workspace_id),
+            Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
+        };
+        let mut channel = Channel::Webhook;
+        for contact in &contacts {
+            channel = channel_of(contact);
+            let sent = match channel {
+                Channel::Webhook => self.post(contact, signed_as, delivery, &message, settings).await,
+                Channel::Email => self.mail(contact, delivery, &message, settings).await,
+            };
+            sent.map_err(|failure| (channel, failure))?;
+        }
+        if contacts.is_empty() {
+            let why = "the workspace has no contacts and the operator has none in `notifications.operator_contacts`";
+            return Err(failed(why.to_owned()));
+        }
+        Ok(channel)
+    }
+
+    async fn post(
+        &self,
+        address: &str,
+        signed_as: &str,
+        delivery: &Delivery,
+        message: &Message,
+        settings: &Checked,
+    ) -> Result<(), Failure> {
+        let body = serde_json::to_vec(message).map_err(|error| Failure::Again(error.to_string()))?;
+        let unix_seconds = self.0.clock.now().unix_seconds();
+        let signatures = self.0.keys.sign(signed_as, &delivery.id, unix_seconds, &body);
+        let signed = Signed { message_id: &delivery.id, unix_seconds, signatures, body: Bytes::from(body) };
+        webhook::post(address, signed, settings).await.map_err(|refusal| match refusal {
+            Refusal::Failed(why) => Failure::Again(why),
+            Refusal::Gone => Failure::Final("the receiver answered 410: it wants no more".to_owned()),
+        })
+    }
+
+    async fn mail(
+        &self,
+        address: &str,
+        delivery: &Delivery,
+        message: &Message,
+        settings: &Checked,
+    ) -> Result<(), Failure> {
+        let Some(smtp) = &settings.smtp else {
+            let why = "no server takes e-mails; name one in `notifications.smtp.host`";
+            return Err(Failure::Again(why.to_owned()));
+        };
+        let mail = mail::Mail {
+            message_id: &delivery.id,
+            to: address,
+            subject: text::subject(message),
+            text: text::text(message),
+        };
+        mail::send(mail, smtp).await.map_err(Failure::Again)
+    }
+
+    /// The message of a delivery as of now.
+    fn message(&self, delivery: &Delivery) -> Result<Message, String> {
+        let told = |error: tokens::Error| error.to_string();
+        let entry = &delivery.entry;
+        let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+        let token = self.0.store.token(&entry.subject).map_err(told)?;
+        let workspace = self.0.store.workspace(&body.workspace).map_err(told)?;
+        let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
+        let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
+        let report = self.report(&entry.subject, entry.at_unix_millis);
+        let report = report.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a leak is told of without what the token did");
+            None
+        });
+        Ok(Message::of_leak(entry, body, token.as_ref(), base_url, report))
+    }
+
+    fn report(&self, token_id: &str, revoked_unix_millis: u64) -> Result<Option<Report>, JournalError> {
+        let Some(journal) = &self.0.journal else { return Ok(None) };
+        (self.0.flush_journal)(JOURNAL_FLUSH);
+        let from_unix_millis = revoked_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
+        let question = Question {
+            token_id,
+            from_unix_millis,
+            before_unix_millis: u64::MAX,
+            before_number: None,
+            count: MOST_REQUESTS,
+        };
+        let activity = journal.activity(&question)?;
+        let mut requests: Vec<Line> =
+            journal.entries(&question)?.into_iter().map(|kept| Line(kept.entry)).collect();
+        requests.reverse();
+        let all = activity.writes + activity.refusals;
+        let requests_left_out = all.saturating_sub(requests.len() as u64);
+        Ok(Some(Report { from: Moment(from_unix_millis / 1_000), activity, requests, requests_left_out }))
+    }
+
+    /// Writes down how an attempt ended, and says it.
+    fn settle(&self, delivery: &Delivery, settings: &Checked, sent: Result<Channel, (Channel, Failure)>) {
+        let now = self.0.clock.now();
+        let (token, message, attempt) = (&*delivery.entry.subject, &*delivery.id, delivery.attempt);
+        let end = match sent {
+            Ok(channel) => {
+                self.0.counts.add(channel, End::Delivered);
+                tracing::info!(message, token, attempt, channel = channel.name(), "a leak was told");
+                Attempt::Delivered
+            }
+            Err((channel, failure)) => {
+                let (why, due) = match failure {
+                    Failure::Final(why) => (why, None),
+                    Failure::Again(why) => (why, self.due(delivery, now, settings.give_up_after)),
+                };
+                if let Some(due_at_unix_millis) = due {
+                    self.0.counts.add(channel, End::Failed);
+                    let again_seconds = due_at_unix_millis.saturating_sub(now.unix_millis) / 1_000;
+                    let channel = channel.name();
+                    tracing::warn!(
+                        message,
+                        token,
+                        attempt,
+                        channel,
+                        why,
+                        again_seconds,
+                        "a leak was not told yet"
+                    );
+                    Attempt::Failed { due_at_unix_millis, why }
+                } else {
+                    self.0.counts.add(channel, End::GivenUp);
+                    let channel = channel.name();
+                    tracing::error!(
+                        message,
+                        token,
+                        attempt,
+                        channel,
+                        why,
+                        "a leak could not be told; given up"
+                    );
+                    Attempt::GivenUp { why }
+                }
+            }
+        };
+        if let Err(error) = self.0.store.settle(now, &delivery.id, attempt, &end) {
+            tracing::warn!(%error, message, "how a delivery ended was not written down; it is tried again");
+        }
+    }
+
+    fn due(&self, delivery: &Delivery, now: Now, give_up_after: Duration) -> Option<u64> {
+        let mut dice = [0; 8];
+        // Without dice there is no jitter, which is no reason not to deliver.
+        let _ = self.0.random.fill(&mut dice);
+        let random = u64::from_le_bytes(dice);
+        next_attempt(
+            delivery.attempt,
+            delivery.enqueued_at_unix_millis,
+            now.unix_millis,
+            give_up_after,
+            random,
+        )
+    }
+}
+
+fn channel_of(contact: &str) -> Channel {
+    if contact.contains("://") { Channel::Webhook } else { Channel::Email }
+}
