@@ -232,7 +232,8 @@ async fn tell_webhook(
 async fn tell_mail(demo: &Running, leaked: &Token, start: Instant, out: &mut dyn Write) -> Result<(), Error> {
     let mail = demo.message(Channel::Mail, &leaked.id).await?;
     writeln!(out, "\n{:>7.1} s   the workspace's owner has an e-mail:", seconds(start))?;
-    for line in mail.lines().take(MAIL_LINES) {
+    // Quoted-printable breaks long lines softly (RFC 2045, section 6.7).
+    for line in mail.replace("=\r\n", "").lines().take(MAIL_LINES) {
         writeln!(out, "  {line}")?;
     }
     Ok(())
