@@ -16,7 +16,8 @@ use crate::cli::Error;
 /// How owners are told: by the mail server and the webhook beside the gateway.
 fn notifications(mail_port: u16) -> String {
     format!(
-        r#"[notifications]
+        r#"
+[notifications]
 allow_private_addresses = true
 webhook_ca_file = "ca.pem"
 
@@ -84,7 +85,6 @@ schema_file = "schema-settings.json"
 [secret_scanning]
 path = {PATH:?}
 keys_file = {KEYS_FILE:?}
-
 {notifications}[[authentication.issuers]]
 issuer = {issuer:?}
 audiences = [{audience:?}]
