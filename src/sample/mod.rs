@@ -9,6 +9,7 @@ mod api;
 mod call;
 mod fault;
 mod http;
+mod inbox;
 mod issuer;
 mod objects;
 mod operations;
@@ -18,6 +19,7 @@ mod store;
 mod traffic;
 
 pub use api::SampleApi;
+pub use inbox::{Channel, Inbox};
 pub use issuer::{
     Client, DemoIssuer, DemoWorkspaces, Issuer, KeyError, PUBLIC_API_SCOPE, SigningAlgorithm, SigningKey,
 };

@@ -96,9 +96,13 @@ impl DataFolder {
         self.path.join("ca.pem")
     }
 
-    /// Writes certificate, endpoint table, input rule and configuration.
+    /// Where messages to the demo's owners arrive.
+    pub(super) fn inbox(folder: &Path) -> PathBuf {
+        folder.join("inbox")
+    }
+
+    /// Writes endpoint table, input rule and configuration.
     pub(super) fn write_configuration(&self, ports: Ports, servers: &Servers) -> Result<PathBuf, Error> {
-        self.write_certificate()?;
         fs::write(self.path.join("endpoints.toml"), SEGMENT_TABLE)?;
         fs::write(self.path.join("schema-settings.json"), SCHEMA_SETTINGS)?;
         GitHub::prepare(&self.path)?;
@@ -108,7 +112,7 @@ impl DataFolder {
     }
 
     /// A certificate for 127.0.0.1 and localhost, signed by an authority made for it.
-    fn write_certificate(&self) -> Result<(), Error> {
+    pub(super) fn write_certificate(&self) -> Result<(), Error> {
         let (chain, key) = (self.path.join("cert.pem"), self.path.join("key.pem"));
         if chain.exists() && key.exists() && self.ca_file().exists() {
             return Ok(());
@@ -164,11 +168,12 @@ impl Drop for DataFolder {
 }
 
 /// Makes the workspaces that are missing and new tokens for all of them; plain texts are not kept.
-pub(super) fn tokens(config: &Config, clock: &Clock) -> Result<Tokens, Error> {
+pub(super) fn tokens(config: &Config, webhook: &str, clock: &Clock) -> Result<Tokens, Error> {
     let now = clock.now();
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
     let act = Act { actor: "cli:demo", now };
     workspaces(&mint, act)?;
+    contacts(&mint, act, webhook)?;
     let five = "5 per minute".parse::<Quota>().ok();
     let past = Now { unix_millis: now.unix_millis.saturating_sub(2 * 86_400_000), ..now };
     let mut public = Vec::new();
@@ -228,6 +233,21 @@ fn workspaces(mint: &Mint, act: Act<'_>) -> Result<(), Error> {
     }
     let suspended = WorkspaceChange { state: Some(WorkspaceState::Suspended), ..WorkspaceChange::default() };
     mint.set_workspace(act, WORKSPACES.suspended, &suspended)?;
+    Ok(())
+}
+
+/// Has the owners of the workspace in the US told by e-mail and at this run's webhook.
+fn contacts(mint: &Mint, act: Act<'_>, webhook: &str) -> Result<(), Error> {
+    let earlier = mint.workspace(WORKSPACES.us)?.contacts;
+    let change = WorkspaceChange {
+        add_contacts: vec!["owner@demo-us.example".to_owned(), webhook.to_owned()],
+        remove_contacts: earlier
+            .into_iter()
+            .filter(|contact| contact.starts_with("https://") && contact != webhook)
+            .collect(),
+        ..WorkspaceChange::default()
+    };
+    mint.set_workspace(act, WORKSPACES.us, &change)?;
     Ok(())
 }
 

@@ -10,14 +10,33 @@ use super::Ready;
 use super::data::DemoToken;
 use super::github::{KEYS_FILE, PATH};
 use super::ports::Ports;
-use super::servers::Servers;
+use super::servers::{InboxServers, Servers};
 use crate::cli::Error;
+
+/// How owners are told: by the mail server and the webhook beside the gateway.
+fn notifications(mail_port: u16) -> String {
+    format!(
+        r#"
+[notifications]
+allow_private_addresses = true
+webhook_ca_file = "ca.pem"
+
+[notifications.smtp]
+host = "127.0.0.1"
+port = {mail_port}
+encryption = "none"
+from = "tollgate@demo.example"
+
+"#
+    )
+}
 
 /// The configuration of the demo's gateway; `serve` and every other command work with it.
 pub(super) fn configuration(ports: Ports, servers: &Servers) -> String {
     let Ports { plain, tls, admin } = ports;
     let [(_, us), (_, eu)] = &servers.upstreams;
-    let Servers { issuer, jwks_uri, audience, .. } = servers;
+    let Servers { issuer, jwks_uri, audience, inbox: InboxServers { mail_port, .. }, .. } = servers;
+    let notifications = notifications(*mail_port);
     format!(
         r#"# The configuration of `tollgate demo`. Every key with its default: config/README.md of tollgate.
 
@@ -66,8 +85,7 @@ schema_file = "schema-settings.json"
 [secret_scanning]
 path = {PATH:?}
 keys_file = {KEYS_FILE:?}
-
-[[authentication.issuers]]
+{notifications}[[authentication.issuers]]
 issuer = {issuer:?}
 audiences = [{audience:?}]
 jwks_uri = {jwks_uri:?}

@@ -17,6 +17,7 @@ use crate::cli::{Error, environment};
 use crate::clock::Clock;
 use crate::config::load_registry;
 use crate::domain::{Role, Secret};
+use crate::sample::{Channel, Inbox};
 use crate::tokens::{Act, Mint, Moment, SystemRandom, TokenRequest};
 
 /// How many connections use the token while it leaks.
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where the token is said to have been found.
 const FOUND_AT: &str =
     "https://github.com/octocat/Hello-World/blob/7fd1a60b01f91b314f59955a4e4d4e80d8edf11d/deploy/.env";
+/// How much of the e-mail is shown.
+const MAIL_LINES: usize = 24;
 const LISTED: &str = "/sources?pagination.count=1";
 
 /// `tollgate demo leak`.
@@ -111,7 +114,9 @@ async fn play(demo: &Running, clock: &Clock, out: &mut dyn Write) -> Result<(), 
     tell_times(out, start, &seen, answered, (answer.status, &answer.body))?;
     let still = demo.ask(&kept, LISTED).await?;
     writeln!(out, "            the other token goes on working: {}", still.status)?;
-    tell_audit(demo, &leaked, out)
+    tell_audit(demo, &leaked, out)?;
+    tell_webhook(demo, &leaked, start, out).await?;
+    tell_mail(demo, &leaked, start, out).await
 }
 
 /// Uses the token for what an owner would want to know of afterwards.
@@ -194,7 +199,63 @@ fn tell_audit(demo: &Running, leaked: &Token, out: &mut dyn Write) -> Result<(),
     Ok(())
 }
 
+/// What the workspace's webhook was sent, and the journal of what the token did, which is part of it.
+async fn tell_webhook(
+    demo: &Running,
+    leaked: &Token,
+    start: Instant,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let message = demo.message(Channel::Webhook, &leaked.id).await?;
+    writeln!(
+        out,
+        "\n{:>7.1} s   the workspace's webhook is told, signed (Standard Webhooks):",
+        seconds(start)
+    )?;
+    let (head, body) = message.split_once("\r\n\r\n").unwrap_or((&message, ""));
+    for line in head.lines().filter(|line| line.starts_with("POST ") || line.starts_with("webhook-")) {
+        writeln!(out, "  {line}")?;
+    }
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let data = &body["data"];
+    writeln!(out, "  {} {} {}", body["type"], data["tokenId"], data["tokenName"])?;
+    writeln!(out, "\nthe journal of what the token did, as the webhook was told it:")?;
+    for request in data["activity"]["requests"].as_array().into_iter().flatten() {
+        let word = |name: &str| request[name].as_str().unwrap_or_default();
+        let (time, method, operation) = (word("time"), word("method"), word("operation"));
+        writeln!(out, "  {time} {method} {operation} {} from {}", request["status"], word("address"))?;
+    }
+    Ok(())
+}
+
+/// The e-mail to the workspace's owner.
+async fn tell_mail(demo: &Running, leaked: &Token, start: Instant, out: &mut dyn Write) -> Result<(), Error> {
+    let mail = demo.message(Channel::Mail, &leaked.id).await?;
+    writeln!(out, "\n{:>7.1} s   the workspace's owner has an e-mail:", seconds(start))?;
+    // Quoted-printable breaks long lines softly (RFC 2045, section 6.7).
+    for line in mail.replace("=\r\n", "").lines().take(MAIL_LINES) {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
+
+fn seconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}
+
 impl Running {
+    /// The message about a token by a channel, once it is there.
+    async fn message(&self, channel: Channel, token_id: &str) -> Result<String, Error> {
+        let (begun, inbox) = (Instant::now(), DataFolder::inbox(&self.folder));
+        while begun.elapsed() < PATIENCE {
+            if let Some(message) = Inbox::find(&inbox, channel, token_id) {
+                return Ok(message);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(Error::Demo(format!("nobody was told of the leak within {} s", PATIENCE.as_secs())))
+    }
+
     fn make(&self, name: &str, clock: &Clock) -> Result<Token, Error> {
         let request = TokenRequest {
             workspace: WORKSPACES.us.to_owned(),

@@ -108,7 +108,7 @@ pub(super) fn run(args: &DemoArgs, clock: &Clock, out: &mut dyn Write) -> Result
     let folder = DataFolder::open(args.data.as_deref())?;
     let servers = servers::Servers::start(args, &folder, clock)?;
     let Plan { mut config, mut config_file, mut notes } = Plan::make(args, &folder, &servers)?;
-    let tokens = data::tokens(&config, clock)?;
+    let tokens = data::tokens(&config, &servers.inbox.webhook, clock)?;
     let log = ProgramLog::install(&config.logs)?;
     let signals = serve::Signals::prepare()?;
     let mut tries = 1;

@@ -1,19 +1,24 @@
 //! What runs beside the demo's gateway: two sample APIs and an issuer, on a thread of their own.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use super::DemoArgs;
 use super::data::{DataFolder, WORKSPACES};
 use crate::cli::Error;
 use crate::clock::Clock;
 use crate::domain::Secret;
-use crate::sample::{DemoIssuer, DemoWorkspaces, SampleApi, Traffic, TrafficTarget};
+use crate::sample::{DemoIssuer, DemoWorkspaces, Inbox, SampleApi, Traffic, TrafficTarget};
 
 /// What the issuer's tokens are for.
 const AUDIENCE: &str = "https://api.tollgate.example";
@@ -28,10 +33,50 @@ pub(super) struct Servers {
     pub(super) jwks_uri: String,
     /// What its tokens are for.
     pub(super) audience: &'static str,
+    /// Where messages to owners arrive.
+    pub(super) inbox: InboxServers,
     /// The `jwt` object of the JSON line.
     pub(super) jwt: Value,
     stop: watch::Sender<bool>,
     runtime: Option<Runtime>,
+}
+
+/// A mail server and a webhook that keep what they are sent.
+pub(super) struct InboxServers {
+    /// Where the mail server listens on loopback.
+    pub(super) mail_port: u16,
+    /// The webhook's address.
+    pub(super) webhook: String,
+}
+
+impl InboxServers {
+    fn start(runtime: &Runtime, folder: &DataFolder, stopped: &watch::Receiver<bool>) -> Result<Self, Error> {
+        folder.write_certificate()?;
+        let inbox = Arc::new(Inbox::open(&DataFolder::inbox(folder.path()))?);
+        let (mail, webhook) = (listen(runtime)?, listen(runtime)?);
+        let mail_port = mail.local_addr()?.port();
+        let url = format!("https://{}/leaks", webhook.local_addr()?);
+        let tls = acceptor(folder.path())?;
+        runtime.spawn(Arc::clone(&inbox).serve_mail(mail, until(stopped.clone())));
+        runtime.spawn(inbox.serve_webhook(webhook, tls, until(stopped.clone())));
+        Ok(Self { mail_port, webhook: url })
+    }
+}
+
+/// TLS with the demo's certificate.
+fn acceptor(folder: &Path) -> Result<TlsAcceptor, Error> {
+    let fault = |error: &dyn std::fmt::Display| Error::Demo(format!("the demo's certificate: {error}"));
+    let chain = CertificateDer::pem_file_iter(folder.join("cert.pem")).map_err(|error| fault(&error))?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| fault(&error))?;
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).map_err(|error| fault(&error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault(&error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| fault(&error))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// Ends the traffic when dropped.
@@ -59,6 +104,7 @@ impl Servers {
                 format!("http://{address}")
             };
         }
+        let inbox = InboxServers::start(&runtime, folder, &stopped)?;
         let listener = listen(&runtime)?;
         let issuer = format!("http://{}", listener.local_addr()?);
         let workspaces = DemoWorkspaces { us: WORKSPACES.us, eu: WORKSPACES.eu };
@@ -71,6 +117,7 @@ impl Servers {
             issuer,
             jwks_uri,
             audience: AUDIENCE,
+            inbox,
             jwt: demo.description,
             stop,
             runtime: Some(runtime),
