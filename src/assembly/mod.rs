@@ -39,7 +39,7 @@ use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
 use crate::journal::JournalError;
 use crate::limits::Counters;
-use crate::listen::{self, Bound, Certificates, ConnectionCount, LiveBounds, TlsError};
+use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
 
@@ -148,16 +148,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         counters,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-        edge: LiveEdge {
-            bounds: LiveBounds::new(config.listen.bounds),
-            connections: ConnectionCount::new(connections),
-            certificates: config
-                .listen
-                .tls
-                .iter()
-                .map(|(at, files)| (at.address, Arc::clone(files)))
-                .collect(),
-        },
+        edge: LiveEdge::new(&config.listen, connections),
         configuration: InForce::new(Arc::clone(&config), now),
         background: runtime.handle().clone(),
     });

@@ -11,7 +11,7 @@ use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::gateway::{Owners, Parts, Snapshot};
 use crate::limits::Counters;
-use crate::listen::{Bound, Certificates, ConnectionCount, Edge, LiveBounds};
+use crate::listen::{self, Bound, Certificates, ConnectionCount, Edge, LiveBounds};
 use crate::telemetry::Telemetry;
 use crate::tokens::{Mint, Registry};
 
@@ -52,6 +52,15 @@ impl Node {
 }
 
 impl LiveEdge {
+    /// What a configuration starts with, with room for so many connections.
+    pub(super) fn new(listen: &listen::Checked, connections: usize) -> Self {
+        Self {
+            bounds: LiveBounds::new(listen.bounds),
+            connections: ConnectionCount::new(connections),
+            certificates: listen.tls.iter().map(|(at, files)| (at.address, Arc::clone(files))).collect(),
+        }
+    }
+
     /// What a core needs to listen.
     pub(super) fn with_sockets(&self, sockets: Vec<Bound>) -> Edge {
         Edge { sockets, bounds: self.bounds.clone(), count: self.connections.clone() }

@@ -1,5 +1,7 @@
 //! What one request has come to know on its way, and how its record closes.
 
+use std::mem;
+
 use crate::clock::Now;
 use crate::domain::Outcome;
 use crate::limits::InFlightGuard;
@@ -46,6 +48,8 @@ impl Progress {
 
 impl Completion for Progress {
     fn sent(mut self: Box<Self>, body_bytes: u64, delivery: Delivery) {
+        // Before the record is written: the next request of this caller may be here already.
+        drop((mem::take(&mut self.in_flight), self.place.take()));
         self.record.facts.bytes_out = body_bytes;
         let (outcome, status) = self.answered;
         let outcome = match delivery {

@@ -226,6 +226,10 @@ impl<'r> Row<'r> {
         TABLE[PLACES[outcome.index()] as usize]
     }
 
+    const fn in_words(self, message: &'static str) -> Self {
+        Self { message, ..self }
+    }
+
     const fn saying(self, said: &'r str) -> Self {
         Self { said, ..self }
     }
@@ -277,12 +281,10 @@ impl Refusal {
             }
             Self::FeatureRequired { feature } => row.with("feature", Text(feature)),
             Self::RoleRequired { role } => row.with("role", Text(role.name())),
-            Self::OwnerRequired => {
-                Row { message: OWNER_REQUIRED, ..row }.with("role", Text(Role::Owner.name()))
-            }
-            Self::Missing { message } => Row { message: "{said}", ..row }.saying(message),
-            Self::StoreUnavailable => Row { message: STORE_UNAVAILABLE, ..row },
-            Self::StoreUnsure => Row { message: STORE_UNSURE, ..row },
+            Self::OwnerRequired => row.in_words(OWNER_REQUIRED).with("role", Text(Role::Owner.name())),
+            Self::Missing { message } => row.in_words("{said}").saying(message),
+            Self::StoreUnavailable => row.in_words(STORE_UNAVAILABLE),
+            Self::StoreUnsure => row.in_words(STORE_UNSURE),
             Self::WorkspaceSuspended { state } => row.with("state", Text(state.name())),
             Self::MethodNotAllowed { allow } => Row { allow: Some(allow), ..row }.with("allow", Text(allow)),
             Self::VersionUnsupported { choices } | Self::MediaTypeUnsupported { choices } => {
@@ -296,7 +298,7 @@ impl Refusal {
                 row.with("limitBytes", Number(*bytes))
             }
             Self::HeadersTooLarge { limit: HeadersLimit::Fields(fields) } => {
-                Row { message: TOO_MANY_FIELDS, ..row }.with("limitFields", Number(*fields))
+                row.in_words(TOO_MANY_FIELDS).with("limitFields", Number(*fields))
             }
             Self::WrongRegion { region, base_url } => {
                 row.with("region", Text(region)).with("baseUrl", Text(base_url))
