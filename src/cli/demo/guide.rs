@@ -190,6 +190,7 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
   A token that leaks into a public repository, with a stopwatch:
 
     tollgate demo leak
+
   The admin API, as an operator (its description: /openapi.json):
 
     curl -s -H "Authorization: Bearer $TOLLGATE_OPERATOR_TOKEN" "$TOLLGATE_ADMIN/v1/tokens?workspace=demo-us"

@@ -22,6 +22,8 @@ use crate::tokens::{Act, Mint, Moment, SystemRandom, TokenRequest};
 
 /// How many connections use the token while it leaks.
 const CONNECTIONS: usize = 4;
+/// Between two requests of a connection, so that the token's limit is not met before the alert comes.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How long the token is used before the alert comes.
 const WARM: Duration = Duration::from_millis(300);
 /// The longest wait for anything that should happen at once.
@@ -29,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where the token is said to have been found.
 const FOUND_AT: &str =
     "https://github.com/octocat/Hello-World/blob/7fd1a60b01f91b314f59955a4e4d4e80d8edf11d/deploy/.env";
+/// How much of the journal is shown.
+const JOURNAL_LINES: usize = 8;
 /// How much of the e-mail is shown.
 const MAIL_LINES: usize = 24;
 const LISTED: &str = "/sources?pagination.count=1";
@@ -130,7 +134,7 @@ async fn write_with(demo: &Running, token: &Token, out: &mut dyn Write) -> Resul
     Ok(())
 }
 
-/// Asks as fast as it is answered, until the token is refused.
+/// Asks without rest until the token is refused.
 async fn use_until_refused(public: &str, token: &Secret<String>) -> Result<Seen, Error> {
     let mut connection = Connection::open(public).await?;
     let authorization = format!("Bearer {}", token.expose());
@@ -145,6 +149,7 @@ async fn use_until_refused(public: &str, token: &Secret<String>) -> Result<Seen,
             return Ok(Seen { served, last_served, refused: Instant::now(), reason: reason.to_owned() });
         }
         (served, last_served) = (served + 1, Instant::now());
+        tokio::time::sleep(PAUSE).await;
     }
     Err(Error::Demo(format!("the token still works {} s later", PATIENCE.as_secs())))
 }
@@ -220,10 +225,14 @@ async fn tell_webhook(
     let data = &body["data"];
     writeln!(out, "  {} {} {}", body["type"], data["tokenId"], data["tokenName"])?;
     writeln!(out, "\nthe journal of what the token did, as the webhook was told it:")?;
-    for request in data["activity"]["requests"].as_array().into_iter().flatten() {
+    let requests = data["activity"]["requests"].as_array().map_or(&[][..], Vec::as_slice);
+    for request in requests.iter().take(JOURNAL_LINES) {
         let word = |name: &str| request[name].as_str().unwrap_or_default();
         let (time, method, operation) = (word("time"), word("method"), word("operation"));
         writeln!(out, "  {time} {method} {operation} {} from {}", request["status"], word("address"))?;
+    }
+    if let more @ 1.. = requests.len().saturating_sub(JOURNAL_LINES) {
+        writeln!(out, "  and {more} more")?;
     }
     Ok(())
 }
