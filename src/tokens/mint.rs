@@ -9,11 +9,12 @@ use crate::clock::Now;
 use crate::domain::{Quota, Regions, Role, Secret};
 
 use super::random::push_base62;
-use super::store::{Act, Leak, LeakedToken, NewToken, NewWorkspace, Replacement, Store, WorkspaceChange};
+use super::store::{
+    Act, Leak, LeakedToken, MOST_WORDS, NewToken, NewWorkspace, Replacement, Store, WorkspaceChange,
+};
 use super::{Error, Format, Peppers, Random, Rules, TokenRecord, WorkspaceRecord, pepper_file};
 
 const ID_CHARACTERS: usize = 16;
-const MOST_WORDS: usize = 64;
 
 /// Makes, rotates, revokes and imports tokens, and makes and changes workspaces. Its methods block; the
 /// gateway calls them off the request threads.

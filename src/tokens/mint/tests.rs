@@ -120,3 +120,18 @@ fn a_new_token_is_its_regions_and_no_plain_text_stays() {
     let revoked = mint.revoke_token(act, &second.record.id, "leaked").unwrap();
     assert_eq!(revoked.state_at(START), TokenState::Revoked);
 }
+
+#[test]
+fn contacts_and_features_do_not_grow_from_change_to_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let mint = open(folder.path(), 1).unwrap();
+    let act = act(Clock::manual(START).now());
+    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
+    let contacts = |from, to| (from..to).map(|n| format!("owner{n}@a.example")).collect();
+    let add = |add_contacts| WorkspaceChange { add_contacts, ..WorkspaceChange::default() };
+    mint.set_workspace(act, "ws", &add(contacts(0, 64))).unwrap();
+    let refused = mint.set_workspace(act, "ws", &add(contacts(64, 65)));
+    assert!(matches!(refused, Err(Error::Invalid { what: "contact", .. })));
+    let exchange = WorkspaceChange { remove_contacts: contacts(0, 1), ..add(contacts(64, 65)) };
+    assert_eq!(mint.set_workspace(act, "ws", &exchange).unwrap().contacts.len(), 64);
+}

@@ -43,6 +43,9 @@ pub use postgres::{PostgresAddress, PostgresStore};
 pub use sqlite::SqliteStore;
 pub use subject_log::SubjectLog;
 
+/// How many features, and how many contacts, one workspace may have.
+pub const MOST_WORDS: usize = 64;
+
 /// How many overrides in force one holder may have.
 pub const MOST_OVERRIDES: usize = 64;
 

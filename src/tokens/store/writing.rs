@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::columns::pepper_number;
 use super::failure::Failure;
-use super::{Act, ChangeKind, LogEntry, NewToken, NewWorkspace, Replacement, WorkspaceChange};
+use super::{Act, ChangeKind, LogEntry, MOST_WORDS, NewToken, NewWorkspace, Replacement, WorkspaceChange};
 use crate::domain::WorkspaceState;
 use crate::tokens::{Digest, Error, TokenRecord, TokenState, WorkspaceRecord};
 pub(super) use tables::{NewMessage, Tables};
@@ -119,6 +119,8 @@ impl<'t, T: Tables> Writing<'t, T> {
         if after == before {
             return Ok(after);
         }
+        check_grown("feature", &before.features, &after.features)?;
+        check_grown("contact", &before.contacts, &after.contacts)?;
         self.on.put_workspace(&after)?;
         let body = json!({"before": workspace_body(&before), "after": workspace_body(&after)});
         self.append(ChangeKind::WorkspaceModified, id, &body);
@@ -270,6 +272,15 @@ fn token_body(record: &TokenRecord) -> Value {
 
 fn sorted(words: &[String]) -> Vec<String> {
     merged(&[], words, &[])
+}
+
+/// Refuses a list that a change makes longer than one may be.
+fn check_grown(what: &'static str, before: &[String], after: &[String]) -> Result<(), Error> {
+    if after.len() <= MOST_WORDS.max(before.len()) {
+        return Ok(());
+    }
+    let value = format!("{} of them", after.len());
+    Err(Error::Invalid { what, value, fix: "a workspace has at most 64; remove some with the same change" })
 }
 
 fn merged(before: &[String], add: &[String], remove: &[String]) -> Vec<String> {
