@@ -18,7 +18,7 @@ pub(super) struct Progress {
     pub(super) limit_lines: Vec<u8>,
     /// Whether the upstream's own limit fields are stricter than ours.
     pub(super) keeps_limits: bool,
-    /// The request is in flight until its answer is written.
+    /// The request is in flight until the last bytes of its answer are handed over.
     pub(super) in_flight: InFlightGuard,
     /// The workspace's place among the region's requests in flight.
     pub(super) place: Option<Place>,
@@ -47,9 +47,12 @@ impl Progress {
 }
 
 impl Completion for Progress {
-    fn sent(mut self: Box<Self>, body_bytes: u64, delivery: Delivery) {
-        // Before the record is written: the next request of this caller may be here already.
+    fn ends(&mut self) {
         drop((mem::take(&mut self.in_flight), self.place.take()));
+    }
+
+    fn sent(mut self: Box<Self>, body_bytes: u64, delivery: Delivery) {
+        self.ends();
         self.record.facts.bytes_out = body_bytes;
         let (outcome, status) = self.answered;
         let outcome = match delivery {

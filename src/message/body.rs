@@ -101,8 +101,12 @@ pub enum Delivery {
     ClientGone,
 }
 
-/// Told once when a response was written or given up.
+/// Told when a response is about to end and once when it was written or given up.
 pub trait Completion {
+    /// The last bytes are about to be handed over: from now on the client may have the whole answer, and its next
+    /// request may arrive on any core. Not told of an answer that breaks off, and more than once of some.
+    fn ends(&mut self) {}
+
     /// So many bytes of the body were handed to the client's connection, and that is how it ended.
     fn sent(self: Box<Self>, body_bytes: u64, delivery: Delivery);
 }

@@ -53,7 +53,7 @@ impl<IO: Transport> Connection<IO> {
     ) -> Ending {
         self.response_started.set(true);
         deadline.clear();
-        let Response { status, fields, payload, close, completion } = response;
+        let Response { status, fields, payload, close, mut completion } = response;
         let answers_early = !matches!(payload, Payload::Stream { .. });
         let payload = payload.of_status(status, shape.to_head);
         let body_is_skipped = self.body.borrow().is_worth_skipping(SKIP_BODY_BYTES);
@@ -72,15 +72,21 @@ impl<IO: Transport> Connection<IO> {
         }
         out.extend_from_slice(b"\r\n");
         let mut sent_bytes = 0;
+        let mut ends = || completion.iter_mut().for_each(|completion| completion.ends());
         let delivery = match payload {
-            Payload::None { .. } => self.write_out(&mut out, deadline).await,
+            Payload::None { .. } => {
+                ends();
+                self.write_out(&mut out, deadline).await
+            }
             Payload::Full(body) => {
                 out.extend_from_slice(&body);
                 sent_bytes = body.len() as u64;
+                ends();
                 self.write_out(&mut out, deadline).await
             }
             Payload::Stream { mut stream, .. } => {
-                self.write_stream(&mut out, &mut *stream, delimiter, &mut sent_bytes, deadline).await
+                self.write_stream(&mut out, (&mut *stream, delimiter, &mut sent_bytes), &mut ends, deadline)
+                    .await
             }
         };
         if out.capacity() <= 2 * GATHER_BYTES {
@@ -129,13 +135,13 @@ impl<IO: Transport> Connection<IO> {
 
     /// Writes the head in `out` and then the body as it arrives. Nothing more is taken from the stream while
     /// a gathered batch waits for the client. Where only the end of the connection ends the body, it is a
-    /// reset until the body is complete, whatever may end this connection before.
+    /// reset until the body is complete, whatever may end this connection before. `ends` is told before the
+    /// batch with the body's end is written.
     async fn write_stream(
         &self,
         out: &mut Vec<u8>,
-        stream: &mut dyn BodyStream,
-        delimiter: Delimiter,
-        sent_bytes: &mut u64,
+        (stream, delimiter, sent_bytes): (&mut dyn BodyStream, Delimiter, &mut u64),
+        ends: &mut impl FnMut(),
         deadline: &mut Deadline,
     ) -> Delivery {
         if delimiter == Delimiter::Close {
@@ -173,6 +179,9 @@ impl<IO: Transport> Connection<IO> {
                         (Poll::Ready(Delivery::Complete), None) | (Poll::Pending, _) => Poll::Pending,
                         (Poll::Ready(gone), _) => Poll::Ready(gone),
                     };
+                }
+                if ended == Some(Delivery::Complete) || delimiter == Delimiter::Length(*sent_bytes) {
+                    ends();
                 }
                 match self.poll_write(&out[at..], deadline, cx) {
                     Poll::Ready(Some(written)) => at += written,

@@ -90,11 +90,20 @@ fn stream(parts: &[Result<&'static str, BodyFault>], length: Option<u64>) -> Pay
 }
 
 #[derive(Clone, Default)]
-struct Told(Rc<Cell<Option<(u64, Delivery)>>>);
+struct Told {
+    client: Rc<Client>,
+    delivery: Rc<Cell<Option<(u64, Delivery)>>>,
+    got_when_it_ends: Rc<Cell<Option<usize>>>,
+}
 
 impl Completion for Told {
+    fn ends(&mut self) {
+        let got = self.got_when_it_ends.take().unwrap_or(self.client.got.borrow().len());
+        self.got_when_it_ends.set(Some(got));
+    }
+
     fn sent(self: Box<Self>, body_bytes: u64, delivery: Delivery) {
-        self.0.set(Some((body_bytes, delivery)));
+        self.delivery.set(Some((body_bytes, delivery)));
     }
 }
 
@@ -103,6 +112,7 @@ struct Written {
     ending: Ending,
     delivery: Option<(u64, Delivery)>,
     got: String,
+    got_when_it_ends: Option<usize>,
     resets: bool,
 }
 
@@ -115,13 +125,14 @@ fn write(status: u16, payload: Payload<'static>, shape: ResponseHead, takes: (us
     let mut bounds = Bounds::from(&Settings::default());
     bounds.write = Duration::from_millis(20);
     let connection = Connection::new(Wire(Rc::clone(&client)), BytesMut::new(), bounds);
-    let told = Told::default();
+    let told = Told { client: Rc::clone(&client), ..Told::default() };
     let completion: Option<Box<dyn Completion>> = Some(Box::new(told.clone()));
     let response = Response { status, fields: b"x-a: b\r\n".to_vec(), payload, close: false, completion };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let ending = runtime.block_on(connection.write_response(response, shape, &mut Deadline::new()));
     let got = String::from_utf8(client.got.take()).unwrap();
-    Written { ending, delivery: told.0.get(), got, resets: client.resets.get() }
+    let (delivery, got_when_it_ends) = (told.delivery.get(), told.got_when_it_ends.get());
+    Written { ending, delivery, got, got_when_it_ends, resets: client.resets.get() }
 }
 
 const ALL: (usize, usize) = (usize::MAX, usize::MAX);
@@ -142,6 +153,32 @@ fn a_client_that_takes_a_little_in_time_is_waited_for() {
         let written = write(200, payload, USUAL, (1, usize::MAX));
         assert_eq!(written.ending, Ending::KeepAlive);
         assert_eq!(written.delivery, Some((5, Delivery::Complete)));
+    }
+}
+
+#[test]
+fn the_end_is_told_before_the_client_can_have_the_whole_answer() {
+    let long: &'static str = Box::leak("x".repeat(100_000).into_boxed_str());
+    let payloads = || {
+        [
+            Payload::None { described_length: None },
+            Payload::Full(b"hello".to_vec()),
+            stream(&[Ok("hello")], Some(5)),
+            stream(&[Ok("hello")], None),
+            stream(&[Ok(long)], Some(100_000)),
+            stream(&[Ok(long), Ok("hello")], None),
+        ]
+    };
+    for shape in [USUAL, HTTP_10] {
+        for (index, payload) in payloads().into_iter().enumerate() {
+            let written = write(200, payload, shape, ALL);
+            let told = written.got_when_it_ends;
+            assert!(told.is_some_and(|got| got < written.got.len()), "{index} {told:?}");
+        }
+    }
+    for length in [None, Some(5)] {
+        let broken = write(200, stream(&[Ok("hel"), Err(BodyFault::AnswerBroken)], length), USUAL, ALL);
+        assert_eq!(broken.got_when_it_ends, None);
     }
 }
 
