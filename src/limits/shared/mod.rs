@@ -4,4 +4,4 @@
 
 mod store;
 
-pub use store::{Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Question, StoreFault};
+pub use store::{Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question, StoreFault};

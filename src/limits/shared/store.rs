@@ -2,10 +2,11 @@
 //!
 //! # What a store keeps of a [`Bucket::Gcra`]
 //!
-//! Nothing of a full one. Of others seven numbers; times are by the store's own clock:
+//! Nothing of one that has been full for a minute. Of others eight numbers; times are by the store's own clock:
 //!
 //! ```text
 //! tat      theoretical arrival time (GCRA)
+//! at       when it was last written
 //! fill     interval × burst when it was last written: time from empty to full
 //! since    start of the current period; names it
 //! period   length of the current period: the longest lease asked for in it
@@ -28,7 +29,7 @@
 //! With `now` its own clock, `fill' = interval × burst` as asked, for each bucket that is asked of:
 //!
 //! ```text
-//! unknown: tat = 0, since = now, period = lease, granted = earlier = before = 0, fill = fill'
+//! unknown: tat = now − 60 s, at = 0, fill = fill', since = now, period = lease, granted = earlier = before = 0
 //!
 //! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota
 //! if now < since:   since = earlier = now                             the clock went back: hold no longer than meant
@@ -44,7 +45,8 @@
 //! granted = granted + held.kept                                                     kept lives on with what is granted now
 //! tat = min(tat, now + fill')                                         the clock went back, or the quota was cut
 //! tat = max(tat, now + (before + granted) × interval)
-//! tat = max(tat, min(now + settles, now + fill'))                     shares spent this in an outage
+//! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
+//! if from < to:  tat = min(max(tat, from) + to − from, now + fill')   what was left at its begin is left at its end
 //! left = floor((now + fill' − tat) / interval)
 //! ```
 //!
@@ -60,9 +62,14 @@
 //! ```
 //!
 //! Otherwise of each `grant = max(need, min(want, ceil(left / 2)))` is taken: `tat += grant × interval`, `granted +=
-//! grant`, `fill = fill'`, kept until both `tat` and `since + 2 × period` have passed. Half, so that one replica does not
-//! drain what others are about to need. [`Grant::period`] is `since`, [`Grant::left`] is `left − grant`,
+//! grant`, `fill = fill'`, `at = now`, kept until 60 s after both `tat` and `since + 2 × period` have passed. Half, so
+//! that one replica does not drain what others are about to need. [`Grant::period`] is `since`, [`Grant::left`] is `left − grant`,
 //! [`Grant::until_full_nanos`] is `tat − now`.
+//!
+//! An outage is settled once, however many replicas tell of it: the first that is granted tokens afterwards moves `at`
+//! past its end. A bucket that is unknown was full a minute ago, so that an outage of less finds it full at its begin.
+//! While some replicas are cut off and others are not, `at` follows the others, and what the shares of the cut off add
+//! is not settled; it is within the bound that is stated for that.
 //!
 //! A [`Bucket::Calendar`] is a counter of its period: `left = requests − count`, `grant = max(need, min(want, left))`,
 //! kept until the period has ended; the wait and the time until full are what remains of the period.
@@ -82,6 +89,17 @@ pub struct Question {
     pub group: Arc<str>,
     /// The buckets: 1 to [`MOST_ASKED`], each named once.
     pub asked: Vec<Asked>,
+    /// The last outage of the store, as this replica saw it; [`None`] if it saw none.
+    pub outage: Option<OutageAgo>,
+}
+
+/// An outage that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutageAgo {
+    /// How long ago it began.
+    pub began_ago_nanos: u64,
+    /// How long ago it ended; less.
+    pub ended_ago_nanos: u64,
 }
 
 /// One bucket of a [`Question`].
@@ -95,9 +113,6 @@ pub struct Asked {
     pub need: u32,
     /// Tokens to grant if there are enough; at least `need`.
     pub want: u32,
-    /// The refill of so much time is spent: this replica admitted by its own share, because the store did not answer. 0
-    /// in quiet times. The length of the outage, less the time since its end; asked again until it was granted.
-    pub settles_nanos: u64,
     /// What became of the tokens that were granted to this replica last.
     pub held: Held,
 }
@@ -182,6 +197,15 @@ pub enum StoreFault {
 /// An answer to come. It ends within the store's own deadline whatever happens, and may be polled on any runtime.
 pub type Asking = Pin<Box<dyn Future<Output = Result<Answer, StoreFault>> + Send>>;
 
+/// When the store did not answer, by the process's monotonic clock ([`Now::monotonic_nanos`](crate::clock::Now)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The first failure of those that made it one.
+    pub began_nanos: u64,
+    /// When the store answered again; [`None`] while it does not.
+    pub ended_nanos: Option<u64>,
+}
+
 /// Where limits are kept that replicas share.
 pub trait CentralStore: Send + Sync {
     /// Asks. Made at most once per bucket and 5 ms, never while [`CentralStore::is_up`] is false, and never twice for one
@@ -191,6 +215,9 @@ pub trait CentralStore: Send + Sync {
     /// Whether it is worth asking: false from a failure until the store answers again, which the client finds out by
     /// itself. Read for each request that no lease admits, so it is one load.
     fn is_up(&self) -> bool;
+
+    /// The last time that [`CentralStore::is_up`] was false, or is.
+    fn last_outage(&self) -> Option<Outage>;
 
     /// Replicas that share the store now, this one included; the last known number while it is down. It sizes shares,
     /// leases and pauses; no bound depends on it while the store answers.
