@@ -40,11 +40,12 @@
 //!         tat = max(tat, since + period + before × interval)
 //!         earlier = before = 0, since = now, period = lease
 //! period = max(period, lease)
+//! tat = min(tat, now + fill')                                         the clock went back, or the quota was cut
+//! tat = max(tat, now + (before + granted) × interval)                 it did not refill past what was held until now
 //! if held.period = since:    granted = max(granted − held.spent − held.kept, 0)     spent is not held any more,
 //! if held.period = earlier:  before  = max(before  − held.spent − held.kept, 0)     and what is
 //! granted = granted + held.kept                                                     kept lives on with what is granted now
-//! tat = min(tat, now + fill')                                         the clock went back, or the quota was cut
-//! tat = max(tat, now + (before + granted) × interval)
+//! tat = max(tat, now + (before + granted) × interval)                 nor past what is held from now on
 //! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
 //! if from < to:  tat = min(max(tat, from) + to − from, now + fill')   what was left at its begin is left at its end
 //! left = floor((now + fill' − tat) / interval)
