@@ -4,4 +4,7 @@
 
 mod store;
 
-pub use store::{Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question, StoreFault};
+pub use store::{
+    Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question,
+    StoreFault,
+};
