@@ -14,6 +14,7 @@ mod notifier;
 mod offline;
 mod operator;
 mod reload;
+mod shared_limits;
 mod snapshot;
 mod worker;
 
@@ -109,6 +110,7 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     notifier: JoinHandle<()>,
+    shared_limits: Option<shared_limits::Running>,
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
@@ -136,6 +138,8 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
+    let links = shared_limits::links(&config.redis, seed()?, clock);
+    shared_limits::share(&mut snapshot, &config, &links);
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let node = Arc::new(Node {
         clock: clock.clone(),
@@ -146,6 +150,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
+        links,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),
@@ -159,6 +164,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, journal, end_background.subscribe())?;
+    let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
@@ -182,6 +188,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         workers,
         background,
         notifier,
+        shared_limits,
         admin_listener,
         registry_follower,
         registry_saver,
@@ -209,6 +216,9 @@ impl Running {
         let _ = self.background.join();
         if self.notifier.join().is_err() {
             tracing::error!("the thread that delivers messages ended in a panic");
+        }
+        if self.shared_limits.is_some_and(|running| running.join().is_err()) {
+            tracing::error!("the thread that shares limits ended in a panic");
         }
         drop(self.registry_follower);
         drop(self.registry_saver);
