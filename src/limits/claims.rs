@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use super::Limits;
+use super::attempt::shared_of;
 use super::bucket::Scale;
 use super::cells::Debit;
 use super::inline::Inline;
@@ -13,6 +14,7 @@ use super::overridden::Overridden;
 use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
 use super::rules::PolicyIndex;
 use super::settings::Mode;
+use super::shared::Shared;
 use crate::authentication::Caller;
 use crate::authorization::Permit;
 use crate::clock::Now;
@@ -47,6 +49,8 @@ pub(super) struct Claim {
     pub(super) shadow: bool,
     pub(super) key: Key,
     pub(super) debit: Debit,
+    /// How it is shared; [`None`] where it is counted here.
+    pub(super) shared: Option<Shared>,
 }
 
 /// Whose request it is and what it asks for, as keys see it.
@@ -114,7 +118,12 @@ impl Limits {
             shadow: policy.mode == Mode::Shadow,
             key,
             debit,
+            shared: self.shared(policy.shared),
         }
+    }
+
+    fn shared(&self, shared: Shared) -> Option<Shared> {
+        if self.store.is_some() { shared_of(shared) } else { None }
     }
 
     /// A caller's own limit, counted in the cell of the policy that it stands in place of, so that setting or
@@ -122,7 +131,8 @@ impl Limits {
     pub(super) fn own_claim(&self, own: Quota, key: Key) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: true };
-        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, ..self.blank() }
+        let shared = self.shared(self.rules.shared);
+        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, shared, ..self.blank() }
     }
 
     /// A caller's own limit where it stands in place of no policy.
@@ -185,6 +195,7 @@ impl Limits {
             shadow: false,
             key: Key::packed(&Parts::of_policy(0)),
             debit: Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: false },
+            shared: None,
         }
     }
 }

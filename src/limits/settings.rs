@@ -1,5 +1,6 @@
 //! `[limits]` as it is written.
 
+use super::shared::{OnStoreFailure, Sharing};
 use crate::domain::Plan;
 
 /// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
@@ -15,6 +16,13 @@ pub struct Settings {
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
     pub retry_after_ceiling_seconds: u32,
+    /// How gateways that share a Redis server share limits, for all policies that do not say otherwise: `auto` leases
+    /// tokens ahead of requests where that pays, `strict` asks for every request, `lease` always leases, `off` counts
+    /// on each gateway by itself. Nothing is shared without such a server. Default: `auto`.
+    pub shared: Sharing,
+    /// What becomes of requests while the server does not answer, for all policies that do not say otherwise: `share`
+    /// admits an equal part of the rate on each gateway, `open` admits all, `closed` refuses with 503. Default: `share`.
+    pub on_store_failure: OnStoreFailure,
     /// Requests being served at the same time.
     pub in_flight: InFlightSettings,
     /// Failed authentications by address.
@@ -32,6 +40,8 @@ impl Default for Settings {
             }],
             max_cells: 2_000_000,
             retry_after_ceiling_seconds: 21_600,
+            shared: Sharing::Auto,
+            on_store_failure: OnStoreFailure::Share,
             in_flight: InFlightSettings::default(),
             failed_authentications: FailedAuthenticationSettings::default(),
         }
@@ -66,6 +76,11 @@ pub struct PolicySettings {
     pub cost_from_header: String,
     /// `enforce`, or `shadow`: decided and counted in metrics, never refused and never shown. Default: `enforce`.
     pub mode: Mode,
+    /// How gateways share it: `auto`, `strict`, `lease` or `off`. Default: `limits.shared`.
+    pub shared: Option<Sharing>,
+    /// What becomes of its requests while the server does not answer: `share`, `open` or `closed`. Default:
+    /// `limits.on_store_failure`.
+    pub on_store_failure: Option<OnStoreFailure>,
     /// Whether callers see it in headers and in `/tollgate/v1/limits`. Default: true.
     pub expose: bool,
     /// Only these operations of the endpoint table. Default: all, and requests that match none.
@@ -87,6 +102,8 @@ impl Default for PolicySettings {
             body_kilobytes_per_cost: None,
             cost_from_header: String::new(),
             mode: Mode::Enforce,
+            shared: None,
+            on_store_failure: None,
             expose: true,
             endpoints: Vec::new(),
             plans: Vec::new(),

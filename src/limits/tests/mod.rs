@@ -3,6 +3,7 @@
 mod all_or_nothing;
 mod bounds;
 mod costs;
+mod fleet;
 mod counted_by;
 mod foresee;
 mod headers;
