@@ -17,7 +17,7 @@ use super::owing::Owing;
 use super::shared::call::{Want, state_of};
 use super::shared::cell::{Cell, Lacking, StoreState};
 use super::shared::wanted::Waiting;
-use super::shared::{Call, CentralStore, MOST_ASKED, Mark, Shared, Waited, Wanted};
+use super::shared::{Call, CentralStore, MOST_ASKED, Mark, Waited, Wanted};
 use crate::authorization::Permit;
 use crate::clock::Now;
 
@@ -53,6 +53,11 @@ enum Took {
     /// A share or nothing, which does not go back: the share refuses a little too much for it.
     Uncounted,
 }
+
+/// Where a bucket is kept.
+type Store<'a> = &'a Arc<dyn CentralStore>;
+/// Buckets that are asked of together, by the group's name.
+type Group<'a> = (Arc<str>, Store<'a>, Vec<Want>);
 
 /// One decision's circumstances.
 struct Asker<'a, 'c> {
@@ -381,7 +386,7 @@ impl Limits {
     }
 
     /// Where a claim's bucket is kept.
-    fn store_of(&self, claim: &Claim) -> Option<&Arc<dyn CentralStore>> {
+    fn store_of(&self, claim: &Claim) -> Option<Store<'_>> {
         self.stores.0.get(usize::from(claim.store)).map(|(_, store)| store)
     }
 
@@ -397,16 +402,14 @@ impl Limits {
     }
 
     /// Wants by question: the buckets of one group together.
-    fn questions(&self, claims: &[Claim], places: &[usize]) -> Vec<(&Arc<dyn CentralStore>, Vec<Want>)> {
-        let mut groups: Vec<(Arc<str>, &Arc<dyn CentralStore>, Vec<Want>)> = Vec::new();
+    fn questions(&self, claims: &[Claim], places: &[usize]) -> Vec<(Store<'_>, Vec<Want>)> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for &place in places {
             let claim = &claims[place];
             let Some(shared) = claim.shared else { continue };
             let want = Want { key: claim.key, debit: claim.debit, shared, cost: claim.tokens() };
-            let Some(group) = self.counters.shared.with_known(claim.key, |cell| Arc::clone(&cell.name.group))
-            else {
-                continue;
-            };
+            let group = |cell: &Cell| Arc::clone(&cell.name.group);
+            let Some(group) = self.counters.shared.with_known(claim.key, group) else { continue };
             match groups.iter_mut().find(|(known, _, wants)| *known == group && wants.len() < MOST_ASKED) {
                 Some((.., wants)) if wants.iter().any(|other| other.key == want.key) => {}
                 Some((.., wants)) => wants.push(want),
