@@ -12,6 +12,7 @@ mod accuracy;
 mod adversary;
 mod bounds;
 mod outages;
+mod path;
 mod tally;
 
 use std::cmp::Reverse;
