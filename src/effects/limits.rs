@@ -2,13 +2,20 @@
 
 use std::num::NonZeroU32;
 
-use super::{CALLERS, Effects, Matters, OTHERS, Property, Subject, words};
+use super::{CALLERS, Effects, Matters, OTHERS, OTHERS_LATER, Property, Subject, words};
 use crate::domain::{Quota, Window};
 use crate::limits::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
 
 pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
-    let Settings { policies, max_cells, retry_after_ceiling_seconds, in_flight, failed_authentications } =
-        old;
+    let Settings {
+        policies,
+        max_cells,
+        retry_after_ceiling_seconds,
+        snapshot_file,
+        snapshot_seconds,
+        in_flight,
+        failed_authentications,
+    } = old;
     let named = |policies: &'_ [PolicySettings], name: &str| {
         policies.iter().find(|policy| policy.name == name).cloned()
     };
@@ -26,11 +33,14 @@ pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>)
     let ceiling = (retry_after_ceiling_seconds, &new.retry_after_ceiling_seconds);
     effects.setting("limits.retry_after_ceiling_seconds", ceiling.0, ceiling.1, CALLERS);
     effects.setting("limits.max_cells", max_cells, &new.max_cells, OTHERS);
+    effects.setting("limits.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
+    effects.setting("limits.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
 }
 
 fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Effects<'_>) {
     let PolicySettings {
         name,
+        formerly,
         per,
         quota: _,
         window: _,
@@ -47,6 +57,7 @@ fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Ef
     let matters = if *mode == Mode::Shadow { of_mode(new) } else { CALLERS };
     let mut policy = Property { effects, subject: Subject::Limit, name };
     policy.words("quota", (quota_of(old), quota_of(new)), matters);
+    policy.compare("formerly", formerly, &new.formerly, OTHERS);
     policy.compare("per", per, &new.per, matters);
     let step = (body_kilobytes_per_cost, &new.body_kilobytes_per_cost);
     policy.compare("body_kilobytes_per_cost", step.0, step.1, matters);

@@ -59,6 +59,7 @@ pub(super) fn of_endpoints(endpoints: &[Endpoint], problems: &mut Problems) -> V
 fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quota) -> Policy {
     Policy {
         name: name.into(),
+        formerly: None,
         per: vec![per, Dimension::Endpoint],
         quota,
         cost: NonZeroU32::MIN,
@@ -84,7 +85,10 @@ pub(super) fn policy(
     endpoints: &[Endpoint],
     problems: &mut Problems,
 ) -> Option<Policy> {
-    name(key, &written.name, problems);
+    name(&format!("{key}.name"), &written.name, problems);
+    if !written.formerly.is_empty() {
+        name(&format!("{key}.formerly"), &written.formerly, problems);
+    }
     let named = operations(key, &written.endpoints, endpoints, problems);
     let per = dimensions(key, &written.per, &named, endpoints, problems);
     let versions = versions(key, &written.versions, problems);
@@ -103,6 +107,7 @@ pub(super) fn policy(
     }
     let policy = Policy {
         name: written.name.as_str().into(),
+        formerly: (!written.formerly.is_empty()).then(|| written.formerly.as_str().into()),
         per,
         quota,
         cost: cost?,
@@ -172,7 +177,6 @@ pub(super) fn endpoint_costs(key: &str, policy: &Policy, endpoints: &[Endpoint],
 
 fn name(key: &str, name: &str, problems: &mut Problems) {
     let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
-    let key = format!("{key}.name");
     if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
         problems.add(
             key,
@@ -188,6 +192,31 @@ fn name(key: &str, name: &str, problems: &mut Problems) {
             "choose another name",
         );
     }
+}
+
+/// A policy takes over the buckets of one that there is no more, and of one that no other policy takes over.
+pub(super) fn former_name(
+    key: &str,
+    written: &PolicySettings,
+    all: &[PolicySettings],
+    problems: &mut Problems,
+) {
+    let former = &written.formerly;
+    if former.is_empty() {
+        return;
+    }
+    let takes = |other: &&PolicySettings| other.name == *former || other.formerly == *former;
+    let reason = match all
+        .iter()
+        .filter(takes)
+        .find(|other| !std::ptr::eq(*other, written) || other.name == *former)
+    {
+        None => return,
+        Some(other) if other.name == *former => format!("`{former}` is still the name of a policy"),
+        Some(other) => format!("`{}` takes over the buckets of `{former}` already", other.name),
+    };
+    let fix = "name the policy that this one was, or leave `formerly` out";
+    problems.add(format!("{key}.formerly"), "limit_formerly_taken", reason, fix);
 }
 
 fn operations(

@@ -7,6 +7,7 @@
 //! - [`Counters`] are the live state: made once, they outlive every configuration. A bucket belongs to its
 //!   policy's name; under another quota the same share of it stays used, so that a reload hands out no fresh
 //!   bucket and locks nobody out for longer than the new quota's own fill.
+//!   They can be saved to a file and restored from it ([`Counters::save_every`], [`Counters::restored`]).
 //! - [`Limits`] are the two together: [`Limits::admit`] turns a [`Permit`](crate::authorization::Permit) into an
 //!   [`Admission`] or an [`Exceeded`].
 //!
@@ -39,9 +40,11 @@ mod overridden;
 mod owing;
 mod policy;
 mod rules;
+mod saved;
 mod settings;
 mod standing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -58,6 +61,7 @@ pub use overridable::{Ceiling, NotOverridable};
 pub use owing::BodyDebt;
 pub use policy::{Dimension, Policy};
 pub use rules::{PolicyIndex, Rules};
+pub use saved::{Saver, Saving};
 pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
 pub use standing::{Audience, Standing};
 
@@ -73,8 +77,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nobody has asked for anything. `secret` is 32 random bytes of this process: they keep clients from
-    /// choosing whose cell they are counted in.
+    /// Nobody has asked for anything. `secret` is 32 bytes that nobody else knows: they keep clients from choosing
+    /// whose cell they are counted in.
     pub fn new(secret: [u8; 32]) -> Arc<Self> {
         Arc::new(Self {
             cells: cells::Cells::new(&secret),
@@ -134,7 +138,7 @@ impl Limits {
     /// bucket's scale, so that requests which still hold an older snapshot cannot undo a reload.
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
-        let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
+        let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
         Self { rules, counters, policy_numbers, endpoint_numbers, revision }
@@ -149,6 +153,18 @@ impl Limits {
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// The number of each name of the rules. One that comes back while a policy that took its place is in force counts
+/// anew.
+fn policy_numbers(rules: &Rules, known: &names::Names) -> Box<[u32]> {
+    let mut given = HashSet::new();
+    let former = |place: usize| rules.policies.get(place).and_then(|policy| policy.formerly.as_ref());
+    let number = |(place, name): (usize, &Arc<str>)| {
+        let number = former(place).map_or_else(|| known.number(name), |former| known.renamed(former, name));
+        if given.insert(number) { number } else { known.anew(name) }
+    };
+    rules.names().iter().enumerate().map(number).collect()
 }
 
 #[cfg(test)]

@@ -84,6 +84,8 @@ pub struct Policy {
     /// Unique, and a valid Structured Fields string. An endpoint's own limits carry the operation's name, and
     /// after a colon the scope where it is not the token.
     pub name: Arc<str>,
+    /// The name that it had before, whose buckets it takes over.
+    pub formerly: Option<Arc<str>>,
     /// What it counts apart.
     pub per: Vec<Dimension>,
     /// How much.

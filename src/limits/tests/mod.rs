@@ -10,6 +10,7 @@ mod headers;
 mod oracle;
 mod overrides;
 mod reload;
+mod saved;
 mod settings;
 mod standing;
 mod world;
