@@ -10,11 +10,12 @@ use super::in_flight::Caps;
 use super::policy::{Dimension, Policy, template_names};
 use super::rules::RESERVED;
 use super::settings::{Mode, PolicySettings, Settings};
+use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Problems, Quota};
 
 /// The endpoint table's own limits. A limit is named by its operation, and by its scope if that is not the
 /// token; where a scope has several, the shortest period has the plain name and the others add theirs.
-pub(super) fn of_endpoints(endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Policy> {
+pub(super) fn of_endpoints(endpoints: &[Endpoint], shared: Shared, problems: &mut Problems) -> Vec<Policy> {
     let mut policies = Vec::new();
     for endpoint in endpoints {
         let mut taken = HashSet::new();
@@ -50,13 +51,24 @@ pub(super) fn of_endpoints(endpoints: &[Endpoint], problems: &mut Problems) -> V
                     "keep the smaller one",
                 );
             }
-            policies.push(endpoint_policy(endpoint, name, per, limit.quota));
+            policies.push(endpoint_policy(endpoint, name, per, limit.quota, shared));
         }
     }
     policies
 }
 
-fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quota) -> Policy {
+/// How limits are shared whose policy does not say.
+pub(super) const fn shared(settings: &Settings) -> Shared {
+    Shared { sharing: settings.shared, on_store_failure: settings.on_store_failure }
+}
+
+fn endpoint_policy(
+    endpoint: &Endpoint,
+    name: String,
+    per: Dimension,
+    quota: Quota,
+    shared: Shared,
+) -> Policy {
     Policy {
         name: name.into(),
         formerly: None,
@@ -71,6 +83,7 @@ fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quo
         plans: Vec::new(),
         versions: Vec::new(),
         of_endpoint: true,
+        shared,
         mask: 0,
         scale: Scale::of(&quota),
         refill: Refill::Gradual,
@@ -82,6 +95,7 @@ fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quo
 pub(super) fn policy(
     key: &str,
     written: &PolicySettings,
+    shared: Shared,
     endpoints: &[Endpoint],
     problems: &mut Problems,
 ) -> Option<Policy> {
@@ -119,6 +133,10 @@ pub(super) fn policy(
         plans: written.plans.clone(),
         versions,
         of_endpoint: false,
+        shared: Shared {
+            sharing: written.shared.unwrap_or(shared.sharing),
+            on_store_failure: written.on_store_failure.unwrap_or(shared.on_store_failure),
+        },
         mask: 0,
         scale: Scale::of(&quota),
         refill: Refill::Gradual,

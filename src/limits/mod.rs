@@ -21,7 +21,9 @@
 mod address;
 mod admission;
 mod admit;
+mod attempt;
 mod bucket;
+mod bucket_name;
 mod calendar;
 mod cell;
 mod cells;
@@ -42,6 +44,7 @@ mod policy;
 mod rules;
 mod saved;
 mod settings;
+pub mod shared;
 mod standing;
 
 use std::collections::HashSet;
@@ -51,6 +54,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::clock::Now;
 
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
+pub use attempt::Attempt;
 pub use cells::Swept;
 pub use claims::Charge;
 pub use doubts::doubts;
@@ -63,11 +67,13 @@ pub use policy::{Dimension, Policy};
 pub use rules::{PolicyIndex, Rules};
 pub use saved::{Saver, Saving};
 pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
+use shared::CentralStore;
 pub use standing::{Audience, Standing};
 
 /// The live state of all limits. One for a process; outlives every configuration.
 pub struct Counters {
     cells: cells::Cells,
+    shared: Arc<shared::cells::SharedCells>,
     in_flight: in_flight::InFlight,
     failures: failures::Failures,
     policies: names::Names,
@@ -82,6 +88,7 @@ impl Counters {
     pub fn new(secret: [u8; 32]) -> Arc<Self> {
         Arc::new(Self {
             cells: cells::Cells::new(&secret),
+            shared: Arc::new(shared::cells::SharedCells::new(&secret)),
             in_flight: in_flight::InFlight::new(&secret),
             failures: failures::Failures::new(&secret),
             policies: names::Names::new(key::MOST_POLICIES),
@@ -100,6 +107,7 @@ impl Counters {
     /// Drops what is full, a small part of the cells a call. Call it every 20 ms or so, from one place.
     pub fn sweep(&self, now: Now) -> Swept {
         let swept = self.cells.sweep(now);
+        self.shared.sweep(now.monotonic_nanos);
         if swept.pass_ended {
             self.in_flight.sweep();
         }
@@ -108,12 +116,12 @@ impl Counters {
 
     /// Buckets that are not full, or were not a moment ago; at most `limits.max_cells`.
     pub fn cells(&self) -> usize {
-        self.cells.len()
+        self.cells.len() + self.shared.len()
     }
 
     /// Decisions made on a bucket that callers share because there was no room for one of their own.
     pub fn overflowed(&self) -> u64 {
-        self.cells.overflowed()
+        self.cells.overflowed() + self.shared.overflowed()
     }
 }
 
@@ -131,6 +139,16 @@ pub struct Limits {
     policy_numbers: Box<[u32]>,
     endpoint_numbers: Box<[u32]>,
     revision: u32,
+    store: Option<Store>,
+}
+
+/// The central store.
+struct Store(Arc<dyn CentralStore>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
 }
 
 impl Limits {
@@ -138,10 +156,17 @@ impl Limits {
     /// bucket's scale, so that requests which still hold an older snapshot cannot undo a reload.
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
+        counters.shared.set_cap(rules.max_cells);
         let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, store: None }
+    }
+
+    /// The same, shared with other replicas through a central store; decided by [`Limits::try_admit`].
+    #[must_use]
+    pub fn shared_through(self, store: Arc<dyn CentralStore>) -> Self {
+        Self { store: Some(Store(store)), ..self }
     }
 
     /// The rules.

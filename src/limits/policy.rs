@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bucket::Scale;
 use super::calendar::Refill;
 use super::settings::Mode;
+use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
 
 /// Something that a policy counts apart.
@@ -108,6 +109,8 @@ pub struct Policy {
     pub versions: Vec<ApiVersion>,
     /// Whether it is an endpoint's own limit, of the endpoint table.
     pub of_endpoint: bool,
+    /// How replicas share it, where there is a central store.
+    pub shared: Shared,
     pub(super) mask: u8,
     pub(super) scale: Scale,
     pub(super) refill: Refill,

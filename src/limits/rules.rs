@@ -8,6 +8,7 @@ use super::check;
 use super::in_flight::Caps;
 use super::policy::Policy;
 use super::settings::{Mode, Settings};
+use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Network, Problems, Quota};
 
 /// A policy's place in [`Rules::names`]; used as an index of metric cells.
@@ -35,6 +36,8 @@ pub struct Rules {
     pub(super) failures: Quota,
     pub(super) failures_scale: Scale,
     exempt: Vec<Network>,
+    /// How tokens' own limits are shared.
+    pub(super) shared: Shared,
 }
 
 impl Rules {
@@ -86,6 +89,7 @@ impl Rules {
             failures,
             failures_scale: Scale::of(&failures),
             exempt,
+            shared: check::shared(settings),
         })
     }
 
@@ -148,7 +152,7 @@ impl Rules {
 
 /// The endpoints' own limits, then the written policies.
 fn policies(settings: &Settings, endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Policy> {
-    let mut policies = check::of_endpoints(endpoints, problems);
+    let mut policies = check::of_endpoints(endpoints, check::shared(settings), problems);
     for (place, written) in settings.policies.iter().enumerate() {
         let key = format!("limits.policies[{place}]");
         if policies.iter().any(|policy| *policy.name == *written.name) {
@@ -160,7 +164,7 @@ fn policies(settings: &Settings, endpoints: &[Endpoint], problems: &mut Problems
             );
         }
         check::former_name(&key, written, &settings.policies, problems);
-        let policy = check::policy(&key, written, endpoints, problems);
+        let policy = check::policy(&key, written, check::shared(settings), endpoints, problems);
         if let Some(policy) = &policy {
             check::endpoint_costs(&key, policy, endpoints, problems);
         }

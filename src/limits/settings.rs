@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::shared::{OnStoreFailure, Sharing};
 use crate::domain::{Plan, Window};
 
 /// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
@@ -24,6 +25,13 @@ pub struct Settings {
     /// Seconds between two savings of the buckets, 1 to 3,600; they are also saved at the end. A kill forgets at most
     /// what was used in twice that time. Default: 10.
     pub snapshot_seconds: u64,
+    /// How gateways that share a Redis server share limits, for all policies that do not say otherwise: `auto` leases
+    /// tokens ahead of requests where that pays, `strict` asks for every request, `lease` always leases, `off` counts
+    /// on each gateway by itself. Nothing is shared without such a server. Default: `auto`.
+    pub shared: Sharing,
+    /// What becomes of requests while the server does not answer, for all policies that do not say otherwise: `share`
+    /// admits an equal part of the rate on each gateway, `open` admits all, `closed` refuses with 503. Default: `share`.
+    pub on_store_failure: OnStoreFailure,
     /// Requests being served at the same time.
     pub in_flight: InFlightSettings,
     /// Failed authentications by address.
@@ -43,6 +51,8 @@ impl Default for Settings {
             retry_after_ceiling_seconds: 21_600,
             snapshot_file: PathBuf::from("tollgate.limits"),
             snapshot_seconds: 10,
+            shared: Sharing::Auto,
+            on_store_failure: OnStoreFailure::Share,
             in_flight: InFlightSettings::default(),
             failed_authentications: FailedAuthenticationSettings::default(),
         }
@@ -82,6 +92,11 @@ pub struct PolicySettings {
     pub cost_from_header: String,
     /// `enforce`, or `shadow`: decided and counted in metrics, never refused and never shown. Default: `enforce`.
     pub mode: Mode,
+    /// How gateways share it: `auto`, `strict`, `lease` or `off`. Default: `limits.shared`.
+    pub shared: Option<Sharing>,
+    /// What becomes of its requests while the server does not answer: `share`, `open` or `closed`. Default:
+    /// `limits.on_store_failure`.
+    pub on_store_failure: Option<OnStoreFailure>,
     /// Whether callers see it in headers and in `/tollgate/v1/limits`. Default: true.
     pub expose: bool,
     /// Only these operations of the endpoint table. Default: all, and requests that match none.
@@ -105,6 +120,8 @@ impl Default for PolicySettings {
             body_kilobytes_per_cost: None,
             cost_from_header: String::new(),
             mode: Mode::Enforce,
+            shared: None,
+            on_store_failure: None,
             expose: true,
             endpoints: Vec::new(),
             plans: Vec::new(),

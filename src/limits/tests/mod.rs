@@ -4,6 +4,7 @@ mod all_or_nothing;
 mod bounds;
 mod calendar;
 mod costs;
+mod fleet;
 mod counted_by;
 mod foresee;
 mod headers;
