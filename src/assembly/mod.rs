@@ -14,6 +14,7 @@ mod notifier;
 mod offline;
 mod operator;
 mod reload;
+mod saved_limits;
 mod shared_limits;
 mod snapshot;
 mod worker;
@@ -39,7 +40,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
 use crate::journal::JournalError;
-use crate::limits::Counters;
+use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
@@ -114,6 +115,7 @@ pub struct Running {
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
+    limits_saver: Option<limits::Saver>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -131,7 +133,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal = notifier::open_journal(&config, &telemetry)?;
-    let counters = Counters::new(secret()?);
+    let counters = saved_limits::counters(&config, &mint, secret()?, now);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
     let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
@@ -170,6 +172,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
     let registry_saver =
         config.tokens.snapshot_file.clone().map(saver).transpose().map_err(StartError::Thread)?;
+    let limits_saver = saved_limits::save_every(&config, &node).map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let mut workers = Vec::new();
     for (index, sockets) in by_worker.into_iter().enumerate() {
@@ -192,6 +195,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         admin_listener,
         registry_follower,
         registry_saver,
+        limits_saver,
     })
 }
 
@@ -212,6 +216,8 @@ impl Running {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        // Nothing is counted any more.
+        drop(self.limits_saver);
         let _ = self.end_background.send(true);
         let _ = self.background.join();
         if self.notifier.join().is_err() {

@@ -23,6 +23,7 @@ use crate::clock::Now;
 
 /// What can be said of a request without waiting.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one and never kept")]
 pub enum Attempt<'r> {
     /// Admitted, or what refused.
     Decided(Result<Admission<'r>, Exceeded>),
@@ -175,7 +176,7 @@ impl Limits {
         let Some(shared) = claim.shared else {
             return self.counters.cells.peek(claim.key, &claim.debit, now);
         };
-        let full = Verdict { tat: 0, wait_nanos: None, scale: claim.debit.scale };
+        let full = Verdict { tat: 0, wait_nanos: None, scale: claim.debit.scale, counted: None };
         let seen = self.counters.shared.with(claim.key, &claim.debit, now, |cell| {
             let cost = claim.tokens();
             let without_store = || {
@@ -377,7 +378,9 @@ impl Limits {
                 Took::Local => {
                     let scale =
                         Scale { interval_nanos: headroom.interval_nanos, burst: headroom.quota.burst };
-                    let verdict = Verdict { tat: now + headroom.debt_nanos, wait_nanos: None, scale };
+                    let counted = headroom.counted;
+                    let verdict =
+                        Verdict { tat: now + headroom.debt_nanos, wait_nanos: None, scale, counted };
                     self.counters.cells.give_back(&Taken { key: claim.key, verdict }, claim.debit.cost);
                 }
                 Took::Uncounted => {}

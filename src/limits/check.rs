@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use super::bucket::{LONGEST_FILL_NANOS, Scale};
+use super::calendar::Refill;
 use super::in_flight::Caps;
 use super::policy::{Dimension, Policy, template_names};
 use super::rules::RESERVED;
@@ -70,6 +71,7 @@ fn endpoint_policy(
 ) -> Policy {
     Policy {
         name: name.into(),
+        formerly: None,
         per: vec![per, Dimension::Endpoint],
         quota,
         cost: NonZeroU32::MIN,
@@ -84,6 +86,7 @@ fn endpoint_policy(
         shared,
         mask: 0,
         scale: Scale::of(&quota),
+        refill: Refill::Gradual,
         announced: Box::default(),
     }
     .complete()
@@ -96,11 +99,15 @@ pub(super) fn policy(
     endpoints: &[Endpoint],
     problems: &mut Problems,
 ) -> Option<Policy> {
-    name(key, &written.name, problems);
+    name(&format!("{key}.name"), &written.name, problems);
+    if !written.formerly.is_empty() {
+        name(&format!("{key}.formerly"), &written.formerly, problems);
+    }
     let named = operations(key, &written.endpoints, endpoints, problems);
     let per = dimensions(key, &written.per, &named, endpoints, problems);
     let versions = versions(key, &written.versions, problems);
     let quota = quota(&format!("{key}.quota"), &written.quota, written.burst, problems)?;
+    let quota = quota.checked_in_window(written.window, written.burst, key, problems);
     let cost = NonZeroU32::new(written.cost);
     let body_bytes_per_cost = body_step(key, written.body_kilobytes_per_cost, problems);
     let cost_from_header = cost_header(key, &written.cost_from_header, problems);
@@ -114,6 +121,7 @@ pub(super) fn policy(
     }
     let policy = Policy {
         name: written.name.as_str().into(),
+        formerly: (!written.formerly.is_empty()).then(|| written.formerly.as_str().into()),
         per,
         quota,
         cost: cost?,
@@ -131,6 +139,7 @@ pub(super) fn policy(
         },
         mask: 0,
         scale: Scale::of(&quota),
+        refill: Refill::Gradual,
         announced: Box::default(),
     };
     Some(policy.complete())
@@ -186,7 +195,6 @@ pub(super) fn endpoint_costs(key: &str, policy: &Policy, endpoints: &[Endpoint],
 
 fn name(key: &str, name: &str, problems: &mut Problems) {
     let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
-    let key = format!("{key}.name");
     if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
         problems.add(
             key,
@@ -202,6 +210,31 @@ fn name(key: &str, name: &str, problems: &mut Problems) {
             "choose another name",
         );
     }
+}
+
+/// A policy takes over the buckets of one that there is no more, and of one that no other policy takes over.
+pub(super) fn former_name(
+    key: &str,
+    written: &PolicySettings,
+    all: &[PolicySettings],
+    problems: &mut Problems,
+) {
+    let former = &written.formerly;
+    if former.is_empty() {
+        return;
+    }
+    let takes = |other: &&PolicySettings| other.name == *former || other.formerly == *former;
+    let reason = match all
+        .iter()
+        .filter(takes)
+        .find(|other| !std::ptr::eq(*other, written) || other.name == *former)
+    {
+        None => return,
+        Some(other) if other.name == *former => format!("`{former}` is still the name of a policy"),
+        Some(other) => format!("`{}` takes over the buckets of `{former}` already", other.name),
+    };
+    let fix = "name the policy that this one was, or leave `formerly` out";
+    problems.add(format!("{key}.formerly"), "limit_formerly_taken", reason, fix);
 }
 
 fn operations(
@@ -332,7 +365,7 @@ pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
             "limits.max_cells",
             "limit_max_cells_zero",
             "without a cell nobody's requests could be counted apart",
-            "write a number of at least 1; 2000000 take about 125 MB",
+            "write a number of at least 1; 2000000 take about 134 MB",
         );
     }
     if settings.retry_after_ceiling_seconds == 0 {

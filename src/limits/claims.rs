@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use super::Limits;
 use super::bucket::Scale;
+use super::calendar::Refill;
 use super::cells::Debit;
 use super::inline::Inline;
 use super::key::{Key, MOST_ENDPOINTS, Parts};
@@ -65,6 +66,7 @@ pub(super) struct Asked<'a, 'c> {
     pub(super) version: Option<ApiVersion>,
     pub(super) charge: Charge<'c>,
     pub(super) overridden: Option<Overridden<'a>>,
+    pub(super) unix_millis: u64,
 }
 
 impl Limits {
@@ -77,6 +79,7 @@ impl Limits {
             version: permit.version(),
             charge: *charge,
             overridden: Overridden::of(permit.caller(), now),
+            unix_millis: now.unix_millis,
         };
         let plan = asked.caller.map(|caller| caller.workspace().plan);
         let own = asked.own_limit();
@@ -111,11 +114,17 @@ impl Limits {
     /// A policy's claim; under another quota, in the same cell, where the caller's is overridden.
     pub(super) fn claim(&self, index: u16, policy: &Policy, key: Key, asked: &Asked<'_, '_>) -> Claim {
         let own = asked.overridden.and_then(|overridden| overridden.quota(policy));
-        let (quota, scale) = own.map_or((policy.quota, policy.scale), |quota| (quota, Scale::of(&quota)));
+        let (quota, scale, refill) = match own {
+            Some(quota) => (quota, Scale::of(&quota), Refill::of(&quota)),
+            None => (policy.quota, policy.scale, policy.refill),
+        };
         let cost = policy.cost_of(asked.endpoint, asked.charge.body_bytes, scale.burst);
-        let debit = Debit { scale, cost, revision: self.revision, own: own.is_some() };
+        let own = own.is_some();
+        let unix_millis = asked.unix_millis;
+        let debit = Debit { scale, refill, cost, revision: self.revision, own, unix_millis };
         let is_callers = policy.counts_workspaces_apart();
-        let (shared, store) = self.shared(policy.shared, asked.caller.filter(|_| is_callers));
+        let owner = asked.caller.filter(|_| is_callers);
+        let (shared, store) = self.shared(policy.shared, refill, owner);
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -129,10 +138,11 @@ impl Limits {
         }
     }
 
-    /// How a bucket is shared and through which store: that of `owner`'s region, if it is one caller's.
-    fn shared(&self, shared: Shared, owner: Option<&Caller>) -> (Option<Shared>, u8) {
+    /// How a bucket is shared and through which store: that of `owner`'s region, if it is one caller's. Counts by the
+    /// calendar are each gateway's own.
+    fn shared(&self, shared: Shared, refill: Refill, owner: Option<&Caller>) -> (Option<Shared>, u8) {
         let stores = &self.stores.0;
-        if stores.is_empty() || shared.sharing == Sharing::Off {
+        if stores.is_empty() || shared.sharing == Sharing::Off || refill != Refill::Gradual {
             return (None, 0);
         }
         let Some(owner) = owner else { return (Some(shared), 0) };
@@ -151,8 +161,8 @@ impl Limits {
         bucket: PolicyIndex,
     ) -> Claim {
         let scale = Scale::of(&own);
-        let debit = Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: true };
-        let (shared, store) = self.shared(self.rules.shared, caller);
+        let debit = Debit { scale, own: true, ..self.blank().debit };
+        let (shared, store) = self.shared(self.rules.shared, Refill::Gradual, caller);
         let policy = self.rules.reserved(OWN_LIMIT);
         Claim { policy, quota: own, key, bucket, debit, shared, store, ..self.blank() }
     }
@@ -216,7 +226,14 @@ impl Limits {
             exposed: true,
             shadow: false,
             key: Key::packed(&Parts::of_policy(0)),
-            debit: Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: false },
+            debit: Debit {
+                scale,
+                refill: Refill::Gradual,
+                cost: NonZeroU32::MIN,
+                revision: self.revision,
+                own: false,
+                unix_millis: 0,
+            },
             shared: None,
             bucket: self.rules.reserved(OWN_LIMIT),
             store: 0,

@@ -2,7 +2,7 @@
 //!
 //! What the registry or the configuration numbers is packed, so two tenants never share a cell and a stored
 //! cell can be named again after a restart. What a client chooses (an address, a path parameter's value) is
-//! folded in by `SipHash` under a random key of the process, so nobody can aim at another's cell.
+//! folded in by `SipHash` under a secret key, so nobody can aim at another's cell.
 //!
 //! ```text
 //! 127            64 63   60 59  58 57     40 39      24 23     0
@@ -16,9 +16,18 @@ use std::net::IpAddr;
 use super::bucket::Scale;
 use crate::domain::{ApiVersion, Plan, Stability, Subject};
 
-/// Names one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key(u128);
+/// Names one cell. Two halves, because a single number of 128 bits would align every cell to 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    high: u64,
+    low: u64,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from(self.high) << 64 | u128::from(self.low));
+    }
+}
 
 /// Whose cell a key names, and so which bound it counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +136,7 @@ impl Key {
     /// The cell that stands in for this one when there is no room: one for each policy, and for callers with
     /// limits of their own one for each quota.
     pub(super) fn overflow(self, own: Option<Scale>) -> Self {
-        let policy = self.0 as u64 & u64::from(MOST_POLICIES);
+        let policy = self.low & u64::from(MOST_POLICIES);
         let anonymous = u64::from(self.kind() == Kind::Anonymous);
         let quota =
             own.map_or(0, |scale| scale.interval_nanos ^ u64::from(scale.burst.get()).rotate_right(32));
@@ -136,15 +145,25 @@ impl Key {
 
     /// Whose cell it names.
     pub(super) const fn kind(self) -> Kind {
-        match self.0 as u64 >> KIND_SHIFT {
+        match self.low >> KIND_SHIFT {
             ANONYMOUS => Kind::Anonymous,
             OVERFLOW => Kind::Overflow,
             _ => Kind::Tenant,
         }
     }
 
+    /// The key as it is saved; it stays valid as long as numbers and secret do.
+    pub(super) const fn halves(self) -> (u64, u64) {
+        (self.high, self.low)
+    }
+
+    /// A saved key.
+    pub(super) const fn of_halves(high: u64, low: u64) -> Self {
+        Self::of(high, low)
+    }
+
     const fn of(high: u64, low: u64) -> Self {
-        Self((high as u128) << 64 | low as u128)
+        Self { high, low }
     }
 }
 

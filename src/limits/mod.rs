@@ -5,8 +5,9 @@
 //!
 //! - [`Rules`] are checked settings: immutable, part of the configuration's snapshot.
 //! - [`Counters`] are the live state: made once, they outlive every configuration. A bucket belongs to its
-//!   policy's name; under another quota it is rescaled on its next use, so that a reload hands out no fresh
+//!   policy's name; under another quota the same share of it stays used, so that a reload hands out no fresh
 //!   bucket and locks nobody out for longer than the new quota's own fill.
+//!   They can be saved to a file and restored from it ([`Counters::save_every`], [`Counters::restored`]).
 //! - [`Limits`] are the two together: [`Limits::admit`] turns a [`Permit`](crate::authorization::Permit) into an
 //!   [`Admission`] or an [`Exceeded`].
 //!
@@ -14,7 +15,8 @@
 //! stranger takes no tenant's place; a request in flight is uncounted whatever becomes of it.
 //!
 //! It refuses to know who the caller is beyond its subjects, what the path means, and what time it is: the
-//! monotonic reading comes with the request, and a jump of the wall clock moves nothing but a printed date.
+//! monotonic reading comes with the request, and a jump of the wall clock moves nothing but a printed date and
+//! what counts by the calendar.
 
 mod address;
 mod admission;
@@ -22,6 +24,8 @@ mod admit;
 mod attempt;
 mod bucket;
 mod bucket_name;
+mod calendar;
+mod cell;
 mod cells;
 mod check;
 mod claims;
@@ -38,10 +42,12 @@ mod overridden;
 mod owing;
 mod policy;
 mod rules;
+mod saved;
 mod settings;
 pub mod shared;
 mod standing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -60,6 +66,7 @@ pub use overridable::{Ceiling, NotOverridable};
 pub use owing::BodyDebt;
 pub use policy::{Dimension, Policy};
 pub use rules::{PolicyIndex, Rules};
+pub use saved::{Saver, Saving};
 pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
 use shared::CentralStore;
 pub use standing::{Audience, Standing};
@@ -77,8 +84,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nobody has asked for anything. `secret` is 32 random bytes of this process: they keep clients from
-    /// choosing whose cell they are counted in.
+    /// Nobody has asked for anything. `secret` is 32 bytes that nobody else knows: they keep clients from choosing
+    /// whose cell they are counted in.
     pub fn new(secret: [u8; 32]) -> Arc<Self> {
         Arc::new(Self {
             cells: cells::Cells::new(&secret),
@@ -92,9 +99,15 @@ impl Counters {
         })
     }
 
-    /// Drops what is full, one 256th of the cells a call. Call it every 10 ms or so, from one place.
+    /// Says that rules were put in force at a time: until then what was used comes back by the quotas before.
+    /// For whoever replaces rules upon the same counters.
+    pub fn changed(&self, now: Now) {
+        self.cells.change(now.monotonic_nanos);
+    }
+
+    /// Drops what is full, a small part of the cells a call. Call it every 20 ms or so, from one place.
     pub fn sweep(&self, now: Now) -> Swept {
-        let swept = self.cells.sweep(now.monotonic_nanos);
+        let swept = self.cells.sweep(now);
         self.shared.sweep(now.monotonic_nanos);
         if swept.pass_ended {
             self.in_flight.sweep();
@@ -145,7 +158,7 @@ impl Limits {
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
         counters.shared.set_cap(rules.max_cells);
-        let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
+        let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
         Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores(Box::default()) }
@@ -167,6 +180,18 @@ impl Limits {
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// The number of each name of the rules. One that comes back while a policy that took its place is in force counts
+/// anew.
+fn policy_numbers(rules: &Rules, known: &names::Names) -> Box<[u32]> {
+    let mut given = HashSet::new();
+    let former = |place: usize| rules.policies.get(place).and_then(|policy| policy.formerly.as_ref());
+    let number = |(place, name): (usize, &Arc<str>)| {
+        let number = former(place).map_or_else(|| known.number(name), |former| known.renamed(former, name));
+        if given.insert(number) { number } else { known.anew(name) }
+    };
+    rules.names().iter().enumerate().map(number).collect()
 }
 
 #[cfg(test)]

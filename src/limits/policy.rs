@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use super::bucket::Scale;
+use super::calendar::Refill;
 use super::settings::Mode;
 use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
@@ -84,6 +85,8 @@ pub struct Policy {
     /// Unique, and a valid Structured Fields string. An endpoint's own limits carry the operation's name, and
     /// after a colon the scope where it is not the token.
     pub name: Arc<str>,
+    /// The name that it had before, whose buckets it takes over.
+    pub formerly: Option<Arc<str>>,
     /// What it counts apart.
     pub per: Vec<Dimension>,
     /// How much.
@@ -110,6 +113,7 @@ pub struct Policy {
     pub shared: Shared,
     pub(super) mask: u8,
     pub(super) scale: Scale,
+    pub(super) refill: Refill,
     pub(super) announced: Box<[u8]>,
 }
 
@@ -117,6 +121,7 @@ impl Policy {
     /// Fills in what follows from the rest.
     pub(super) fn complete(mut self) -> Self {
         self.scale = Scale::of(&self.quota);
+        self.refill = Refill::of(&self.quota);
         self.quota.burst = self.scale.burst;
         self.mask = self.per.iter().fold(0, |mask, dimension| mask | dimension.bit());
         let mut announced = Vec::new();

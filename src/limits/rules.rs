@@ -114,6 +114,11 @@ impl Rules {
         self.policies.get(usize::from(index.0)).map_or(Mode::Enforce, |policy| policy.mode)
     }
 
+    /// The most cells that there may be.
+    pub const fn max_cells(&self) -> usize {
+        self.max_cells
+    }
+
     /// The policies that a request may meet by its endpoint alone.
     pub(super) fn applying(&self, endpoint: Option<&Endpoint>) -> &[u16] {
         endpoint
@@ -158,6 +163,7 @@ fn policies(settings: &Settings, endpoints: &[Endpoint], problems: &mut Problems
                 "give each policy a name of its own; operations of the endpoint table are names too",
             );
         }
+        check::former_name(&key, written, &settings.policies, problems);
         let policy = check::policy(&key, written, check::shared(settings), endpoints, problems);
         if let Some(policy) = &policy {
             check::endpoint_costs(&key, policy, endpoints, problems);

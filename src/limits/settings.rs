@@ -1,7 +1,9 @@
 //! `[limits]` as it is written.
 
+use std::path::PathBuf;
+
 use super::shared::{OnStoreFailure, Sharing};
-use crate::domain::Plan;
+use crate::domain::{Plan, Window};
 
 /// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -10,12 +12,19 @@ pub struct Settings {
     /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
     /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
     pub policies: Vec<PolicySettings>,
-    /// Buckets kept in memory at most, about 62 bytes each. A bucket is kept while it is not full. Past the
-    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (125 MB).
+    /// Buckets kept in memory at most, about 67 bytes each. A bucket is kept while it is not full. Past the
+    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (134 MB).
     pub max_cells: usize,
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
     pub retry_after_ceiling_seconds: u32,
+    /// The file in which the buckets are saved, so that a restart hands out no fresh ones; an empty path saves
+    /// nothing. It names nobody and holds no credential. A relative path starts at the configuration file. Default
+    /// `tollgate.limits`.
+    pub snapshot_file: PathBuf,
+    /// Seconds between two savings of the buckets, 1 to 3,600; they are also saved at the end. A kill forgets at most
+    /// what was used in twice that time. Default: 10.
+    pub snapshot_seconds: u64,
     /// How gateways that share a Redis server share limits, for all policies that do not say otherwise: `auto` leases
     /// tokens ahead of requests where that pays, `strict` asks for every request, `lease` always leases, `off` counts
     /// on each gateway by itself. Nothing is shared without such a server. Default: `auto`.
@@ -40,6 +49,8 @@ impl Default for Settings {
             }],
             max_cells: 2_000_000,
             retry_after_ceiling_seconds: 21_600,
+            snapshot_file: PathBuf::from("tollgate.limits"),
+            snapshot_seconds: 10,
             shared: Sharing::Auto,
             on_store_failure: OnStoreFailure::Share,
             in_flight: InFlightSettings::default(),
@@ -56,6 +67,8 @@ pub struct PolicySettings {
     /// Its name, unique, of `a-z 0-9 _ -`, at most 64; named in 429 answers, `RateLimit-Policy` and metrics.
     /// Required. Buckets belong to the name: a policy that keeps its name keeps them through a reload.
     pub name: String,
+    /// The name that it had before, so that a policy that is renamed keeps its buckets. Default: `""`, it had none.
+    pub formerly: String,
     /// What is counted apart: any of `token`, `workspace`, `endpoint`, `version`, `plan`, `address` (IPv4 by
     /// /32, IPv6 by /64) and `path.NAME`, a path parameter (counted within the workspace). On public endpoints
     /// a request without a credential is counted by address where others are by token. Required.
@@ -63,6 +76,9 @@ pub struct PolicySettings {
     /// How much, for example `60 per minute`; per second, minute, hour, day (86,400 s) or month (30 days).
     /// Required.
     pub quota: String,
+    /// `rolling`, or `calendar` for a quota per day or month: at most the quota in each day or month of the calendar
+    /// (UTC), none of it before the next one begins. It has no `burst`. Default: `rolling`.
+    pub window: Window,
     /// Requests that may come at once when nothing was used. In any window W at most burst + rate × W are
     /// admitted. Default: the quota's number.
     pub burst: Option<u32>,
@@ -95,8 +111,10 @@ impl Default for PolicySettings {
     fn default() -> Self {
         Self {
             name: String::new(),
+            formerly: String::new(),
             per: Vec::new(),
             quota: String::new(),
+            window: Window::Rolling,
             burst: None,
             cost: 1,
             body_kilobytes_per_cost: None,

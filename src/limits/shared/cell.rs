@@ -156,7 +156,7 @@ impl Cell {
     fn verdict(&self, unspent: u32, wait_nanos: Option<u64>, now: u64) -> Verdict {
         let full_at = self.full_at.load(Ordering::Acquire).min(now + self.scale.fill_nanos());
         let tat = full_at.saturating_sub(self.scale.interval_nanos.saturating_mul(u64::from(unspent)));
-        Verdict { tat, wait_nanos, scale: self.scale }
+        Verdict { tat, wait_nanos, scale: self.scale, counted: None }
     }
 
     /// Why there is no token for `cost`. A bucket with nothing left is not waited for longer than [`PATIENCE_NANOS`].

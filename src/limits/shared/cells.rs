@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry};
 
 use super::cell::{BucketName, Cell};
+use crate::limits::bucket::Verdict;
 use crate::limits::cells::Debit;
 use crate::limits::key::{Key, Kind, Spread};
 
@@ -112,9 +113,9 @@ impl SharedCells {
         self.make(shared, debit, now, name)
     }
 
-    /// Adds to the debt of a bucket that was taken from, and answers with its TAT as far as it is known.
-    pub(in crate::limits) fn owe(&self, key: Key, cost: u32, now: u64) -> Option<u64> {
-        self.with_known(key, |cell| cell.owe(cost, now).tat)
+    /// Adds to the debt of a bucket that was taken from, and says what is known of it then.
+    pub(in crate::limits) fn owe(&self, key: Key, cost: u32, now: u64) -> Option<Verdict> {
+        self.with_known(key, |cell| cell.owe(cost, now))
     }
 
     /// Drops the idle cells of one segment.

@@ -48,7 +48,7 @@ impl Share {
         let burst = u64::from(plan.scale.burst.get());
         let left = ((now + most).saturating_sub(tat) / interval.max(1)).min(burst);
         let tat = now + plan.scale.interval_nanos * (burst - left);
-        Verdict { tat, wait_nanos: (wait > 0).then_some(wait), scale: plan.scale }
+        Verdict { tat, wait_nanos: (wait > 0).then_some(wait), scale: plan.scale, counted: None }
     }
 
     /// Whether it still owes.

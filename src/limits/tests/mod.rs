@@ -2,6 +2,7 @@
 
 mod all_or_nothing;
 mod bounds;
+mod calendar;
 mod costs;
 mod fleet;
 mod counted_by;
@@ -10,6 +11,7 @@ mod headers;
 mod oracle;
 mod overrides;
 mod reload;
+mod saved;
 mod settings;
 mod standing;
 mod world;
