@@ -134,7 +134,9 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
-    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
+    let links = shared_limits::links(&config.redis, seed()?, clock);
+    let labels = telemetry.labels();
+    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, (&counters, &links), labels, now);
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
@@ -148,7 +150,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
-        links: shared_limits::links(&config.redis, seed()?, clock),
+        links,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),

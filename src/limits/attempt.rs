@@ -66,9 +66,9 @@ impl Limits {
     /// What [`Limits::admit`] says where limits are shared through a central store, and the same where they are not.
     /// Nothing is counted unless it is admitted.
     pub fn try_admit<'r>(&'r self, permit: Permit<'r>, charge: &Charge<'_>, now: Now) -> Attempt<'r> {
-        match &self.store {
+        match self.stores.of(self.stores.home(permit.caller())) {
             None => Attempt::Decided(self.admit(permit, charge, now)),
-            Some(store) => self.attempt(&store.0, permit, charge, Waited::not(), now),
+            Some(store) => self.attempt(store, permit, charge, Waited::not(), now),
         }
     }
 
@@ -80,9 +80,9 @@ impl Limits {
         charge: &Charge<'_>,
         now: Now,
     ) -> Attempt<'r> {
-        match &self.store {
+        match self.stores.of(self.stores.home(permit.caller())) {
             None => Attempt::Decided(self.admit(permit, charge, now)),
-            Some(store) => self.attempt(&store.0, permit, charge, so_far, now),
+            Some(store) => self.attempt(store, permit, charge, so_far, now),
         }
     }
 
@@ -179,7 +179,7 @@ impl Limits {
         let seen = self.counters.shared.with(claim.key, &claim.debit, now, |cell| {
             let cost = claim.tokens();
             let without_store = || {
-                let state = self.store.as_ref().map(|store| state_of(&*store.0))?;
+                let state = self.stores.of(claim.home).map(|store| state_of(&**store))?;
                 state.down_since?;
                 cell.without_store(cost, shared, state, now, false)
             };

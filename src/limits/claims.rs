@@ -51,6 +51,8 @@ pub(super) struct Claim {
     pub(super) debit: Debit,
     /// How it is shared; [`None`] where it is counted here.
     pub(super) shared: Option<Shared>,
+    /// The region in whose store it is counted where it is shared.
+    pub(super) home: usize,
 }
 
 /// Whose request it is and what it asks for, as keys see it.
@@ -92,7 +94,7 @@ impl Limits {
             match own {
                 Some(own) if policy.yields_to_own_limit() => {
                     if !own_claimed {
-                        claims.push(self.own_claim(own, key));
+                        claims.push(self.own_claim(own, key, asked.caller));
                     }
                     own_claimed = true;
                 }
@@ -111,6 +113,7 @@ impl Limits {
         let (quota, scale) = own.map_or((policy.quota, policy.scale), |quota| (quota, Scale::of(&quota)));
         let cost = policy.cost_of(asked.endpoint, asked.charge.body_bytes, scale.burst);
         let debit = Debit { scale, cost, revision: self.revision, own: own.is_some() };
+        let home = self.stores.home(asked.caller);
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -118,21 +121,23 @@ impl Limits {
             shadow: policy.mode == Mode::Shadow,
             key,
             debit,
-            shared: self.shared(policy.shared),
+            shared: self.shared(policy.shared, home),
+            home,
         }
     }
 
-    fn shared(&self, shared: Shared) -> Option<Shared> {
-        if self.store.is_some() { shared_of(shared) } else { None }
+    fn shared(&self, shared: Shared, home: usize) -> Option<Shared> {
+        self.stores.of(home).and_then(|_| shared_of(shared))
     }
 
     /// A caller's own limit, counted in the cell of the policy that it stands in place of, so that setting or
     /// ending it hands out no fresh bucket.
-    pub(super) fn own_claim(&self, own: Quota, key: Key) -> Claim {
+    pub(super) fn own_claim(&self, own: Quota, key: Key, caller: Option<&Caller>) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: true };
-        let shared = self.shared(self.rules.shared);
-        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, shared, ..self.blank() }
+        let home = self.stores.home(caller);
+        let shared = self.shared(self.rules.shared, home);
+        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, shared, home, ..self.blank() }
     }
 
     /// A caller's own limit where it stands in place of no policy.
@@ -140,7 +145,7 @@ impl Limits {
         let caller = asked.caller?;
         let policy = self.policy_numbers[self.rules.policies.len()];
         let key = Key::packed(&Parts { subject: Some(caller.subject()), ..Parts::of_policy(policy) });
-        Some(self.own_claim(own, key))
+        Some(self.own_claim(own, key, Some(caller)))
     }
 
     /// The cell of a policy for a request; [`None`] if it counts by something that the request has not.
@@ -196,6 +201,7 @@ impl Limits {
             key: Key::packed(&Parts::of_policy(0)),
             debit: Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: false },
             shared: None,
+            home: 0,
         }
     }
 }

@@ -45,7 +45,9 @@ mod standing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::authentication::Caller;
 use crate::clock::Now;
+use crate::domain::RegionId;
 
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
 pub use attempt::Attempt;
@@ -126,15 +128,30 @@ pub struct Limits {
     policy_numbers: Box<[u32]>,
     endpoint_numbers: Box<[u32]>,
     revision: u32,
-    store: Option<Store>,
+    stores: Stores,
 }
 
-/// The central store.
-struct Store(Arc<dyn CentralStore>);
+/// The central stores of the regions, in their order, and the region of who has none.
+#[derive(Default)]
+struct Stores {
+    by_region: Box<[Option<Arc<dyn CentralStore>>]>,
+    own: usize,
+}
 
-impl std::fmt::Debug for Store {
+impl Stores {
+    fn of(&self, region: usize) -> Option<&Arc<dyn CentralStore>> {
+        self.by_region.get(region).and_then(Option::as_ref)
+    }
+
+    /// The region in whose store a caller's limits are counted.
+    fn home(&self, caller: Option<&Caller>) -> usize {
+        caller.map_or(self.own, |caller| usize::from(caller.workspace().region.0))
+    }
+}
+
+impl std::fmt::Debug for Stores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Store")
+        f.debug_struct("Stores").field("regions", &self.by_region.len()).finish_non_exhaustive()
     }
 }
 
@@ -147,13 +164,14 @@ impl Limits {
         let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision, store: None }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores::default() }
     }
 
-    /// The same, shared with other replicas through a central store; decided by [`Limits::try_admit`].
+    /// The same, shared with other replicas through the central stores of the regions, in the regions' order; decided by
+    /// [`Limits::try_admit`]. A region without one is not shared. Who has no region is counted in `own`'s.
     #[must_use]
-    pub fn shared_through(self, store: Arc<dyn CentralStore>) -> Self {
-        Self { store: Some(Store(store)), ..self }
+    pub fn shared_through(self, by_region: Vec<Option<Arc<dyn CentralStore>>>, own: RegionId) -> Self {
+        Self { stores: Stores { by_region: by_region.into(), own: own.0.into() }, ..self }
     }
 
     /// The rules.
