@@ -71,7 +71,7 @@ impl Limits {
     /// What [`Limits::admit`] says where limits are shared through a central store, and the same where they are not.
     /// Nothing is counted unless it is admitted.
     pub fn try_admit<'r>(&'r self, permit: Permit<'r>, charge: &Charge<'_>, now: Now) -> Attempt<'r> {
-        if self.stores.0.is_empty() {
+        if self.stores.by_region.is_empty() {
             return Attempt::Decided(self.admit(permit, charge, now));
         }
         self.attempt(permit, charge, Waited::not(), now)
@@ -390,7 +390,7 @@ impl Limits {
 
     /// Where a claim's bucket is kept.
     fn store_of(&self, claim: &Claim) -> Option<Store<'_>> {
-        self.stores.0.get(usize::from(claim.store)).map(|(_, store)| store)
+        self.stores.of(claim.home)
     }
 
     fn state_of(&self, claim: &Claim) -> Option<StoreState> {

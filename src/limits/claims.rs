@@ -18,7 +18,7 @@ use super::shared::{Shared, Sharing};
 use crate::authentication::Caller;
 use crate::authorization::Permit;
 use crate::clock::Now;
-use crate::domain::{ApiVersion, Endpoint, Quota};
+use crate::domain::{ApiVersion, Endpoint, Quota, RegionId};
 
 /// The place of callers' own limits among the reserved names.
 pub(super) const OWN_LIMIT: usize = 0;
@@ -53,8 +53,8 @@ pub(super) struct Claim {
     pub(super) shared: Option<Shared>,
     /// The policy whose bucket it is counted in: another where it stands in that one's place.
     pub(super) bucket: PolicyIndex,
-    /// The place of the store where it is shared.
-    pub(super) store: u8,
+    /// The region in whose store it is counted where it is shared.
+    pub(super) home: RegionId,
 }
 
 /// Whose request it is and what it asks for, as keys see it.
@@ -124,7 +124,7 @@ impl Limits {
         let debit = Debit { scale, refill, cost, revision: self.revision, own, unix_millis };
         let is_callers = policy.counts_workspaces_apart();
         let owner = asked.caller.filter(|_| is_callers);
-        let (shared, store) = self.shared(policy.shared, refill, owner);
+        let (shared, home) = self.shared(policy.shared, refill, owner);
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -134,21 +134,16 @@ impl Limits {
             debit,
             shared,
             bucket: PolicyIndex(index),
-            store,
+            home,
         }
     }
 
-    /// How a bucket is shared and through which store: that of `owner`'s region, if it is one caller's. Counts by the
-    /// calendar are each gateway's own.
-    fn shared(&self, shared: Shared, refill: Refill, owner: Option<&Caller>) -> (Option<Shared>, u8) {
-        let stores = &self.stores.0;
-        if stores.is_empty() || shared.sharing == Sharing::Off || refill != Refill::Gradual {
-            return (None, 0);
-        }
-        let Some(owner) = owner else { return (Some(shared), 0) };
-        let region = owner.workspace().region;
-        let place = (0_u8..).zip(stores).find(|(_, (known, _))| *known == region);
-        place.map_or((None, 0), |(place, _)| (Some(shared), place))
+    /// How a bucket is shared, and in which region's store: that of `owner`, if it is one caller's. Counts by the calendar
+    /// are each gateway's own.
+    fn shared(&self, shared: Shared, refill: Refill, owner: Option<&Caller>) -> (Option<Shared>, RegionId) {
+        let home = self.stores.home(owner);
+        let is_shared = shared.sharing != Sharing::Off && refill == Refill::Gradual;
+        (self.stores.of(home).filter(|_| is_shared).map(|_| shared), home)
     }
 
     /// A caller's own limit, counted in the cell of the policy that it stands in place of, so that setting or
@@ -162,9 +157,9 @@ impl Limits {
     ) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, own: true, ..self.blank().debit };
-        let (shared, store) = self.shared(self.rules.shared, Refill::Gradual, caller);
+        let (shared, home) = self.shared(self.rules.shared, Refill::Gradual, caller);
         let policy = self.rules.reserved(OWN_LIMIT);
-        Claim { policy, quota: own, key, bucket, debit, shared, store, ..self.blank() }
+        Claim { policy, quota: own, key, bucket, debit, shared, home, ..self.blank() }
     }
 
     /// A caller's own limit where it stands in place of no policy.
@@ -236,7 +231,7 @@ impl Limits {
             },
             shared: None,
             bucket: self.rules.reserved(OWN_LIMIT),
-            store: 0,
+            home: RegionId(0),
         }
     }
 }

@@ -51,6 +51,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::authentication::Caller;
 use crate::clock::Now;
 use crate::domain::RegionId;
 
@@ -143,12 +144,26 @@ pub struct Limits {
     stores: Stores,
 }
 
-/// Where limits are shared, by the region whose workspaces are counted there; empty if nowhere.
-struct Stores(Box<[(RegionId, Arc<dyn CentralStore>)]>);
+/// The central stores of the regions, in their order, and the region of who has none.
+struct Stores {
+    by_region: Box<[Option<Arc<dyn CentralStore>>]>,
+    own: RegionId,
+}
+
+impl Stores {
+    fn of(&self, region: RegionId) -> Option<&Arc<dyn CentralStore>> {
+        self.by_region.get(usize::from(region.0)).and_then(Option::as_ref)
+    }
+
+    /// The region in whose store a caller's limits are counted; what is nobody's own, in the gateway's.
+    fn home(&self, owner: Option<&Caller>) -> RegionId {
+        owner.map_or(self.own, |owner| owner.workspace().region)
+    }
+}
 
 impl std::fmt::Debug for Stores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(region, _)| region)).finish()
+        f.debug_struct("Stores").field("regions", &self.by_region.len()).finish_non_exhaustive()
     }
 }
 
@@ -160,15 +175,17 @@ impl Limits {
         counters.shared.set_cap(rules.max_cells);
         let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
+        let stores = Stores { by_region: Box::default(), own: RegionId(0) };
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores(Box::default()) }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores }
     }
 
-    /// Shares limits with other replicas through the central store of each region; requests are then decided by
-    /// [`Limits::try_admit`]. What is counted by token or workspace is kept at the store of the workspace's region, and
-    /// here alone if that has none; everything else at the first.
-    pub fn share_through(&mut self, stores: Vec<(RegionId, Arc<dyn CentralStore>)>) {
-        self.stores = Stores(stores.into());
+    /// The same, shared with other replicas through the central stores of the regions, in the regions' order; decided by
+    /// [`Limits::try_admit`]. A region without one is not shared. What is not counted by token or
+    /// workspace is counted in `own`'s.
+    #[must_use]
+    pub fn shared_through(self, by_region: Vec<Option<Arc<dyn CentralStore>>>, own: RegionId) -> Self {
+        Self { stores: Stores { by_region: by_region.into(), own }, ..self }
     }
 
     /// The rules.
