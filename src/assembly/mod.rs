@@ -134,12 +134,12 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
-    let links = shared_limits::links(&config.redis, seed()?, clock);
-    let labels = telemetry.labels();
-    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, (&counters, &links), labels, now);
+    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
+    let links = shared_limits::links(&config.redis, seed()?, clock);
+    shared_limits::share(&mut snapshot, &config, &links);
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let node = Arc::new(Node {
         clock: clock.clone(),

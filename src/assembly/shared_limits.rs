@@ -15,7 +15,8 @@ use super::operator::whole;
 use crate::admin;
 use crate::central_store::{CallEnd, Link, LinkState, Server, Store};
 use crate::clock::{Clock, Now};
-use crate::domain::{Region, Regions};
+use crate::config::Config;
+use crate::gateway::Snapshot;
 use crate::limits::shared::CentralStore;
 use crate::telemetry::Gauge;
 
@@ -30,13 +31,15 @@ pub(super) fn links(servers: &[Server], seed: u64, clock: &Clock) -> Vec<Arc<Lin
     servers.iter().map(|server| Link::new(server.clone(), seed, clock.clone())).collect()
 }
 
-/// Each region's store, where it has one.
-pub(super) fn stores(links: &[Arc<Link>], regions: &Regions) -> Vec<Option<Arc<dyn CentralStore>>> {
-    let of_region = |region: &Region| {
-        let link = links.iter().find(|link| *link.region() == region.name)?;
-        Some(Arc::new(Store::new(Arc::clone(link))) as Arc<dyn CentralStore>)
-    };
-    if links.is_empty() { Vec::new() } else { regions.iter().map(|(_, region)| of_region(region)).collect() }
+/// Has a snapshot's limits shared through the links, each for the workspaces of its region.
+pub(super) fn share(snapshot: &mut Snapshot, config: &Config, links: &[Arc<Link>]) {
+    let regions = config.places.regions();
+    let stores = regions.iter().filter_map(|(id, region)| {
+        let link = links.iter().find(|link| **link.region() == *region.name)?;
+        let store: Arc<dyn CentralStore> = Arc::new(Store::new(Arc::clone(link)));
+        Some((id, store))
+    });
+    snapshot.limits.share_through(stores.collect());
 }
 
 /// Starts the thread that keeps the links' connections, if there are any, and waits for their first answers, so that no

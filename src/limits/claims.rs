@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use super::Limits;
-use super::attempt::shared_of;
 use super::bucket::Scale;
 use super::cells::Debit;
 use super::inline::Inline;
@@ -14,7 +13,7 @@ use super::overridden::Overridden;
 use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
 use super::rules::PolicyIndex;
 use super::settings::Mode;
-use super::shared::Shared;
+use super::shared::{Shared, Sharing};
 use crate::authentication::Caller;
 use crate::authorization::Permit;
 use crate::clock::Now;
@@ -51,8 +50,10 @@ pub(super) struct Claim {
     pub(super) debit: Debit,
     /// How it is shared; [`None`] where it is counted here.
     pub(super) shared: Option<Shared>,
-    /// The region in whose store it is counted where it is shared.
-    pub(super) home: usize,
+    /// The policy whose bucket it is counted in: another where it stands in that one's place.
+    pub(super) bucket: PolicyIndex,
+    /// The place of the store where it is shared.
+    pub(super) store: u8,
 }
 
 /// Whose request it is and what it asks for, as keys see it.
@@ -94,7 +95,7 @@ impl Limits {
             match own {
                 Some(own) if policy.yields_to_own_limit() => {
                     if !own_claimed {
-                        claims.push(self.own_claim(own, key, asked.caller));
+                        claims.push(self.own_claim(own, key, asked.caller, PolicyIndex(index)));
                     }
                     own_claimed = true;
                 }
@@ -113,7 +114,8 @@ impl Limits {
         let (quota, scale) = own.map_or((policy.quota, policy.scale), |quota| (quota, Scale::of(&quota)));
         let cost = policy.cost_of(asked.endpoint, asked.charge.body_bytes, scale.burst);
         let debit = Debit { scale, cost, revision: self.revision, own: own.is_some() };
-        let home = self.stores.home(asked.caller);
+        let is_callers = policy.counts_workspaces_apart();
+        let (shared, store) = self.shared(policy.shared, asked.caller.filter(|_| is_callers));
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -121,23 +123,38 @@ impl Limits {
             shadow: policy.mode == Mode::Shadow,
             key,
             debit,
-            shared: self.shared(policy.shared, home),
-            home,
+            shared,
+            bucket: PolicyIndex(index),
+            store,
         }
     }
 
-    fn shared(&self, shared: Shared, home: usize) -> Option<Shared> {
-        self.stores.of(home).and_then(|_| shared_of(shared))
+    /// How a bucket is shared and through which store: that of `owner`'s region, if it is one caller's.
+    fn shared(&self, shared: Shared, owner: Option<&Caller>) -> (Option<Shared>, u8) {
+        let stores = &self.stores.0;
+        if stores.is_empty() || shared.sharing == Sharing::Off {
+            return (None, 0);
+        }
+        let Some(owner) = owner else { return (Some(shared), 0) };
+        let region = owner.workspace().region;
+        let place = (0_u8..).zip(stores).find(|(_, (known, _))| *known == region);
+        place.map_or((None, 0), |(place, _)| (Some(shared), place))
     }
 
     /// A caller's own limit, counted in the cell of the policy that it stands in place of, so that setting or
     /// ending it hands out no fresh bucket.
-    pub(super) fn own_claim(&self, own: Quota, key: Key, caller: Option<&Caller>) -> Claim {
+    pub(super) fn own_claim(
+        &self,
+        own: Quota,
+        key: Key,
+        caller: Option<&Caller>,
+        bucket: PolicyIndex,
+    ) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: true };
-        let home = self.stores.home(caller);
-        let shared = self.shared(self.rules.shared, home);
-        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, shared, home, ..self.blank() }
+        let (shared, store) = self.shared(self.rules.shared, caller);
+        let policy = self.rules.reserved(OWN_LIMIT);
+        Claim { policy, quota: own, key, bucket, debit, shared, store, ..self.blank() }
     }
 
     /// A caller's own limit where it stands in place of no policy.
@@ -145,7 +162,7 @@ impl Limits {
         let caller = asked.caller?;
         let policy = self.policy_numbers[self.rules.policies.len()];
         let key = Key::packed(&Parts { subject: Some(caller.subject()), ..Parts::of_policy(policy) });
-        Some(self.own_claim(own, key, Some(caller)))
+        Some(self.own_claim(own, key, Some(caller), self.rules.reserved(OWN_LIMIT)))
     }
 
     /// The cell of a policy for a request; [`None`] if it counts by something that the request has not.
@@ -201,7 +218,8 @@ impl Limits {
             key: Key::packed(&Parts::of_policy(0)),
             debit: Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: false },
             shared: None,
-            home: 0,
+            bucket: self.rules.reserved(OWN_LIMIT),
+            store: 0,
         }
     }
 }

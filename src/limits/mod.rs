@@ -45,7 +45,6 @@ mod standing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::authentication::Caller;
 use crate::clock::Now;
 use crate::domain::RegionId;
 
@@ -131,27 +130,12 @@ pub struct Limits {
     stores: Stores,
 }
 
-/// The central stores of the regions, in their order, and the region of who has none.
-#[derive(Default)]
-struct Stores {
-    by_region: Box<[Option<Arc<dyn CentralStore>>]>,
-    own: usize,
-}
-
-impl Stores {
-    fn of(&self, region: usize) -> Option<&Arc<dyn CentralStore>> {
-        self.by_region.get(region).and_then(Option::as_ref)
-    }
-
-    /// The region in whose store a caller's limits are counted.
-    fn home(&self, caller: Option<&Caller>) -> usize {
-        caller.map_or(self.own, |caller| usize::from(caller.workspace().region.0))
-    }
-}
+/// Where limits are shared, by the region whose workspaces are counted there; empty if nowhere.
+struct Stores(Box<[(RegionId, Arc<dyn CentralStore>)]>);
 
 impl std::fmt::Debug for Stores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stores").field("regions", &self.by_region.len()).finish_non_exhaustive()
+        f.debug_list().entries(self.0.iter().map(|(region, _)| region)).finish()
     }
 }
 
@@ -164,14 +148,14 @@ impl Limits {
         let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores::default() }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores(Box::default()) }
     }
 
-    /// The same, shared with other replicas through the central stores of the regions, in the regions' order; decided by
-    /// [`Limits::try_admit`]. A region without one is not shared. Who has no region is counted in `own`'s.
-    #[must_use]
-    pub fn shared_through(self, by_region: Vec<Option<Arc<dyn CentralStore>>>, own: RegionId) -> Self {
-        Self { stores: Stores { by_region: by_region.into(), own: own.0.into() }, ..self }
+    /// Shares limits with other replicas through the central store of each region; requests are then decided by
+    /// [`Limits::try_admit`]. What is counted by token or workspace is kept at the store of the workspace's region, and
+    /// here alone if that has none; everything else at the first.
+    pub fn share_through(&mut self, stores: Vec<(RegionId, Arc<dyn CentralStore>)>) {
+        self.stores = Stores(stores.into());
     }
 
     /// The rules.
