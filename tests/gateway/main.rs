@@ -33,6 +33,7 @@ mod replay;
 mod revocation;
 mod secret_scanning;
 mod shadow;
+mod shared_limits;
 mod streaming;
 mod support;
 mod tokens;
