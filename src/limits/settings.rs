@@ -164,8 +164,8 @@ pub struct InFlightSettings {
     pub total: Option<u32>,
 }
 
-/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64) gets 429 for further
-/// failures only; a valid credential from it is always served.
+/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64, and 16 budgets for each
+/// /48) gets 429 for further failures only; a valid credential from it is always served.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailedAuthenticationSettings {
