@@ -192,7 +192,7 @@ impl Cells {
     }
 
     /// The map of a key. Of two random numbers the greater one is taken, so that the maps differ in size and do not
-    /// all double their memory at the same count: at any count a cell takes about 41 × 1.6 bytes.
+    /// all double their memory at the same count.
     fn segment(&self, key: Key) -> &DashMap<Key, Cell, Spread> {
         // dashmap takes the bits above these for its shards, hashbrown the lowest and the highest.
         let bits = (self.spread.hash_one(key) >> 38) as usize;

@@ -365,7 +365,7 @@ pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
             "limits.max_cells",
             "limit_max_cells_zero",
             "without a cell nobody's requests could be counted apart",
-            "write a number of at least 1; 2000000 take about 134 MB",
+            "write a number of at least 1; 2000000 take about 180 MB",
         );
     }
     if settings.retry_after_ceiling_seconds == 0 {

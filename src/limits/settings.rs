@@ -12,8 +12,8 @@ pub struct Settings {
     /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
     /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
     pub policies: Vec<PolicySettings>,
-    /// Buckets kept in memory at most, about 67 bytes each. A bucket is kept while it is not full. Past the
-    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (134 MB).
+    /// Buckets kept in memory at most, about 90 bytes each. A bucket is kept while it is not full. Past the
+    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (180 MB).
     pub max_cells: usize,
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
@@ -164,8 +164,8 @@ pub struct InFlightSettings {
     pub total: Option<u32>,
 }
 
-/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64) gets 429 for further
-/// failures only; a valid credential from it is always served.
+/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64, and 16 budgets for each
+/// /48) gets 429 for further failures only; a valid credential from it is always served.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailedAuthenticationSettings {
