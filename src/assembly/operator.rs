@@ -56,6 +56,13 @@ impl NodeStatus {
             telemetry
                 .add_gauge(Gauge::single("tollgate_limit_cells", help, move || count(node.counters.cells())));
         });
+        self.add(|telemetry, node| {
+            let help = "Decisions on buckets that callers shared because there was no room for more.";
+            let overflow = Gauge::single("tollgate_limit_overflow_total", help, move || {
+                whole(node.counters.overflowed())
+            });
+            telemetry.add_gauge(overflow.counted());
+        });
     }
 
     fn add(&self, gauge: impl FnOnce(&Telemetry, Arc<Node>)) {
