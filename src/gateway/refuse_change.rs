@@ -102,6 +102,8 @@ fn field(what: &'static str) -> &'static str {
         "lifetime" => "lifetime_seconds",
         "end" => "until",
         "time of issue" => "issued_before",
+        // Which field it came in is not known.
+        "text that PostgreSQL keeps" => "",
         other => other,
     }
 }
