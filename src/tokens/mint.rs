@@ -167,6 +167,7 @@ impl Mint {
             digest: self.peppers.digest(token.expose().as_bytes()),
             expires_at_unix_seconds: end(act, lifetime_seconds)?,
             overlap_seconds,
+            cap: self.rules.tokens_per_workspace,
         };
         let record = self.store.rotate_token(act, id, &replacement)?;
         Ok(Minted { record, token })
