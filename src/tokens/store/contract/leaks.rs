@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::tokens::store::log::verify;
 use crate::tokens::store::{Leak, LeakRevocation, LeakedToken, Recipient};
 
 proofs! { prove_leaks:

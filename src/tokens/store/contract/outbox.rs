@@ -1,5 +1,6 @@
 //! What every store's outbox does.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::leaks::leaked;
