@@ -7,7 +7,7 @@ mod import;
 mod jwt_revocations;
 mod leaks;
 mod operators;
-mod outbox;
+pub(super) mod outbox;
 mod overrides;
 mod tables;
 

@@ -7,7 +7,7 @@ use super::{jwt_revocations, operators, outbox, rows};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::columns::{pepper_number, quota_text, signed};
 use crate::tokens::store::failure::Failure;
-use crate::tokens::store::writing::{NewMessage, Tables};
+use crate::tokens::store::writing::Tables;
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
     Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
@@ -206,8 +206,18 @@ impl Tables for Session<'_> {
         Ok(())
     }
 
-    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
-        outbox::insert(self, message)
+    fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure> {
+        outbox::insert_owed(self, leaks, at_unix_millis)
+    }
+
+    fn give_up(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        at_unix_millis: u64,
+        why: &str,
+    ) -> Result<Option<LogEntry>, Failure> {
+        outbox::give_up(self, message_id, attempt, at_unix_millis, why)
     }
 
     fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure> {

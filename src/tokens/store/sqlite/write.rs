@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::rows::{self, json, pepper_number, quota_text, signed};
 use super::{Failure, head, jwt_revocations, operators, outbox};
 use crate::domain::OverrideHolder;
-use crate::tokens::store::writing::{self, NewMessage, Tables};
+use crate::tokens::store::writing::{self, Tables};
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
     Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
@@ -162,8 +162,18 @@ impl Tables for Connection {
         Ok(())
     }
 
-    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
-        Ok(outbox::insert(self, message)?)
+    fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure> {
+        Ok(outbox::insert_owed(self, leaks, at_unix_millis)?)
+    }
+
+    fn give_up(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        at_unix_millis: u64,
+        why: &str,
+    ) -> Result<Option<LogEntry>, Failure> {
+        Ok(outbox::give_up(self, message_id, attempt, at_unix_millis, why)?)
     }
 
     fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure> {

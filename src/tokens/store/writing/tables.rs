@@ -60,8 +60,18 @@ pub(in crate::tokens::store) trait Tables {
 
     fn delete_ended_overrides(&self, holder: &OverrideHolder, unix_seconds: u64) -> Result<(), Failure>;
 
-    /// Adds a message that is due at once.
-    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure>;
+    /// Adds leaks that are to be told of: the numbers of their log entries, and their workspaces.
+    fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure>;
+
+    /// Ends a message at its attempt of this number; the log entry that it told of first, unless it was ended before
+    /// or taken by another.
+    fn give_up(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        at_unix_millis: u64,
+        why: &str,
+    ) -> Result<Option<LogEntry>, Failure>;
 
     fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure>;
 
