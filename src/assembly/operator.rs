@@ -11,6 +11,7 @@ use crate::admin::{
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::journal::Journal;
 use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
@@ -152,6 +153,10 @@ impl Control for NodeStatus {
 
     fn registry(&self) -> &Registry {
         &self.node.registry
+    }
+
+    fn journal(&self) -> Option<&dyn Journal> {
+        self.node.journal.as_deref()
     }
 
     fn now(&self) -> Now {

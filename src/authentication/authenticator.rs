@@ -338,8 +338,8 @@ fn proven(lookup: TokenLookup, available: bool) -> Result<Caller, Refused> {
         TokenLookup::Unknown if !available => Err(Refused::RegistryUnavailable),
         TokenLookup::Unknown => Err(Refused::TokenUnknown),
         TokenLookup::Unplaced => Err(Refused::RegistryUnavailable),
-        TokenLookup::Revoked => Err(Refused::TokenRevoked),
-        TokenLookup::Expired => Err(Refused::TokenExpired),
+        TokenLookup::Revoked(whose) => Err(Refused::TokenRevoked(whose)),
+        TokenLookup::Expired(whose) => Err(Refused::TokenExpired(whose)),
         TokenLookup::Elsewhere(region) => Err(Refused::WrongRegion(region)),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::backoff::next_attempt;
 use super::message::{LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
@@ -37,6 +38,9 @@ const MOST_TOLD: usize = 4_096;
 const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How long the journal may take to write what it was told.
 const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// How long other gateways may take to hand on what they noted.
+const OTHERS_HAND_ON: Duration = Duration::from_secs(3);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Time between two housekeepings.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_mins(1);
 /// How long the outbox remembers what was settled.
@@ -161,7 +165,7 @@ impl Notifier {
     /// Sends a message to all whom it is for and who do not have it. One contact's failure keeps it from no other.
     async fn send(&self, delivery: &Delivery, settings: &Checked) -> Result<Channel, (Channel, Failure)> {
         let failed = |why: String| (Channel::Webhook, Failure::Again(why));
-        let message = self.message(delivery).map_err(failed)?;
+        let message = self.message(delivery).await.map_err(failed)?;
         let (contacts, signed_as) = match &delivery.recipient {
             Recipient::Contact(contact) => (vec![contact], &*message.data.workspace_id),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
@@ -239,7 +243,7 @@ impl Notifier {
     }
 
     /// The message of a delivery as of now.
-    fn message(&self, delivery: &Delivery) -> Result<Message, String> {
+    async fn message(&self, delivery: &Delivery) -> Result<Message, String> {
         let told = |error: tokens::Error| error.to_string();
         let entry = &delivery.entry;
         let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
@@ -247,7 +251,7 @@ impl Notifier {
         let workspace = self.0.store.workspace(&body.workspace).map_err(told)?;
         let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
         let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
-        let report = self.report(&entry.subject, entry.at_unix_millis);
+        let report = self.report(&entry.subject, entry.at_unix_millis).await;
         let report = report.unwrap_or_else(|error| {
             tracing::warn!(%error, "a leak is told of without what the token did");
             None
@@ -255,15 +259,15 @@ impl Notifier {
         Ok(Message::of_leak(entry, body, token.as_ref(), base_url, report))
     }
 
-    fn report(&self, token_id: &str, revoked_unix_millis: u64) -> Result<Option<Report>, JournalError> {
+    async fn report(&self, token_id: &str, revoked_unix_millis: u64) -> Result<Option<Report>, JournalError> {
         let Some(journal) = &self.0.journal else { return Ok(None) };
-        (self.0.flush_journal)(JOURNAL_FLUSH);
+        let gateways_missing = self.all_handed_on(&**journal).await?;
         let from_unix_millis = revoked_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
         let question = Question {
             token_id,
             from_unix_millis,
             before_unix_millis: u64::MAX,
-            before_number: None,
+            after: None,
             count: MOST_REQUESTS,
         };
         let activity = journal.activity(&question)?;
@@ -272,7 +276,23 @@ impl Notifier {
         requests.reverse();
         let all = activity.writes + activity.refusals;
         let requests_left_out = all.saturating_sub(requests.len() as u64);
-        Ok(Some(Report { from: Moment(from_unix_millis / 1_000), activity, requests, requests_left_out }))
+        let from = Moment(from_unix_millis / 1_000);
+        Ok(Some(Report { from, activity, requests, requests_left_out, gateways_missing }))
+    }
+
+    /// Waits until every gateway that shares the journal has handed on what it noted, but not for long; how many have
+    /// not.
+    async fn all_handed_on(&self, journal: &dyn Journal) -> Result<u64, JournalError> {
+        (self.0.flush_journal)(JOURNAL_FLUSH);
+        let asked = journal.ask_all()?;
+        let until = Instant::now() + OTHERS_HAND_ON;
+        loop {
+            let missing = journal.missing(asked)?;
+            if missing == 0 || Instant::now() >= until {
+                return Ok(missing);
+            }
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
     }
 
     /// Writes down how an attempt ended, and says it.

@@ -8,7 +8,7 @@
 mod address;
 mod changed;
 mod columns;
-mod failure;
+pub(crate) mod failure;
 pub mod idempotency;
 pub mod jwt_revocations;
 pub mod leaks;
