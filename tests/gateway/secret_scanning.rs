@@ -449,3 +449,26 @@ fn an_alert_whose_file_is_gone_does_not_wait_for_ever() {
     std::fs::remove_dir_all(us.file.with_file_name("secret-scanning-queue")).unwrap();
     until("nothing to wait", || (waiting() == 0).then_some(()));
 }
+
+#[test]
+fn an_alert_that_waits_is_dealt_with_as_the_configuration_in_force_says() {
+    let world = World::new("max_tokens = 1");
+    let tokens = [(); 2].map(|()| world.gateway.token("ws-us", &[]).1);
+    let text = std::fs::read_to_string(&world.gateway.file).unwrap();
+    std::fs::write(&world.gateway.file, text.replace("max_tokens = 1", "max_tokens = 2")).unwrap();
+    world.gateway.process.signal("HUP");
+    let config = || world.gateway.operate("GET", "/status.json", "").json()["config"].clone();
+    until("the new configuration", || (config()["generation"] == 2).then_some(()));
+    let other = rusqlite::Connection::open(world.gateway.file.with_file_name("tollgate.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert(tokens.each_ref().map(String::as_str));
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    for token in &tokens {
+        assert_eq!(world.said(token), revoked(), "from memory");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    until("nothing to wait", || {
+        let waits = ("tollgate_secret_scanning_relay_waiting", &[("region", "us")]);
+        (world.gateway.metrics().count(waits.0, waits.1) == 0).then_some(())
+    });
+}
