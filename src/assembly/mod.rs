@@ -15,6 +15,7 @@ mod notifier;
 mod offline;
 mod operator;
 mod reload;
+mod shared_limits;
 mod snapshot;
 mod worker;
 
@@ -110,6 +111,7 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     notifier: JoinHandle<()>,
+    shared_limits: Option<shared_limits::Running>,
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
@@ -155,6 +157,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
+        links: shared_limits::links(&config.redis, seed()?, clock),
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),
@@ -168,6 +171,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
+    let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let registry_saver = start_saver(&node, &config)?;
@@ -184,6 +188,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         workers,
         background,
         notifier,
+        shared_limits,
         admin_listener,
         registry_follower,
         registry_saver,
@@ -212,6 +217,9 @@ impl Running {
         let _ = self.background.join();
         if self.notifier.join().is_err() {
             tracing::error!("the thread that delivers messages ended in a panic");
+        }
+        if self.shared_limits.is_some_and(|running| running.join().is_err()) {
+            tracing::error!("the thread that shares limits ended in a panic");
         }
         drop(self.registry_follower);
         drop(self.registry_saver);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, alerts, issuers};
+use super::{BUILD, alerts, issuers, shared_limits};
 use crate::admin::{
     BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
 };
@@ -34,6 +34,7 @@ impl NodeStatus {
         self.add_upstreams();
         issuers::add_gauges(&self.node);
         alerts::add_gauges(&self.node);
+        shared_limits::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Tokens in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
@@ -189,7 +190,8 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
-        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node)).collect();
+        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node));
+        let notes = notes.chain(shared_limits::notes(&self.node)).collect();
         Readiness { reasons, notes }
     }
 
@@ -226,6 +228,7 @@ impl Operator for NodeStatus {
                 staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
                 last_error: registry.error.map(|error| error.to_string()),
             },
+            shared_limits: shared_limits::status(&self.node, now),
         }
     }
 

@@ -40,6 +40,7 @@ mod owing;
 mod policy;
 mod rules;
 mod settings;
+pub mod shared;
 mod standing;
 
 use std::sync::Arc;

@@ -37,7 +37,7 @@ pub use registry::{
     Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, Status,
 };
 pub use settings::{Rules, Settings};
-pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
+pub use store::postgres::{PostgresAddress, PostgresStore};
 pub use store::{
     Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
 };
