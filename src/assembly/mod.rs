@@ -13,6 +13,7 @@ mod node;
 mod notifier;
 mod offline;
 mod operator;
+mod registry;
 mod reload;
 mod snapshot;
 mod worker;
@@ -41,7 +42,7 @@ use crate::journal::JournalError;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -125,8 +126,8 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
-    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
+    let (mint, registry) =
+        tokens::open(&config.tokens, config.places.regions(), || Box::new(SystemRandom), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal = notifier::open_journal(&config, &telemetry)?;
     let counters = Counters::new(secret()?);

@@ -12,7 +12,7 @@ use super::settings::Checked;
 use crate::clock::Now;
 use crate::domain::RegionId;
 use crate::place::Places;
-use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup, Store};
+use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup};
 
 /// The tokens of one transaction.
 const AT_ONCE: usize = 500;
@@ -64,7 +64,10 @@ impl Work {
         let found: Vec<Found> = findings.iter().map(|one| self.look_up(one, &mut foreign, now)).collect();
         // Put away first, so that the other region need not wait for this one.
         let kept = relayed_by.is_none_or(|signed| self.keep_for(&foreign, signed, body));
-        synced?;
+        if let Err(fault) = synced {
+            self.refuse_until_written(Self::leaked(&findings, &found, now), now);
+            return Err(fault);
+        }
         let mut revoked = 0;
         for (findings, found) in findings.chunks(AT_ONCE).zip(found.chunks(AT_ONCE)) {
             revoked += self.revoke(findings, found)?;
@@ -131,14 +134,7 @@ impl Work {
     /// Revokes what is ours and works, and has this process follow; how many tokens it was.
     fn revoke(&self, findings: &[Finding], found: &[Found]) -> Result<usize, Fault> {
         let now = self.shared.clock.now();
-        let leaked = |(finding, found): (&Finding, &Found)| match found {
-            Found::Ours(id) => Some(LeakedToken {
-                token_id: id.clone(),
-                leak: Leak::new(ACTOR, finding.kind(), finding.url(), finding.source(), now.unix_seconds()),
-            }),
-            Found::Nothing | Found::Elsewhere => None,
-        };
-        let leaked: Vec<LeakedToken> = findings.iter().zip(found).filter_map(leaked).collect();
+        let leaked = Self::leaked(findings, found, now);
         if leaked.is_empty() {
             return Ok(0);
         }
@@ -161,18 +157,22 @@ impl Work {
         Ok(tokens)
     }
 
-    /// Refuses here at once what the store cannot write.
+    /// Those of an alert's tokens that are ours.
+    fn leaked(findings: &[Finding], found: &[Found], now: Now) -> Vec<LeakedToken> {
+        let leaked = |(finding, found): (&Finding, &Found)| match found {
+            Found::Ours(id) => Some(LeakedToken {
+                token_id: id.clone(),
+                leak: Leak::new(ACTOR, finding.kind(), finding.url(), finding.source(), now.unix_seconds()),
+            }),
+            Found::Nothing | Found::Elsewhere => None,
+        };
+        findings.iter().zip(found).filter_map(leaked).collect()
+    }
+
+    /// Refuses here at once what the store cannot write, with its families.
     fn refuse_until_written(&self, leaked: Vec<LeakedToken>, now: Now) {
-        let act = Act { actor: ACTOR, now };
-        for one in leaked {
-            let id = one.token_id.clone();
-            let write = move |store: &dyn Store| store.revoke_leaked(act, std::slice::from_ref(&one));
-            if !self.shared.registry.refuse_until_written(&id, write) {
-                tracing::error!(
-                    token = id,
-                    "a leaked token still works: too many revocations wait for the store"
-                );
-            }
+        for token in self.shared.registry.refuse_leaked(ACTOR, now, leaked) {
+            tracing::error!(token, "a leaked token still works: too many revocations wait for the store");
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod server;
 mod away;
 mod leak;
 mod revocation;
+mod unreached;
 mod writers;
 
 use std::path::Path;
