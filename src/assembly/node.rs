@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::gateway::{Owners, Parts, Snapshot};
+use crate::journal::Journal;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, Edge, LiveBounds};
 use crate::telemetry::Telemetry;
@@ -26,6 +27,8 @@ pub(super) struct Node {
     /// What kind of store the registry follows.
     pub(super) store_kind: &'static str,
     pub(super) owners: Arc<Owners>,
+    /// What tokens did, if that is kept.
+    pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) counters: Arc<Counters>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.

@@ -9,6 +9,7 @@ use crate::admin::{BuildStatus, ConfigStatus, Control, Operator, Readiness, Stat
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::journal::Journal;
 use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
@@ -36,6 +37,13 @@ impl NodeStatus {
             let help = "Buckets of limits that are not full.";
             telemetry
                 .add_gauge(Gauge::single("tollgate_limit_cells", help, move || count(node.counters.cells())));
+        });
+        self.add(|telemetry, node| {
+            let help = "Decisions on buckets that callers shared because there was no room for more.";
+            let overflow = Gauge::single("tollgate_limit_overflow_total", help, move || {
+                whole(node.counters.overflowed())
+            });
+            telemetry.add_gauge(overflow.counted());
         });
     }
 
@@ -133,6 +141,10 @@ impl Control for NodeStatus {
 
     fn registry(&self) -> &Registry {
         &self.node.registry
+    }
+
+    fn journal(&self) -> Option<&dyn Journal> {
+        self.node.journal.as_deref()
     }
 
     fn now(&self) -> Now {

@@ -344,8 +344,8 @@ fn proven(lookup: TokenLookup) -> Result<Caller, Refused> {
         }),
         TokenLookup::Unknown => Err(Refused::TokenUnknown),
         TokenLookup::Unplaced => Err(Refused::RegistryUnavailable),
-        TokenLookup::Revoked => Err(Refused::TokenRevoked),
-        TokenLookup::Expired => Err(Refused::TokenExpired),
+        TokenLookup::Revoked(whose) => Err(Refused::TokenRevoked(whose)),
+        TokenLookup::Expired(whose) => Err(Refused::TokenExpired(whose)),
         TokenLookup::Elsewhere(region) => Err(Refused::WrongRegion(region)),
     }
 }

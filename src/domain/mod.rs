@@ -23,7 +23,7 @@ pub use limit_override::{LimitOverride, OverrideHolder};
 pub use network::Network;
 pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};
-pub use quota::{Quota, QuotaError};
+pub use quota::{Quota, QuotaError, Window};
 pub use region::{Region, RegionId, Regions};
 pub use secret::Secret;
 pub use token_id::TokenId;

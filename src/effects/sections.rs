@@ -289,9 +289,11 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
 }
 
 fn compare_journal(old: &journal::Settings, new: &journal::Settings, effects: &mut Effects<'_>) {
-    let journal::Settings { enabled, file, retention_days, entries_per_token, entries, file_bytes } = old;
+    let journal::Settings { enabled, file, shared, retention_days, entries_per_token, entries, file_bytes } =
+        old;
     effects.setting("journal.enabled", enabled, &new.enabled, OTHERS_LATER);
     effects.setting("journal.file", file, &new.file, OTHERS_LATER);
+    effects.setting("journal.shared", shared, &new.shared, OTHERS_LATER);
     effects.setting("journal.retention_days", retention_days, &new.retention_days, OTHERS_LATER);
     effects.setting("journal.entries_per_token", entries_per_token, &new.entries_per_token, OTHERS_LATER);
     effects.setting("journal.entries", entries, &new.entries, OTHERS_LATER);

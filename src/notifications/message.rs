@@ -67,6 +67,8 @@ pub(super) struct Report {
     pub(super) requests: Vec<Line>,
     /// Older ones of the same time that are not listed.
     pub(super) requests_left_out: u64,
+    /// Gateways that had not yet handed on what they noted.
+    pub(super) gateways_missing: u64,
 }
 
 /// A request of the report.

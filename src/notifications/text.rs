@@ -66,6 +66,16 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
     let activity = &report.activity;
     writeln!(text, "WHAT IT DID SINCE {}\n", report.from)?;
     writeln!(text, "{} writes, {} refused requests", activity.writes, activity.refusals)?;
+    if activity.refusals_after_revocation > 0 {
+        writeln!(text, "tried {} times after it was revoked", activity.refusals_after_revocation)?;
+    }
+    if report.gateways_missing > 0 {
+        writeln!(
+            text,
+            "(without what {} gateways have seen, which cannot be reached)",
+            report.gateways_missing
+        )?;
+    }
     if !activity.addresses.is_empty() {
         writeln!(text, "from {}", activity.addresses.join(", "))?;
     }

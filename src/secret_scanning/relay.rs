@@ -167,8 +167,10 @@ impl Relay {
         let Some(url) = rules.targets.get(&waiting.place) else {
             return Err("the configuration does not say where its gateway is".to_owned());
         };
-        let (Signed { key_identifier, signature }, body) =
-            self.folder.get(&entry.name).map_err(|error| error.to_string())?;
+        let (relay, name) = (Arc::clone(self), entry.name.clone());
+        let read = tokio::task::spawn_blocking(move || relay.read(&name)).await;
+        let read = read.unwrap_or_else(|stopped| Err(stopped.to_string()))?;
+        let Some((Signed { key_identifier, signature }, body)) = read else { return Ok(()) };
         let mut fields = HeaderMap::new();
         let mut add = |name: &'static str, value: &str| {
             let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
@@ -193,10 +195,22 @@ impl Relay {
     async fn deal_here(self: &Arc<Self>, entry: &Entry) -> Result<(), String> {
         let (relay, name) = (Arc::clone(self), entry.name.clone());
         let deal = move || {
-            let (_, body) = relay.folder.get(&name).map_err(|error| error.to_string())?;
+            let Some((_, body)) = relay.read(&name)? else { return Ok(()) };
             relay.here.get().map_or_else(|| Err("nobody takes alerts here".to_owned()), |here| here(&body))
         };
         tokio::task::spawn_blocking(deal).await.unwrap_or_else(|stopped| Err(stopped.to_string()))
+    }
+
+    /// What waits under a name; [`None`] if its file is gone, because somebody else has sent or removed it. Blocks.
+    fn read(&self, name: &Name) -> Result<Option<(Signed, Vec<u8>)>, String> {
+        match self.folder.get(name) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(region = name.region, "the file of an alert that waited is gone");
+                Ok(None)
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Says how alerts are dealt with in this process; the first time counts.
@@ -206,7 +220,9 @@ impl Relay {
 
     fn forget(&self, waiting: &Waiting, name: &Name) {
         waiting.entries().retain(|entry| entry.name != *name);
-        if let Err(error) = self.folder.remove(name) {
+        if let Err(error) = self.folder.remove(name)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             tracing::warn!(%error, "an alert that was relayed cannot be removed from the queue");
         }
     }

@@ -53,6 +53,16 @@ pub enum Error {
         /// How many it may have.
         cap: u32,
     },
+    /// The workspace has twice as many tokens as it may, because rotated ones go on working.
+    #[error(
+        "workspace `{workspace}` has {most} working tokens with those that were rotated, twice as many as `tokens.tokens_per_workspace` allows; rotate without an overlap, or wait until one ends"
+    )]
+    TooManyOverlaps {
+        /// The workspace.
+        workspace: String,
+        /// How many it may have with those that were rotated.
+        most: u32,
+    },
     /// There is no such operator.
     #[error("there is no operator `{0}`; see `tollgate operator list`")]
     OperatorUnknown(String),

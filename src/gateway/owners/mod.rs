@@ -5,6 +5,7 @@
 //! number at a time, and the registry follows before the answer leaves: a token that was made works, one that was
 //! revoked does not.
 
+mod events;
 mod query;
 mod resource;
 mod view;
@@ -28,6 +29,7 @@ use crate::authentication::Caller;
 use crate::clock::Clock;
 use crate::domain::Subject;
 use crate::input::gathered;
+use crate::journal::Journal;
 use crate::message::{Head, RequestBody};
 use crate::reply::{Exhausted, Refusal, Rendered};
 use crate::tokens::{Mint, Registry};
@@ -47,16 +49,22 @@ const MANY_WORKSPACES: usize = 10_000;
 pub struct Owners {
     mint: Arc<Mint>,
     registry: Arc<Registry>,
+    journal: Option<Arc<dyn Journal>>,
     clock: Clock,
     turns: Arc<Semaphore>,
     changes: DefaultKeyedRateLimiter<Subject>,
 }
 
 impl Owners {
-    /// Over the registry and what changes it.
-    pub fn new(mint: Arc<Mint>, registry: Arc<Registry>, clock: Clock) -> Self {
+    /// Over the registry and what changes it, and the journal of what tokens did, if one is kept.
+    pub fn new(
+        mint: Arc<Mint>,
+        registry: Arc<Registry>,
+        journal: Option<Arc<dyn Journal>>,
+        clock: Clock,
+    ) -> Self {
         let changes = RateLimiter::keyed(governor::Quota::per_minute(CHANGES_PER_MINUTE));
-        Self { mint, registry, clock, turns: Arc::new(Semaphore::new(MOST_AT_WORK)), changes }
+        Self { mint, registry, journal, clock, turns: Arc::new(Semaphore::new(MOST_AT_WORK)), changes }
     }
 
     /// Answers an owner's request.
@@ -89,7 +97,7 @@ impl Owners {
         let Ok(Ok(turn)) = turn else { return Err(Refusal::Overloaded) };
         let owners = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let answer = work.run(&owners.mint, &owners.registry, &owners.clock);
+            let answer = work.run(&owners);
             drop(turn);
             answer
         });

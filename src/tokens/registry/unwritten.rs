@@ -123,7 +123,7 @@ impl Registry {
         self.unwritten.refuse(&id);
         match write(&*self.store) {
             Ok(written) => {
-                if self.sync(now).is_err() {
+                if !self.follows(now) {
                     self.wait_for_store(&id, Reach::Predecessors, write);
                     self.refuse_relatives();
                 } else if !was_refused {
@@ -185,6 +185,12 @@ impl Registry {
         self.unwritten.waiting().push_back(Waiting { id: id.clone(), write, reach, relatives: None });
     }
 
+    /// Whether this process has now read all that the store says. A workspace whose region is not configured keeps
+    /// nobody else's tokens from being followed.
+    fn follows(&self, now: Now) -> bool {
+        matches!(self.sync(now), Ok(_) | Err(Error::Unplaced { .. }))
+    }
+
     /// Tries to write what waits, oldest first. Blocks.
     pub(super) fn write_revocations(&self, now: Now) {
         if self.unwritten.len() == 0 {
@@ -198,7 +204,7 @@ impl Registry {
         let written = tried.iter().take_while(|one| self.is_written(one)).count();
         let left = tried.split_off(written);
         // Until the log says so, only what waits keeps them refused.
-        let is_in_force = !tried.is_empty() && self.sync(now).is_ok();
+        let is_in_force = !tried.is_empty() && self.follows(now);
         if is_in_force {
             for done in tried.drain(..) {
                 done.relatives.iter().flatten().chain([&done.id]).for_each(|id| self.unwritten.allow(id));

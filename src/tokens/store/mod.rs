@@ -8,7 +8,7 @@
 mod address;
 mod changed;
 mod columns;
-mod failure;
+pub(crate) mod failure;
 pub mod idempotency;
 pub mod jwt_revocations;
 pub mod leaks;
@@ -128,6 +128,8 @@ pub struct Replacement {
     pub expires_at_unix_seconds: Option<u64>,
     /// How long the old one goes on working beside it; 0 revokes it at once.
     pub overlap_seconds: u64,
+    /// How many working tokens its workspace may have. Those that overlap may be as many again.
+    pub cap: u32,
 }
 
 /// One token of an import.
@@ -241,7 +243,8 @@ pub trait Store:
     /// the workspace has `cap` working ones.
     fn create_token(&self, act: Act<'_>, new: &NewToken, cap: u32) -> Result<TokenRecord, Error>;
 
-    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`].
+    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`],
+    /// [`Error::TooManyOverlaps`].
     fn rotate_token(&self, act: Act<'_>, id: &str, by: &Replacement) -> Result<TokenRecord, Error>;
 
     /// Revokes a token and its predecessors that still work; [`Error::TokenUnknown`]. Revoking again changes

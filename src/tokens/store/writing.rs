@@ -179,6 +179,12 @@ impl<'t, T: Tables> Writing<'t, T> {
         if state != TokenState::Active {
             return Err(Error::NotActive { id: old.id, state: state.name() }.into());
         }
+        if by.overlap_seconds > 0 {
+            let most = by.cap.saturating_mul(2);
+            if self.on.working_tokens(&old.workspace, self.seconds())? >= u64::from(most) {
+                return Err(Error::TooManyOverlaps { workspace: old.workspace, most }.into());
+            }
+        }
         let lifetime = old.expires_at_unix_seconds.map(|end| end.saturating_sub(old.created_at_unix_seconds));
         let new = NewToken {
             id: by.id.clone(),

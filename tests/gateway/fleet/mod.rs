@@ -6,6 +6,7 @@ mod proxy;
 pub(crate) mod server;
 
 mod away;
+mod journal;
 mod leak;
 mod revocation;
 mod unreached;

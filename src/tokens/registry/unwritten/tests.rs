@@ -198,6 +198,31 @@ fn a_leaked_tokens_whole_family_ends_while_the_store_is_full() {
     }
 }
 
+/// A newer configuration has a region that this process does not know yet.
+#[test]
+fn a_workspace_of_an_unknown_region_leaves_no_revocation_waiting() {
+    let node = Node::new();
+    let (at_once, late, kept) = (node.create(), node.create(), node.create());
+    let elsewhere = NewWorkspace {
+        id: "elsewhere".into(),
+        region: "mars".into(),
+        plan: Plan::Team,
+        features: vec![],
+        contacts: vec![],
+    };
+    node.store.create_workspace(node.act(), &elsewhere).unwrap();
+    node.revoke(&at_once).unwrap();
+    assert!(matches!(node.registry.sync(node.clock.now()), Err(Error::Unplaced { .. })));
+    assert_eq!(node.registry.unwritten_revocations(), 0, "what is written waits");
+    node.fill(true);
+    node.revoke(&late).unwrap_err();
+    node.fill(false);
+    node.registry.write_revocations(node.clock.now());
+    assert_eq!(node.registry.unwritten_revocations(), 0, "what was written waits for ever");
+    assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
+    assert!(!node.works(&at_once) && !node.works(&late) && node.works(&kept));
+}
+
 #[test]
 fn no_more_wait_than_may() {
     let node = Node::new();

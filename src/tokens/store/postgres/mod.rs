@@ -10,8 +10,10 @@
 
 mod address;
 mod connector;
+mod database;
 mod failure;
 mod idempotency;
+mod journal;
 mod jwt_revocations;
 mod listen;
 mod operators;
@@ -43,8 +45,10 @@ use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
 pub use address::{PostgresAddress, PostgresAddressError, without_passwords};
 use connector::Connector;
+pub(crate) use database::Database;
 pub use listen::Watch;
-use pool::{Begin, Pool, Session};
+pub(crate) use pool::Session;
+use pool::{Begin, Pool};
 
 /// Connections for changes: they take their turns anyway, so a second one only saves the next one's beginning.
 const WRITERS: usize = 2;
@@ -105,12 +109,7 @@ impl PostgresStore {
     fn connected(address: &PostgresAddress, writers: Option<Pool>) -> Result<Self, Error> {
         let place = address.to_string();
         let connector = Arc::new(Connector::new(address).map_err(|failure| failure.at(&place))?);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("tollgate-postgres")
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Store { place: place.clone(), source: source.into() })?;
+        let runtime = runtime(&place)?;
         let handle = runtime.handle().clone();
         Ok(Self {
             place,
@@ -216,6 +215,13 @@ impl PostgresStore {
             }
         }
     }
+}
+
+/// What connections are driven by.
+fn runtime(place: &str) -> Result<Runtime, Error> {
+    let mut builder = Builder::new_multi_thread();
+    let builder = builder.worker_threads(1).thread_name("tollgate-postgres").enable_all();
+    builder.build().map_err(|source| Error::Store { place: place.to_owned(), source: source.into() })
 }
 
 fn unsure(error: Error) -> Error {
