@@ -121,6 +121,8 @@ impl Operator for Fake {
                 last_error: None,
             }],
             registry: RegistryStatus {
+                store_reached: true,
+                unwritten_revocations: 0,
                 store: "sqlite".to_owned(),
                 workspaces: 4,
                 tokens: 8,

@@ -14,6 +14,7 @@ mod node;
 mod notifier;
 mod offline;
 mod operator;
+mod registry;
 mod reload;
 mod shared_limits;
 mod snapshot;
@@ -43,7 +44,7 @@ use crate::journal::{Forwarder, JournalError};
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -129,8 +130,8 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
-    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
+    let (mint, registry) =
+        tokens::open(&config.tokens, config.places.regions(), || Box::new(SystemRandom), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal::OpenJournal { journal, forwarder: journal_forwarder } =
         journal::open(&config, &telemetry, clock)?;

@@ -86,6 +86,7 @@ fn kind(error: &Error) -> Kind {
         | Error::StoreOlder { .. }
         | Error::StoreForeign { .. }
         | Error::LogBroken { .. }
+        | Error::LogForked(_)
         | Error::LogAltered(_)
         | Error::PepperMissing(_)
         | Error::PepperInvalid { .. }

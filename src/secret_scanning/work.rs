@@ -12,7 +12,7 @@ use super::settings::Checked;
 use crate::clock::Now;
 use crate::domain::RegionId;
 use crate::place::Places;
-use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup, Store};
+use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup};
 
 /// The tokens of one transaction.
 const AT_ONCE: usize = 500;
@@ -157,23 +157,17 @@ impl Work {
         Ok(tokens)
     }
 
-    /// Refuses here at once whatever of an alert still works, because the store could not be read or written.
+    /// Refuses here at once whatever of an alert still works, each with its family, because the store could not be read
+    /// or written.
     fn refuse_until_written(&self, findings: &[Finding], found: &[Found]) {
         let (now, registry) = (self.shared.clock.now(), &self.shared.registry);
-        let act = Act { actor: ACTOR, now };
         let works = |finding: &Finding| {
             matches!(registry.look_up(finding.token.expose().as_bytes(), now), Lookup::Found(_))
         };
         let working = findings.iter().zip(found).filter(|(finding, _)| works(finding));
-        for one in working.filter_map(|(finding, found)| leaked(finding, found, now)) {
-            let id = one.token_id.clone();
-            let write = move |store: &dyn Store| store.revoke_leaked(act, std::slice::from_ref(&one));
-            if !registry.refuse_until_written(&id, write) {
-                tracing::error!(
-                    token = id,
-                    "a leaked token still works: too many revocations wait for the store"
-                );
-            }
+        let leaked = working.filter_map(|(finding, found)| leaked(finding, found, now)).collect();
+        for token in registry.refuse_leaked(ACTOR, now, leaked) {
+            tracing::error!(token, "a leaked token still works: too many revocations wait for the store");
         }
     }
 

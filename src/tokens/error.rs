@@ -225,6 +225,12 @@ pub enum Error {
         /// What came after it.
         found: u64,
     },
+    /// The store's log is not the one that was followed.
+    #[error(
+        "the change log has another entry {0} than this instance knows: the store is another one, or was put back to an \
+         earlier state and went on from there; restart tollgate to take the store as it is"
+    )]
+    LogForked(u64),
     /// An entry of the change log does not fit the one before.
     #[error("entry {0} of the change log was altered: its hash does not follow from the entry before")]
     LogAltered(u64),

@@ -76,6 +76,18 @@ impl Mint {
         Ok(Self { store, peppers, rules: rules.clone(), regions: regions.clone(), random })
     }
 
+    /// As [`Mint::open`] where the store is away and cannot be asked: the peppers are those of the file, which must be
+    /// there.
+    pub(super) fn open_away(
+        rules: &Rules,
+        regions: &Regions,
+        random: Box<dyn Random>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, Error> {
+        let peppers = pepper_file::read(&rules.pepper_file)?;
+        Ok(Self { store, peppers, rules: rules.clone(), regions: regions.clone(), random })
+    }
+
     /// The store, for reading.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store

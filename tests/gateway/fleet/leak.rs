@@ -7,10 +7,10 @@ use super::Fleet;
 use crate::support::{Client, GitHub, alert, request, until};
 
 const PROMISE: Duration = Duration::from_secs(1);
-const PATH: &str = "/tollgate/v1/github/secret-scanning";
+pub(super) const PATH: &str = "/tollgate/v1/github/secret-scanning";
 
 /// A fleet that takes alerts of this key.
-fn fleet(github: &GitHub) -> (Fleet, tempfile::TempDir) {
+pub(super) fn fleet(github: &GitHub) -> (Fleet, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.json");
     std::fs::write(&keys, github.keys()).unwrap();
