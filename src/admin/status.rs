@@ -147,6 +147,10 @@ pub struct RegistryStatus {
     pub tokens: u64,
     /// How far memory is behind the store, in seconds; [`None`] if that cannot be told.
     pub staleness_seconds: Option<f64>,
+    /// Whether the store was read since the start; if not, all is as the saved registry has it.
+    pub store_reached: bool,
+    /// Revocations that are in force here and wait for the store.
+    pub unwritten_revocations: u64,
     /// Why the store cannot be read, if it cannot.
     pub last_error: Option<String>,
 }

@@ -13,6 +13,7 @@ use super::*;
 use crate::clock::{Clock, Now};
 use crate::domain::{JwtLifetime, Outcome, Problems, Region, Regions, Secret};
 use crate::gateway::explain::{Explanation, NotAQuestion, Question};
+use crate::journal::Journal;
 use crate::limits;
 use crate::telemetry::{self, Arrival, Build, Telemetry};
 use crate::tokens::{self, Act, Mint, Registry, Rules, SystemRandom};
@@ -56,6 +57,10 @@ impl Control for Fake {
 
     fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    fn journal(&self) -> Option<&dyn Journal> {
+        None
     }
 
     fn now(&self) -> Now {
@@ -116,6 +121,8 @@ impl Operator for Fake {
                 last_error: None,
             }],
             registry: RegistryStatus {
+                store_reached: true,
+                unwritten_revocations: 0,
                 store: "sqlite".to_owned(),
                 workspaces: 4,
                 tokens: 8,

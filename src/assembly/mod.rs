@@ -9,10 +9,12 @@
 mod alerts;
 mod files;
 mod issuers;
+mod journal;
 mod node;
 mod notifier;
 mod offline;
 mod operator;
+mod registry;
 mod reload;
 mod saved_limits;
 mod shared_limits;
@@ -39,11 +41,11 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
-use crate::journal::JournalError;
+use crate::journal::{Forwarder, JournalError};
 use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -116,6 +118,7 @@ pub struct Running {
     registry_follower: Follower,
     registry_saver: Option<Saver>,
     limits_saver: Option<limits::Saver>,
+    journal_forwarder: Option<Forwarder>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -129,16 +132,17 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
-    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
+    let (mint, registry) =
+        tokens::open(&config.tokens, config.places.regions(), || Box::new(SystemRandom), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
-    let journal = notifier::open_journal(&config, &telemetry)?;
+    let journal::OpenJournal { journal, forwarder: journal_forwarder } =
+        journal::open(&config, &telemetry, clock)?;
     let counters = saved_limits::counters(&config, &mint, secret()?, now);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
     let links = shared_limits::links(&config.redis, seed()?, clock);
-    let labels = telemetry.labels();
-    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, (&counters, &links), labels, now);
+    let limits = (&counters, &*links);
+    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, limits, telemetry.labels(), now);
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
@@ -147,7 +151,13 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         clock: clock.clone(),
         started: now,
         telemetry,
-        owners: Arc::new(Owners::new(Arc::clone(&mint), Arc::clone(&registry), clock.clone())),
+        owners: Arc::new(Owners::new(
+            Arc::clone(&mint),
+            Arc::clone(&registry),
+            journal.clone(),
+            clock.clone(),
+        )),
+        journal,
         mint,
         registry,
         store_kind: config.tokens.store.kind(),
@@ -161,30 +171,20 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     });
     alert_tasks.spawn(&node.background, clock);
     let status = NodeStatus::new(Arc::clone(&node));
-    status.add_gauges();
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
-    let notifier = notifier::start(&node, journal, end_background.subscribe())?;
+    let notifier = notifier::start(&node, end_background.subscribe())?;
     let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
-    let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
-    let registry_follower = follower.map_err(StartError::Thread)?;
-    let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
-    let registry_saver =
-        config.tokens.snapshot_file.clone().map(saver).transpose().map_err(StartError::Thread)?;
+    let registry_follower = start_follower(&node, &config)?;
+    let registry_saver = start_saver(&node, &config)?;
     let limits_saver = saved_limits::save_every(&config, &node).map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
-    let mut workers = Vec::new();
-    for (index, sockets) in by_worker.into_iter().enumerate() {
-        let edge = node.edge.with_sockets(sockets);
-        let core = node.telemetry.core(index);
-        workers.push(worker::start(index, edge, node.parts(), core, seed()?, stopped.clone())?);
-    }
-    let admin = admin_listener.address();
+    let workers = start_workers(&node, by_worker, &stopped)?;
     Ok(Running {
         plain,
         tls,
-        admin,
+        admin: admin_listener.address(),
         node,
         stop,
         end_background,
@@ -196,6 +196,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry_follower,
         registry_saver,
         limits_saver,
+        journal_forwarder,
     })
 }
 
@@ -230,7 +231,31 @@ impl Running {
         drop(self.registry_saver);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));
+        drop(self.journal_forwarder);
     }
+}
+
+fn start_follower(node: &Node, config: &Config) -> Result<Follower, StartError> {
+    let follower = node.registry.follow(node.clock.clone(), config.tokens.poll, config.tokens.last_used);
+    follower.map_err(StartError::Thread)
+}
+
+fn start_saver(node: &Node, config: &Config) -> Result<Option<Saver>, StartError> {
+    let Some(file) = config.tokens.snapshot_file.clone() else { return Ok(None) };
+    let saver = node.registry.save_every(node.clock.clone(), file, config.tokens.snapshot_every);
+    saver.map(Some).map_err(StartError::Thread)
+}
+
+fn start_workers(
+    node: &Node,
+    sockets: Vec<Vec<Bound>>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let start = |(index, sockets)| {
+        let edge = node.edge.with_sockets(sockets);
+        worker::start(index, edge, node.parts(), node.telemetry.core(index), seed()?, stopped.clone())
+    };
+    sockets.into_iter().enumerate().map(start).collect()
 }
 
 fn open_sockets(config: &Config) -> Result<Sockets, StartError> {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, alerts, issuers, shared_limits};
-use crate::admin::{
-    BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
-};
+use super::{BUILD, alerts, issuers, registry, shared_limits};
+use crate::admin::{BuildStatus, ConfigStatus, Control, Operator, Readiness, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::journal::Journal;
 use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
@@ -23,35 +22,20 @@ pub(super) struct NodeStatus {
 }
 
 impl NodeStatus {
-    pub(super) const fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    /// Also registers what a scrape reads from others than the cores.
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        let status = Self { node };
+        status.add_gauges();
+        status
     }
 
-    /// Registers what a scrape reads from others than the cores.
-    pub(super) fn add_gauges(&self) {
+    fn add_gauges(&self) {
         self.add_configuration();
         self.add_upstreams();
         issuers::add_gauges(&self.node);
         alerts::add_gauges(&self.node);
         shared_limits::add_gauges(&self.node);
-        self.add(|telemetry, node| {
-            let help = "Tokens in memory.";
-            telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
-                count(node.registry.status().tokens)
-            }));
-        });
-        self.add(|telemetry, node| {
-            let help = "Revocations of JWTs in memory.";
-            telemetry.add_gauge(Gauge::single("tollgate_jwt_revocations", help, move || {
-                count(node.registry.jwt_revocations())
-            }));
-        });
-        self.add(|telemetry, node| {
-            let help = "How far memory may be behind the token store.";
-            telemetry.add_gauge(Gauge::single("tollgate_registry_staleness_seconds", help, move || {
-                node.registry.staleness(node.clock.now()).as_secs_f64()
-            }));
-        });
+        registry::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Buckets of limits that are not full.";
             telemetry
@@ -162,6 +146,10 @@ impl Control for NodeStatus {
         &self.node.registry
     }
 
+    fn journal(&self) -> Option<&dyn Journal> {
+        self.node.journal.as_deref()
+    }
+
     fn now(&self) -> Now {
         self.node.clock.now()
     }
@@ -185,8 +173,9 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
-        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node));
-        let notes = notes.chain(shared_limits::notes(&self.node)).collect();
+        reasons.extend(registry::reason(&self.node));
+        let notes = registry::note(&self.node).into_iter().chain(issuers::notes(&self.node));
+        let notes = notes.chain(alerts::note(&self.node)).chain(shared_limits::notes(&self.node)).collect();
         Readiness { reasons, notes }
     }
 
@@ -196,7 +185,6 @@ impl Operator for NodeStatus {
 
     fn status(&self) -> Status {
         let now = self.node.clock.now();
-        let registry = self.node.registry.status();
         let configuration = &self.node.configuration;
         Status {
             now_unix_millis: now.unix_millis,
@@ -216,13 +204,7 @@ impl Operator for NodeStatus {
             traffic: self.node.telemetry.traffic(),
             upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
-            registry: RegistryStatus {
-                store: self.node.store_kind.to_owned(),
-                workspaces: registry.workspaces as u64,
-                tokens: registry.tokens as u64,
-                staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
-                last_error: registry.error.map(|error| error.to_string()),
-            },
+            registry: registry::status(&self.node, now),
             shared_limits: shared_limits::status(&self.node, now),
         }
     }

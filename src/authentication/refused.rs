@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::{Outcome, Plan, RegionId, Secret};
 
 use super::jwt::InvalidJwt;
+use super::registry::Whose;
 
 /// A refusal to identify. Its messages name no part of any credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,10 +31,10 @@ pub enum Refused {
     TokenUnknown,
     /// The genuine token was revoked.
     #[error("the token was revoked; create a new one")]
-    TokenRevoked,
+    TokenRevoked(Whose),
     /// The genuine token has expired.
     #[error("the token has expired; create a new one")]
-    TokenExpired,
+    TokenExpired(Whose),
     /// The JWT does not hold. The reason is for the log; callers are told only that it is invalid.
     #[error("the JWT is invalid: {0}")]
     JwtInvalid(InvalidJwt),
@@ -80,8 +81,8 @@ impl Refused {
             Self::CredentialMalformed => Outcome::CredentialMalformed,
             Self::SeveralCredentials => Outcome::SeveralCredentials,
             Self::TokenUnknown => Outcome::TokenUnknown,
-            Self::TokenRevoked => Outcome::TokenRevoked,
-            Self::TokenExpired => Outcome::TokenExpired,
+            Self::TokenRevoked(_) => Outcome::TokenRevoked,
+            Self::TokenExpired(_) => Outcome::TokenExpired,
             Self::JwtInvalid(_) => Outcome::JwtInvalid,
             Self::JwtExpired => Outcome::JwtExpired,
             Self::JwtRevoked => Outcome::JwtRevoked,
@@ -90,6 +91,14 @@ impl Refused {
             Self::WrongRegion(_) => Outcome::WrongRegion,
             Self::IssuerUnavailable { .. } => Outcome::IssuerUnavailable,
             Self::RegistryUnavailable => Outcome::RegistryUnavailable,
+        }
+    }
+
+    /// Whose token it was that is refused, where that is known though it proves nobody.
+    pub const fn whose(&self) -> Option<&Whose> {
+        match self {
+            Self::TokenRevoked(whose) | Self::TokenExpired(whose) => Some(whose),
+            _ => None,
         }
     }
 

@@ -42,7 +42,14 @@ impl fmt::Display for UrlText {
 
 impl serde::Serialize for UrlText {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&without_passwords(&self.0))
+        // A single `*`, so that not even the password's length is told.
+        let mut shown = String::new();
+        for letter in without_passwords(&self.0).chars() {
+            if letter != '*' || !shown.ends_with('*') {
+                shown.push(letter);
+            }
+        }
+        serializer.serialize_str(&shown)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sections that are plain lists of settings, and the regions.
 
-use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Subject};
+use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Subject, words};
 use crate::config::File;
 use crate::place::{self, RegionSettings};
 use crate::{
@@ -266,16 +266,26 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         snapshot_file,
         snapshot_seconds,
         poll_millis,
+        max_staleness_seconds,
+        beyond_max_staleness,
         last_used_seconds,
         tokens_per_workspace,
         scopes,
     } = old;
     effects.setting("tokens.prefix", prefix, &new.prefix, CALLERS_LATER);
-    effects.setting("tokens.store", store, &new.store, CALLERS_LATER);
+    // Another password alone is a change, too, and is not in the words.
+    if *store != new.store {
+        let words = (Some(words(store)), Some(words(&new.store)));
+        effects.add(Subject::Setting, "tokens.store", None, words, CALLERS_LATER);
+    }
     effects.setting("tokens.pepper_file", pepper_file, &new.pepper_file, CALLERS_LATER);
     effects.setting("tokens.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
     effects.setting("tokens.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
     effects.setting("tokens.poll_millis", poll_millis, &new.poll_millis, OTHERS_LATER);
+    let staleness = (max_staleness_seconds, &new.max_staleness_seconds);
+    effects.setting("tokens.max_staleness_seconds", staleness.0, staleness.1, CALLERS_LATER);
+    let beyond = (beyond_max_staleness, &new.beyond_max_staleness);
+    effects.setting("tokens.beyond_max_staleness", beyond.0, beyond.1, CALLERS_LATER);
     effects.setting("tokens.last_used_seconds", last_used_seconds, &new.last_used_seconds, OTHERS_LATER);
     let cap = (tokens_per_workspace, &new.tokens_per_workspace);
     effects.setting("tokens.tokens_per_workspace", cap.0, cap.1, CALLERS_LATER);
@@ -283,9 +293,11 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
 }
 
 fn compare_journal(old: &journal::Settings, new: &journal::Settings, effects: &mut Effects<'_>) {
-    let journal::Settings { enabled, file, retention_days, entries_per_token, entries, file_bytes } = old;
+    let journal::Settings { enabled, file, shared, retention_days, entries_per_token, entries, file_bytes } =
+        old;
     effects.setting("journal.enabled", enabled, &new.enabled, OTHERS_LATER);
     effects.setting("journal.file", file, &new.file, OTHERS_LATER);
+    effects.setting("journal.shared", shared, &new.shared, OTHERS_LATER);
     effects.setting("journal.retention_days", retention_days, &new.retention_days, OTHERS_LATER);
     effects.setting("journal.entries_per_token", entries_per_token, &new.entries_per_token, OTHERS_LATER);
     effects.setting("journal.entries", entries, &new.entries, OTHERS_LATER);

@@ -191,6 +191,11 @@ impl Gateway {
             }
             Err(refused) => refused,
         };
+        if let Some(whose) = refused.whose() {
+            let facts = &mut progress.record.facts;
+            facts.token_id = Some(whose.token_id.clone());
+            facts.workspace_id = Some(Arc::clone(&whose.workspace_id));
+        }
         if let Refused::CredentialInQuery(value) = &refused
             && let Some(exposed) = snapshot.authenticator.exposed(value.expose(), &tokens, now)
         {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Owners;
-use crate::authentication::{Authenticator, JwtIdentity, TokenEntry, TokenLookup, Tokens};
+use crate::authentication::{Authenticator, JwtIdentity, TokenEntry, TokenLookup, Tokens, Whose};
 use crate::authorization::UnmatchedNeeds;
 use crate::clock::{Clock, Now};
 use crate::domain::Workspace;
@@ -16,7 +16,7 @@ use crate::reply::Replies;
 use crate::routing::Table;
 use crate::secret_scanning::Receiver;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
-use crate::tokens::{JwtNames, Lookup, Registry};
+use crate::tokens::{Entry, JwtNames, Lookup, Registry};
 use crate::upstream::Groups;
 
 /// One configuration, ready for the request path; immutable.
@@ -97,11 +97,15 @@ fn placed(lookup: Lookup) -> Option<TokenLookup> {
             overrides: entry.overrides(),
             expires_at_unix_seconds: entry.expires_at_unix_seconds(),
         }),
-        Lookup::Revoked(_) => TokenLookup::Revoked,
-        Lookup::Expired(_) => TokenLookup::Expired,
+        Lookup::Revoked(entry) => TokenLookup::Revoked(whose(&entry)),
+        Lookup::Expired(entry) => TokenLookup::Expired(whose(&entry)),
         Lookup::Unplaced => TokenLookup::Unplaced,
         Lookup::Unknown => return None,
     })
+}
+
+fn whose(entry: &Entry) -> Whose {
+    Whose { token_id: entry.token_id().clone(), workspace_id: Arc::clone(&entry.workspace().id) }
 }
 
 impl Tokens for PlacedTokens<'_> {
@@ -121,6 +125,14 @@ impl Tokens for PlacedTokens<'_> {
 
     fn recognises(&self, value: &[u8]) -> bool {
         self.registry.format().recognise(value).is_some()
+    }
+
+    fn is_current(&self, now: Now) -> bool {
+        self.registry.is_current(now)
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        self.registry.may_answer(now)
     }
 
     fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {

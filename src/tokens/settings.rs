@@ -31,6 +31,12 @@ pub struct Settings {
     /// Milliseconds between two looks at the change log, 10 to 500: the longest time that another process's
     /// revocation goes unseen. PostgreSQL also notifies. Default 200.
     pub poll_millis: u64,
+    /// How many seconds behind the store memory may be, 2 to 86,400; 0 sets no bound, so that tokens go on working
+    /// however long the store is away. Default 0.
+    pub max_staleness_seconds: u64,
+    /// What happens beyond `max_staleness_seconds`: `not_ready` (`/readyz` answers 503, requests are served) or
+    /// `refuse` (besides, every credential is answered 503 `registry_unavailable`). Default `not_ready`.
+    pub beyond_max_staleness: Beyond,
     /// Seconds between two writings of the last-used times, 60 to 86,400. Default 60.
     pub last_used_seconds: u64,
     /// Working tokens that one workspace may have; imported ones are not held to it. Default 1,000.
@@ -48,11 +54,32 @@ impl Default for Settings {
             snapshot_file: PathBuf::from("tollgate.snapshot"),
             snapshot_seconds: 300,
             poll_millis: 200,
+            max_staleness_seconds: 0,
+            beyond_max_staleness: Beyond::NotReady,
             last_used_seconds: 60,
             tokens_per_workspace: 1_000,
             scopes: vec!["public_api:read_write".to_owned()],
         }
     }
+}
+
+/// What happens to a gateway whose memory is too far behind the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Beyond {
+    /// It wants no more traffic, and serves what it gets.
+    NotReady,
+    /// Besides, it believes no credential.
+    Refuse,
+}
+
+/// How far memory may be behind the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staleness {
+    /// The bound.
+    pub most: Duration,
+    /// What happens beyond it.
+    pub beyond: Beyond,
 }
 
 /// Checked `[tokens]`.
@@ -70,6 +97,8 @@ pub struct Rules {
     pub snapshot_every: Duration,
     /// Time between two looks at the change log.
     pub poll: Duration,
+    /// How far memory may be behind the store; [`None`] for any time.
+    pub max_staleness: Option<Staleness>,
     /// Time between two writings of the last-used times.
     pub last_used: Duration,
     /// Working tokens that one workspace may have.
@@ -117,21 +146,8 @@ impl Rules {
                 );
             }
         }
-        number_within(problems, "tokens.snapshot_seconds", settings.snapshot_seconds, 10, 86_400);
-        number_within(problems, "tokens.poll_millis", settings.poll_millis, 10, 500);
-        number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
-        let cap = u64::from(settings.tokens_per_workspace);
-        number_within(problems, "tokens.tokens_per_workspace", cap, 1, 1_000_000);
-        for (index, scope) in settings.scopes.iter().enumerate() {
-            if !super::mint::is_scope(scope) {
-                problems.add(
-                    format!("tokens.scopes[{index}]"),
-                    "scope_invalid",
-                    format!("`{scope}` is no scope"),
-                    "write 1 to 128 visible ASCII characters without quotes and backslashes",
-                );
-            }
-        }
+        check_numbers(settings, problems);
+        check_scopes(settings, problems);
         let store = store.filter(|_| problems.0.len() == before)?;
         Some(Self {
             format: Format::new(&settings.prefix),
@@ -140,6 +156,10 @@ impl Rules {
             snapshot_file: settings.snapshot_file.file_name().map(|_| folder.join(&settings.snapshot_file)),
             snapshot_every: Duration::from_secs(settings.snapshot_seconds),
             poll: Duration::from_millis(settings.poll_millis),
+            max_staleness: (settings.max_staleness_seconds != 0).then(|| Staleness {
+                most: Duration::from_secs(settings.max_staleness_seconds),
+                beyond: settings.beyond_max_staleness,
+            }),
             last_used: Duration::from_secs(settings.last_used_seconds),
             tokens_per_workspace: settings.tokens_per_workspace,
             scopes: settings.scopes.clone(),
@@ -195,6 +215,31 @@ impl StoreText {
     }
 }
 
+fn check_numbers(settings: &Settings, problems: &mut Problems) {
+    number_within(problems, "tokens.snapshot_seconds", settings.snapshot_seconds, 10, 86_400);
+    number_within(problems, "tokens.poll_millis", settings.poll_millis, 10, 500);
+    if settings.max_staleness_seconds != 0 {
+        // Two looks at the log, and some patience.
+        number_within(problems, "tokens.max_staleness_seconds", settings.max_staleness_seconds, 2, 86_400);
+    }
+    number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
+    let cap = u64::from(settings.tokens_per_workspace);
+    number_within(problems, "tokens.tokens_per_workspace", cap, 1, 1_000_000);
+}
+
+fn check_scopes(settings: &Settings, problems: &mut Problems) {
+    for (index, scope) in settings.scopes.iter().enumerate() {
+        if !super::mint::is_scope(scope) {
+            problems.add(
+                format!("tokens.scopes[{index}]"),
+                "scope_invalid",
+                format!("`{scope}` is no scope"),
+                "write 1 to 128 visible ASCII characters without quotes and backslashes",
+            );
+        }
+    }
+}
+
 fn number_within(problems: &mut Problems, key: &str, value: u64, least: u64, most: u64) {
     if !(least..=most).contains(&value) {
         problems.add(
@@ -220,7 +265,7 @@ mod tests {
     #[test]
     fn tells_every_mistake_at_once() {
         let (rules, keys) = checked(
-            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\nsnapshot_file = \"/\"\nsnapshot_seconds = 1\npoll_millis = 5000\nlast_used_seconds = 1\n\
+            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\nsnapshot_file = \"/\"\nsnapshot_seconds = 1\npoll_millis = 5000\nmax_staleness_seconds = 1\nlast_used_seconds = 1\n\
              tokens_per_workspace = 0\nscopes = [\"ok\", \"not ok\"]",
         );
         assert!(rules.is_none());
@@ -235,6 +280,7 @@ mod tests {
                 "tokens.snapshot_file",
                 "tokens.snapshot_seconds",
                 "tokens.poll_millis",
+                "tokens.max_staleness_seconds",
                 "tokens.last_used_seconds",
                 "tokens.tokens_per_workspace",
                 "tokens.scopes[1]",
