@@ -8,6 +8,7 @@
 
 mod alerts;
 mod files;
+mod heads;
 mod issuers;
 mod journal;
 mod node;
@@ -43,7 +44,7 @@ use crate::journal::{Forwarder, JournalError};
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
+use crate::tokens::{self, Follower, HeadKey, Random as _, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -167,6 +168,10 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     status.add_gauges();
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
+    if let Some(file) = &config.tokens.audit_key_file {
+        let key = HeadKey::open(file)?;
+        node.background.spawn(heads::sign(Arc::clone(&node), key, clock.clone()));
+    }
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);

@@ -32,6 +32,7 @@ mod replay;
 mod revocation;
 mod secret_scanning;
 mod shadow;
+mod signed_heads;
 mod streaming;
 mod support;
 mod tokens;
