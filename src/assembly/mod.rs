@@ -16,6 +16,7 @@ mod offline;
 mod operator;
 mod registry;
 mod reload;
+mod saved_limits;
 mod shared_limits;
 mod snapshot;
 mod worker;
@@ -41,7 +42,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
 use crate::journal::{Forwarder, JournalError};
-use crate::limits::Counters;
+use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
@@ -117,6 +118,7 @@ pub struct Running {
     registry_follower: Follower,
     registry_saver: Option<Saver>,
     journal_forwarder: Option<Forwarder>,
+    limits_saver: Option<limits::Saver>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -135,7 +137,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal::OpenJournal { journal, forwarder: journal_forwarder } =
         journal::open(&config, &telemetry, clock)?;
-    let counters = Counters::new(secret()?);
+    let counters = saved_limits::counters(&config, &mint, secret()?, now);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
     let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
@@ -176,6 +178,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let registry_saver = start_saver(&node, &config)?;
+    let limits_saver = saved_limits::save_every(&config, &node).map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let workers = start_workers(&node, by_worker, &stopped)?;
     let admin = admin_listener.address();
@@ -194,6 +197,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry_follower,
         registry_saver,
         journal_forwarder,
+        limits_saver,
     })
 }
 
@@ -214,6 +218,8 @@ impl Running {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        // Nothing is counted any more.
+        drop(self.limits_saver);
         let _ = self.end_background.send(true);
         let _ = self.background.join();
         if self.notifier.join().is_err() {

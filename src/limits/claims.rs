@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use super::Limits;
+use super::attempt::shared_of;
 use super::bucket::Scale;
 use super::calendar::Refill;
 use super::cells::Debit;
@@ -14,6 +15,7 @@ use super::overridden::Overridden;
 use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
 use super::rules::PolicyIndex;
 use super::settings::Mode;
+use super::shared::Shared;
 use crate::authentication::Caller;
 use crate::authorization::Permit;
 use crate::clock::Now;
@@ -48,6 +50,8 @@ pub(super) struct Claim {
     pub(super) shadow: bool,
     pub(super) key: Key,
     pub(super) debit: Debit,
+    /// How it is shared; [`None`] where it is counted here.
+    pub(super) shared: Option<Shared>,
 }
 
 /// Whose request it is and what it asks for, as keys see it.
@@ -122,7 +126,13 @@ impl Limits {
             shadow: policy.mode == Mode::Shadow,
             key,
             debit,
+            shared: self.shared(policy.shared, refill),
         }
+    }
+
+    /// How a claim is shared. Counts by the calendar are each gateway's own.
+    fn shared(&self, shared: Shared, refill: Refill) -> Option<Shared> {
+        if self.store.is_some() && refill == Refill::Gradual { shared_of(shared) } else { None }
     }
 
     /// A caller's own limit, counted in the cell of the policy that it stands in place of, so that setting or
@@ -130,7 +140,8 @@ impl Limits {
     pub(super) fn own_claim(&self, own: Quota, key: Key) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, own: true, ..self.blank().debit };
-        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, ..self.blank() }
+        let shared = self.shared(self.rules.shared, Refill::Gradual);
+        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, shared, ..self.blank() }
     }
 
     /// A caller's own limit where it stands in place of no policy.
@@ -200,6 +211,7 @@ impl Limits {
                 own: false,
                 unix_millis: 0,
             },
+            shared: None,
         }
     }
 }

@@ -149,7 +149,7 @@ impl<'a> Listing<'a> {
 
     fn headroom(&self, claim: &Claim) -> Headroom {
         let now = self.now.monotonic_nanos;
-        let verdict = self.limits.counters.cells.peek(claim.key, &claim.debit, now);
+        let verdict = self.limits.seen(claim, now);
         let decision = if verdict.wait_nanos.is_some() { Decision::Refused } else { Decision::Admitted };
         Headroom::of(claim, &verdict, now, decision)
     }
