@@ -144,6 +144,8 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
+    let links = shared_limits::links(&config.redis, seed()?, clock);
+    shared_limits::share(&mut snapshot, &config, &links);
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let node = Arc::new(Node {
         clock: clock.clone(),
@@ -160,7 +162,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
-        links: shared_limits::links(&config.redis, seed()?, clock),
+        links,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),

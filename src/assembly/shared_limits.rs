@@ -13,8 +13,11 @@ use super::StartError;
 use super::node::Node;
 use super::operator::whole;
 use crate::admin;
-use crate::central_store::{CallEnd, Link, LinkState, Server};
+use crate::central_store::{CallEnd, Link, LinkState, Server, Store};
 use crate::clock::{Clock, Now};
+use crate::config::Config;
+use crate::gateway::Snapshot;
+use crate::limits::shared::CentralStore;
 use crate::telemetry::Gauge;
 
 /// How long a start waits for the stores' first answers. One that takes longer is away, and the gateway serves without.
@@ -26,6 +29,17 @@ pub(super) type Running = JoinHandle<()>;
 /// A link for each store; `seed` names this process among the replicas.
 pub(super) fn links(servers: &[Server], seed: u64, clock: &Clock) -> Vec<Arc<Link>> {
     servers.iter().map(|server| Link::new(server.clone(), seed, clock.clone())).collect()
+}
+
+/// Has a snapshot's limits shared through the links, each for the workspaces of its region.
+pub(super) fn share(snapshot: &mut Snapshot, config: &Config, links: &[Arc<Link>]) {
+    let regions = config.places.regions();
+    let stores = regions.iter().filter_map(|(id, region)| {
+        let link = links.iter().find(|link| **link.region() == *region.name)?;
+        let store: Arc<dyn CentralStore> = Arc::new(Store::new(Arc::clone(link)));
+        Some((id, store))
+    });
+    snapshot.limits.share_through(stores.collect());
 }
 
 /// Starts the thread that keeps the links' connections, if there are any, and waits for their first answers, so that no

@@ -17,7 +17,7 @@ use super::owing::Owing;
 use super::shared::call::{Want, state_of};
 use super::shared::cell::{Cell, Lacking, StoreState};
 use super::shared::wanted::Waiting;
-use super::shared::{Call, CentralStore, MOST_ASKED, Mark, Shared, Waited, Wanted};
+use super::shared::{Call, CentralStore, MOST_ASKED, Mark, Waited, Wanted};
 use crate::authorization::Permit;
 use crate::clock::Now;
 
@@ -55,9 +55,13 @@ enum Took {
     Uncounted,
 }
 
+/// Where a bucket is kept.
+type Store<'a> = &'a Arc<dyn CentralStore>;
+/// Buckets that are asked of together, by the group's name.
+type Group<'a> = (Arc<str>, Store<'a>, Vec<Want>);
+
 /// One decision's circumstances.
 struct Asker<'a, 'c> {
-    store: &'a Arc<dyn CentralStore>,
     permit: &'a Permit<'a>,
     charge: &'a Charge<'c>,
     now: u64,
@@ -67,10 +71,10 @@ impl Limits {
     /// What [`Limits::admit`] says where limits are shared through a central store, and the same where they are not.
     /// Nothing is counted unless it is admitted.
     pub fn try_admit<'r>(&'r self, permit: Permit<'r>, charge: &Charge<'_>, now: Now) -> Attempt<'r> {
-        match &self.store {
-            None => Attempt::Decided(self.admit(permit, charge, now)),
-            Some(store) => self.attempt(&store.0, permit, charge, Waited::not(), now),
+        if self.stores.0.is_empty() {
+            return Attempt::Decided(self.admit(permit, charge, now));
         }
+        self.attempt(permit, charge, Waited::not(), now)
     }
 
     /// Decides a request that has waited. It may have to wait again: for its turn to ask 5 ms in all, and for one answer.
@@ -81,15 +85,11 @@ impl Limits {
         charge: &Charge<'_>,
         now: Now,
     ) -> Attempt<'r> {
-        match &self.store {
-            None => Attempt::Decided(self.admit(permit, charge, now)),
-            Some(store) => self.attempt(&store.0, permit, charge, so_far, now),
-        }
+        self.attempt(permit, charge, so_far, now)
     }
 
     fn attempt<'r>(
         &'r self,
-        store: &Arc<dyn CentralStore>,
         permit: Permit<'r>,
         charge: &Charge<'_>,
         so_far: Waited,
@@ -106,7 +106,7 @@ impl Limits {
             }
         };
         let mut headrooms = Inline::new(Headroom::BLANK);
-        let asker = Asker { store, permit: &permit, charge, now: nanos };
+        let asker = Asker { permit: &permit, charge, now: nanos };
         let taken = self.take_everywhere(&mut claims, &mut headrooms, &asker, so_far);
         let ahead = match taken {
             Ok(ahead) => ahead,
@@ -180,7 +180,7 @@ impl Limits {
         let seen = self.counters.shared.with(claim.key, &claim.debit, now, |cell| {
             let cost = claim.tokens();
             let without_store = || {
-                let state = self.store.as_ref().map(|store| state_of(&*store.0))?;
+                let state = self.state_of(claim)?;
                 state.down_since?;
                 cell.without_store(cost, shared, state, now, false)
             };
@@ -200,15 +200,14 @@ impl Limits {
         so_far: Option<Waited>,
     ) -> Result<(), Short> {
         let now = asker.now;
-        let state = state_of(&**asker.store);
         let so_far = so_far.unwrap_or_else(Waited::not);
         let (since, in_vain) = (so_far.since, so_far.in_vain);
         drop(so_far);
         for &place in lacking {
             self.place(&mut claims[place], asker);
         }
-        if in_vain || state.down_since.is_some() {
-            return self.without_store(claims, lacking, sources, state, now);
+        if self.without_store(claims, lacking, sources, in_vain, now)? {
+            return Ok(());
         }
         let (mut pending, mut due, mut unasked) = (None, None, Vec::new());
         for &place in lacking {
@@ -239,8 +238,8 @@ impl Limits {
         } else if due.is_some() {
             wanted.due = due;
         } else {
-            for wants in self.questions(claims, &unasked) {
-                match Call::begin(&self.counters.shared, asker.store, &wants, now) {
+            for (store, wants) in self.questions(claims, &unasked) {
+                match Call::begin(&self.counters.shared, store, &wants, now) {
                     Some((call, pending)) => {
                         wanted.calls.push(call);
                         wanted.pending.push(pending);
@@ -256,18 +255,24 @@ impl Limits {
         Err(Short::Wanted(wanted))
     }
 
-    /// Decides claims that the store does not answer for; all or none.
+    /// Decides claims whose store does not answer, or has not in time: all or none. Answers whether it decided all; if
+    /// not, the others are to be asked for.
     fn without_store(
         &self,
         claims: &[Claim],
         lacking: &[usize],
         sources: &mut Inline<Source>,
-        state: StoreState,
+        in_vain: bool,
         now: u64,
-    ) -> Result<(), Short> {
+    ) -> Result<bool, Short> {
+        let mut all = true;
         for &place in lacking {
             let claim = &claims[place];
-            let Some(shared) = claim.shared else { continue };
+            let (Some(shared), Some(state)) = (claim.shared, self.state_of(claim)) else { continue };
+            if state.down_since.is_none() && !in_vain {
+                all = false;
+                continue;
+            }
             let decided = self.counters.shared.with(claim.key, &claim.debit, now, |cell| {
                 cell.without_store(claim.tokens(), shared, state, now, false)
             });
@@ -279,7 +284,7 @@ impl Limits {
                 Some(_) => sources[place] = Source::WithoutStore(state),
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Takes for each claim from its source. Otherwise what was taken is given back, and the answer is who refused;
@@ -352,7 +357,7 @@ impl Limits {
             return Some((Took::Uncounted, denied, false));
         }
         self.place(claim, asker);
-        let state = state_of(&**asker.store);
+        let state = self.state_of(claim)?;
         cells.with(claim.key, &claim.debit, now, |cell| match state.down_since {
             Some(_) => {
                 let verdict = cell.without_store(cost, shared, state, now, true);
@@ -383,6 +388,15 @@ impl Limits {
         }
     }
 
+    /// Where a claim's bucket is kept.
+    fn store_of(&self, claim: &Claim) -> Option<Store<'_>> {
+        self.stores.0.get(usize::from(claim.store)).map(|(_, store)| store)
+    }
+
+    fn state_of(&self, claim: &Claim) -> Option<StoreState> {
+        self.store_of(claim).map(|store| state_of(&**store))
+    }
+
     /// Makes a claim's shared cell, if need be.
     fn place(&self, claim: &mut Claim, asker: &Asker<'_, '_>) {
         let (key, debit) = (claim.key, claim.debit);
@@ -391,36 +405,31 @@ impl Limits {
     }
 
     /// Wants by question: the buckets of one group together.
-    fn questions(&self, claims: &[Claim], places: &[usize]) -> Vec<Vec<Want>> {
-        let mut groups: Vec<(Arc<str>, Vec<Want>)> = Vec::new();
+    fn questions(&self, claims: &[Claim], places: &[usize]) -> Vec<(Store<'_>, Vec<Want>)> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for &place in places {
             let claim = &claims[place];
             let Some(shared) = claim.shared else { continue };
             let want = Want { key: claim.key, debit: claim.debit, shared, cost: claim.tokens() };
-            let Some(group) = self.counters.shared.with_known(claim.key, |cell| Arc::clone(&cell.name.group))
-            else {
-                continue;
-            };
-            match groups.iter_mut().find(|(known, wants)| *known == group && wants.len() < MOST_ASKED) {
-                Some((_, wants)) if wants.iter().any(|other| other.key == want.key) => {}
-                Some((_, wants)) => wants.push(want),
-                None => groups.push((group, vec![want])),
+            let group = |cell: &Cell| Arc::clone(&cell.name.group);
+            let Some(group) = self.counters.shared.with_known(claim.key, group) else { continue };
+            match groups.iter_mut().find(|(known, _, wants)| *known == group && wants.len() < MOST_ASKED) {
+                Some((.., wants)) if wants.iter().any(|other| other.key == want.key) => {}
+                Some((.., wants)) => wants.push(want),
+                None => groups.extend(self.store_of(claim).map(|store| (group, store, vec![want]))),
             }
         }
-        groups.into_iter().map(|(_, wants)| wants).collect()
+        groups.into_iter().map(|(_, store, wants)| (store, wants)).collect()
     }
 
     /// Renews leases that an admitted request has nearly spent, each by a question of its own.
     #[cold]
     fn ask_ahead(&self, claims: &[Claim], places: &[usize], asker: &Asker<'_, '_>) -> Vec<Call> {
-        let state = state_of(&**asker.store);
-        if state.down_since.is_some() {
-            return Vec::new();
-        }
         let call = |&place: &usize| {
             let claim = &claims[place];
+            let store = self.store_of(claim).filter(|store| store.is_up())?;
             let want = Want { key: claim.key, debit: claim.debit, shared: claim.shared?, cost: 0 };
-            Call::begin(&self.counters.shared, asker.store, &[want], asker.now).map(|(call, _)| call)
+            Call::begin(&self.counters.shared, store, &[want], asker.now).map(|(call, _)| call)
         };
         places.iter().filter_map(call).collect()
     }
@@ -463,9 +472,4 @@ impl Admission<'_> {
             tokio::spawn(call.run(clock.clone()));
         }
     }
-}
-
-/// How a policy is shared, where there is a store to share it through.
-pub(super) fn shared_of(shared: Shared) -> Option<Shared> {
-    (shared.sharing != super::shared::Sharing::Off).then_some(shared)
 }

@@ -27,7 +27,7 @@ impl Limits {
         permit: &Permit<'_>,
         charge: &Charge<'_>,
     ) -> BucketName {
-        let mut name = word(self.rules.name(claim.policy)).into_owned();
+        let mut name = word(self.rules.name(claim.bucket)).into_owned();
         if is_overflow {
             let own = claim.debit.own.then_some(claim.debit.scale);
             let kind = if permit.caller().is_none() { "anonymous" } else { "overflow" };
@@ -36,7 +36,7 @@ impl Limits {
             let _ = write!(name, ":{kind}:{quota:x}");
             return BucketName { group: "overflow".into(), name: name.into() };
         }
-        let policy = self.rules.policies.get(usize::from(claim.policy.0));
+        let policy = self.rules.policies.get(usize::from(claim.bucket.0));
         let mask = policy.map_or(TOKEN, |policy| policy.mask);
         let has = |bits: u8| mask & bits != 0;
         let caller = permit.caller();

@@ -52,6 +52,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock::Now;
+use crate::domain::RegionId;
 
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
 pub use attempt::Attempt;
@@ -139,15 +140,15 @@ pub struct Limits {
     policy_numbers: Box<[u32]>,
     endpoint_numbers: Box<[u32]>,
     revision: u32,
-    store: Option<Store>,
+    stores: Stores,
 }
 
-/// The central store.
-struct Store(Arc<dyn CentralStore>);
+/// Where limits are shared, by the region whose workspaces are counted there; empty if nowhere.
+struct Stores(Box<[(RegionId, Arc<dyn CentralStore>)]>);
 
-impl std::fmt::Debug for Store {
+impl std::fmt::Debug for Stores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Store")
+        f.debug_list().entries(self.0.iter().map(|(region, _)| region)).finish()
     }
 }
 
@@ -160,13 +161,14 @@ impl Limits {
         let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision, store: None }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores(Box::default()) }
     }
 
-    /// The same, shared with other replicas through a central store; decided by [`Limits::try_admit`].
-    #[must_use]
-    pub fn shared_through(self, store: Arc<dyn CentralStore>) -> Self {
-        Self { store: Some(Store(store)), ..self }
+    /// Shares limits with other replicas through the central store of each region; requests are then decided by
+    /// [`Limits::try_admit`]. What is counted by token or workspace is kept at the store of the workspace's region, and
+    /// here alone if that has none; everything else at the first.
+    pub fn share_through(&mut self, stores: Vec<(RegionId, Arc<dyn CentralStore>)>) {
+        self.stores = Stores(stores.into());
     }
 
     /// The rules.

@@ -59,7 +59,9 @@ impl Limits {
             if let (Some(own), true) = (own, policy.yields_to_own_limit()) {
                 if !own_listed {
                     let key = self.key(index, policy, &listing.asked(MOST_ENDPOINTS, None));
-                    rows.extend(key.map(|key| listing.own_row(&self.own_claim(own, key))));
+                    rows.extend(key.map(|key| {
+                        listing.own_row(&self.own_claim(own, key, Some(caller), PolicyIndex(index)))
+                    }));
                 }
                 own_listed = true;
             } else if audience == Audience::Operator || policy.is_shown() {

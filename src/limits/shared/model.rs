@@ -20,6 +20,22 @@ struct Kept {
     before: i128,
 }
 
+impl Kept {
+    /// What came back in an outage was spent by shares: what was left at its begin is left at its end.
+    fn settle(&mut self, outage: OutageAgo, interval: i128, now: i128) {
+        let from = (now - i128::from(outage.began_ago_nanos)).max(self.at);
+        let to = now - i128::from(outage.ended_ago_nanos);
+        if from < to {
+            let held = match from {
+                from if from < self.since + self.period => self.before + self.granted,
+                from if from < self.since + 2 * self.period => self.granted,
+                _ => 0,
+            };
+            self.tat = self.tat.max(from + held * interval) + to - from;
+        }
+    }
+}
+
 /// A store in memory, on a clock that is told to it.
 #[derive(Debug, Default)]
 pub(in crate::limits) struct Model {
@@ -87,8 +103,9 @@ impl Model {
     ) -> Kept {
         let fill = interval * burst;
         let gone = |kept: &Kept| kept.tat.max(kept.since + 2 * kept.period) + KEPT_NANOS < now;
+        let began = outage.map_or(now, |outage| now - i128::from(outage.began_ago_nanos));
         let mut kept = kept.filter(|kept| !gone(kept)).unwrap_or(Kept {
-            tat: now - KEPT_NANOS,
+            tat: (now - KEPT_NANOS).min(began + fill),
             at: 0,
             fill,
             since: now,
@@ -98,11 +115,14 @@ impl Model {
             before: 0,
         });
         if kept.fill != fill {
-            kept.tat = now + (kept.tat - now).max(0) * fill / kept.fill;
+            kept.tat = now + ((kept.tat - now).max(0) * fill + kept.fill - 1) / kept.fill;
             kept.fill = fill;
         }
         if now < kept.since {
             (kept.since, kept.earlier) = (now, now);
+        }
+        if let Some(outage) = outage {
+            kept.settle(outage, interval, now);
         }
         if now >= kept.since + kept.period {
             kept.tat = kept.tat.max(kept.since + kept.period + (kept.before + kept.granted) * interval);
@@ -130,13 +150,6 @@ impl Model {
             (kept.granted, kept.before) = (0, 0);
         }
         kept.tat = kept.tat.max(now + (kept.before + kept.granted) * interval);
-        if let Some(outage) = outage {
-            let from = (now - i128::from(outage.began_ago_nanos)).max(kept.at);
-            let to = now - i128::from(outage.ended_ago_nanos);
-            if from < to {
-                kept.tat = (kept.tat.max(from) + to - from).min(now + fill);
-            }
-        }
         kept
     }
 

@@ -29,10 +29,14 @@
 //! With `now` its own clock, `fill' = interval × burst` as asked, for each bucket that is asked of:
 //!
 //! ```text
-//! unknown: tat = now − 60 s, at = 0, fill = fill', since = now, period = lease, granted = earlier = before = 0
+//! unknown: tat = min(now − 60 s, now − began_ago + fill'), at = 0, fill = fill',
+//!          since = now, period = lease, granted = earlier = before = 0
 //!
 //! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota
 //! if now < since:   since = earlier = now                             the clock went back: hold no longer than meant
+//! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
+//! if from < to:  tat = max(tat, from + held × interval) + to − from   what was left at its begin is left at its end;
+//!                held = before + granted before since + period, granted before since + 2 × period, then 0
 //! if now ≥ since + period:                                            the period is over
 //!     tat = max(tat, since + period + (before + granted) × interval)  it did not refill past what was held
 //!     earlier = since, before = granted, since = since + period, granted = 0
@@ -43,11 +47,9 @@
 //! tat = min(tat, now + fill')                                         the clock went back, or the quota was cut
 //! tat = max(tat, now + (before + granted) × interval)                 it did not refill past what was held until now
 //! if held.period = since:    granted = max(granted − held.spent − held.kept, 0)     spent is not held any more,
-//! if held.period = earlier:  before  = max(before  − held.spent − held.kept, 0)     and what is
+//! else if held.period = earlier:  before = max(before  − held.spent − held.kept, 0)     and what is
 //! granted = granted + held.kept                                                     kept lives on with what is granted now
 //! tat = max(tat, now + (before + granted) × interval)                 nor past what is held from now on
-//! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
-//! if from < to:  tat = min(max(tat, from) + to − from, now + fill')   what was left at its begin is left at its end
 //! left = floor((now + fill' − tat) / interval)
 //! ```
 //!

@@ -12,6 +12,7 @@ mod accuracy;
 mod adversary;
 mod bounds;
 mod outages;
+mod path;
 mod tally;
 
 use std::cmp::Reverse;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use super::world::{Ask, Dice, World};
 use crate::clock::Now;
+use crate::domain::RegionId;
 use crate::limits::shared::model::Model;
 use crate::limits::shared::{Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, Wanted};
 use crate::limits::{Attempt, Counters, Limits};
@@ -157,7 +159,8 @@ impl Fleet {
             });
             let store: Arc<dyn CentralStore> = client.clone();
             let counters = Counters::new([at as u8; 32]);
-            let limits = Limits::new(Arc::clone(world.limits.rules()), counters).shared_through(store);
+            let mut limits = Limits::new(Arc::clone(world.limits.rules()), counters);
+            limits.share_through(vec![(RegionId(0), store)]);
             let offset = 3_600 * SECOND + dice.below(1_000 * SECOND);
             Replica {
                 limits,
@@ -189,8 +192,8 @@ impl Fleet {
         let known = &mut self.replicas[replica];
         let rules = super::world::checked(toml, &self.world.endpoints).unwrap();
         let store: Arc<dyn CentralStore> = known.client.clone();
-        known.limits =
-            Limits::new(Arc::new(rules), Arc::clone(known.limits.counters())).shared_through(store);
+        known.limits = Limits::new(Arc::new(rules), Arc::clone(known.limits.counters()));
+        known.limits.share_through(vec![(RegionId(0), store)]);
     }
 
     /// Schedules a request.
