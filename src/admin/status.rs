@@ -57,6 +57,8 @@ pub struct Status {
     pub issuers: Vec<IssuerStatus>,
     /// The registry of workspaces and tokens.
     pub registry: RegistryStatus,
+    /// Where limits are shared, by region.
+    pub shared_limits: Vec<SharedLimitsStatus>,
 }
 
 /// What runs.
@@ -114,6 +116,23 @@ pub struct IssuerStatus {
     /// Age of these; [`None`] if none were ever had.
     pub age_seconds: Option<u64>,
     /// Why the last fetch failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// The Redis server in which a region's gateways share limits.
+#[derive(Clone, Debug, Serialize)]
+pub struct SharedLimitsStatus {
+    /// The region.
+    pub region: String,
+    /// Where it is, without its password.
+    pub address: String,
+    /// The breaker: `closed` while it answers, `open`, `half_open`.
+    pub breaker: &'static str,
+    /// For how long it has answered, or has not.
+    pub since_seconds: u64,
+    /// Gateways that share it, by the last that is known.
+    pub replicas: u32,
+    /// Why it does not answer, if it does not.
     pub last_error: Option<String>,
 }
 

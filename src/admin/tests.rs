@@ -129,6 +129,14 @@ impl Operator for Fake {
                 staleness_seconds: Some(0.1),
                 last_error: None,
             },
+            shared_limits: vec![SharedLimitsStatus {
+                region: "us".to_owned(),
+                address: "redis://127.0.0.1:6379".to_owned(),
+                breaker: "closed",
+                since_seconds: 60,
+                replicas: 8,
+                last_error: None,
+            }],
         }
     }
 
@@ -329,7 +337,11 @@ fn the_page_reads_only_what_the_status_has() {
             assert!(known.contains(&name) || name == "json", "{object}.{name} is not in the status");
         }
     }
-    for (object, value) in [("registry", &status["registry"]), ("issuer", &status["issuers"][0])] {
+    for (object, value) in [
+        ("registry", &status["registry"]),
+        ("issuer", &status["issuers"][0]),
+        ("store", &status["shared_limits"][0]),
+    ] {
         let known = members(value);
         for piece in page.split(&format!(" {object}.")).skip(1) {
             let name: String = piece.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();

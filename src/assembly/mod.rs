@@ -17,6 +17,8 @@ mod offline;
 mod operator;
 mod registry;
 mod reload;
+mod saved_limits;
+mod shared_limits;
 mod snapshot;
 mod worker;
 
@@ -41,7 +43,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
 use crate::journal::{Forwarder, JournalError};
-use crate::limits::Counters;
+use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, HeadKey, Random as _, Saver, SystemRandom};
@@ -112,10 +114,12 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     notifier: JoinHandle<()>,
+    shared_limits: Option<shared_limits::Running>,
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
     journal_forwarder: Option<Forwarder>,
+    limits_saver: Option<limits::Saver>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -134,13 +138,15 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal::OpenJournal { journal, forwarder: journal_forwarder } =
         journal::open(&config, &telemetry, clock)?;
-    let counters = Counters::new(secret()?);
+    let counters = saved_limits::counters(&config, &mint, secret()?, now);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
     let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
+    let links = shared_limits::links(&config.redis, seed()?, clock);
+    shared_limits::share(&mut snapshot, &config, &links);
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let node = Arc::new(Node {
         clock: clock.clone(),
@@ -157,6 +163,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
+        links,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),
@@ -174,9 +181,11 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     }
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
+    let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let registry_saver = start_saver(&node, &config)?;
+    let limits_saver = saved_limits::save_every(&config, &node).map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let workers = start_workers(&node, by_worker, &stopped)?;
     let admin = admin_listener.address();
@@ -190,10 +199,12 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         workers,
         background,
         notifier,
+        shared_limits,
         admin_listener,
         registry_follower,
         registry_saver,
         journal_forwarder,
+        limits_saver,
     })
 }
 
@@ -214,10 +225,15 @@ impl Running {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        // Nothing is counted any more.
+        drop(self.limits_saver);
         let _ = self.end_background.send(true);
         let _ = self.background.join();
         if self.notifier.join().is_err() {
             tracing::error!("the thread that delivers messages ended in a panic");
+        }
+        if self.shared_limits.is_some_and(|running| running.join().is_err()) {
+            tracing::error!("the thread that shares limits ended in a panic");
         }
         drop(self.registry_follower);
         drop(self.registry_saver);

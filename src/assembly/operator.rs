@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, alerts, issuers, registry};
+use super::{BUILD, alerts, issuers, registry, shared_limits};
 use crate::admin::{BuildStatus, ConfigStatus, Control, Operator, Readiness, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
@@ -32,6 +32,7 @@ impl NodeStatus {
         self.add_upstreams();
         issuers::add_gauges(&self.node);
         alerts::add_gauges(&self.node);
+        shared_limits::add_gauges(&self.node);
         registry::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Buckets of limits that are not full.";
@@ -172,7 +173,7 @@ impl Operator for NodeStatus {
         }
         reasons.extend(registry::reason(&self.node));
         let notes = registry::note(&self.node).into_iter().chain(issuers::notes(&self.node));
-        let notes = notes.chain(alerts::note(&self.node)).collect();
+        let notes = notes.chain(alerts::note(&self.node)).chain(shared_limits::notes(&self.node)).collect();
         Readiness { reasons, notes }
     }
 
@@ -202,6 +203,7 @@ impl Operator for NodeStatus {
             upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
             registry: registry::status(&self.node, now),
+            shared_limits: shared_limits::status(&self.node, now),
         }
     }
 

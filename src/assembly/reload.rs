@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::files::FileWatch;
 use super::node::Node;
-use super::{alerts, snapshot};
+use super::{alerts, shared_limits, snapshot};
 use crate::config::{Config, Diagnostic};
 use crate::domain::Regions;
 use crate::effects::{self, Effect};
@@ -124,6 +124,7 @@ impl Reloader {
             alerts::receiver(&config, previous.alerts.as_deref(), (&node.mint, &node.registry), &node.clock);
         let (receiver, alert_tasks) = receiver.map_err(ReloadError::AlertQueue)?;
         let (mut snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels, now);
+        shared_limits::share(&mut snapshot, &config, &node.links);
         for refresher in refreshers {
             node.background.spawn(refresher.run(node.clock.clone()));
         }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::doubts::doubts;
 use super::file::{Config, File};
 use super::redaction::Redaction;
+use crate::central_store::RegionServer;
 use crate::domain::{Problems, Region, Regions};
 use crate::place::{ModeSetting, Places, RegionSettings, key_part};
 use crate::routing::{EndpointRow, Table};
 use crate::upstream::RegionServers;
 use crate::{
-    admin, authentication, input, journal, limits, listen, notifications, reply, secret_scanning, telemetry,
-    tokens, upstream,
+    admin, authentication, central_store, input, journal, limits, listen, notifications, reply,
+    secret_scanning, telemetry, tokens, upstream,
 };
 
 /// Problems of limits and input rules that name something of the endpoint table.
@@ -36,6 +37,7 @@ pub(super) fn check(
     let table = Table::from_rows(rows, &file.endpoints, problems);
     let tokens = tokens::Rules::from_settings(&file.tokens, folder, problems);
     let journal = journal::from_settings(&file.journal, folder, problems);
+    let redis = redis(file, folder, problems);
     let notifications = notifications::from_settings(&file.notifications, folder, problems);
     let regions = places.as_ref().map_or_else(|| named(&file.regions), |places| places.regions().clone());
     let fence =
@@ -49,6 +51,7 @@ pub(super) fn check(
     for problem in problems.0.iter_mut().skip(before).chain(&mut warnings.0) {
         problem.key = written_row(&problem.key, rows);
     }
+    let saving = limits_saving(file, folder, problems);
     let input = input::Rules::from_settings(&file.input, endpoints, folder, problems);
     if table.is_none() {
         problems.0.retain(|problem| !OF_ENDPOINTS.contains(&problem.code));
@@ -73,15 +76,50 @@ pub(super) fn check(
         table: table?,
         tokens: tokens?,
         journal: journal?,
+        redis: redis?,
         notifications: notifications?,
         authentication: authentication?,
         limits: Arc::new(limits?),
+        limits_saving: saving?,
         retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
         input: input?,
         secret_scanning,
         logs: logs?,
         replies: replies?,
     })
+}
+
+/// The Redis servers of the regions that this gateway serves.
+fn redis(file: &File, folder: &Path, problems: &mut Problems) -> Option<Vec<central_store::Server>> {
+    if file.regions_written && !file.redis.address.expose().is_empty() {
+        problems.add(
+            "redis.address",
+            "redis_address_unused",
+            "with `[regions]`, each region has a server of its own, and this one would be used by none",
+            "move it to the `redis` of its region",
+        );
+    }
+    let is_served = |name: &str| file.place.mode == ModeSetting::Route || file.place.region == name;
+    let of_region = |(name, region): &'_ (String, RegionSettings)| {
+        let (key, address) = if file.regions_written {
+            (format!("regions.{}.redis", key_part(name)), region.redis.clone())
+        } else {
+            ("redis.address".to_owned(), file.redis.address.clone())
+        };
+        RegionServer { region: name.clone(), key, address, is_served: is_served(name) }
+    };
+    let regions: Vec<RegionServer> = file.regions.iter().map(of_region).collect();
+    central_store::from_settings(&file.redis, &regions, folder, problems)
+/// Where the state of limits is saved, which is no file that another section has.
+fn limits_saving(file: &File, folder: &Path, problems: &mut Problems) -> Option<limits::Saving> {
+    let (tokens, journal) = (&file.tokens, &file.journal);
+    let taken = [
+        ("tokens.store", tokens.store.file().unwrap_or(Path::new(""))),
+        ("tokens.pepper_file", &tokens.pepper_file),
+        ("tokens.snapshot_file", &tokens.snapshot_file),
+        ("journal.file", &journal.file),
+    ];
+    limits::Saving::from_settings(&file.limits, folder, &taken, problems)
 }
 
 /// Each region's upstream servers, and whether this gateway needs them.

@@ -4,7 +4,8 @@ use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Sub
 use crate::config::File;
 use crate::place::{self, RegionSettings};
 use crate::{
-    admin, input, journal, listen, notifications, reply, secret_scanning, telemetry, tokens, upstream,
+    admin, central_store, input, journal, listen, notifications, reply, secret_scanning, telemetry, tokens,
+    upstream,
 };
 
 pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
@@ -18,6 +19,7 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
         endpoints: _,
         tokens,
         journal,
+        redis,
         notifications,
         authentication: _,
         limits: _,
@@ -35,6 +37,7 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
     compare_replies(replies, &new.replies, effects);
     compare_tokens(tokens, &new.tokens, effects);
     compare_journal(journal, &new.journal, effects);
+    compare_redis(redis, &new.redis, effects);
     compare_notifications(notifications, &new.notifications, effects);
     compare_admin(admin, &new.admin, effects);
     compare_logs(logs, &new.logs, effects);
@@ -55,11 +58,12 @@ fn compare_regions(old: &Named, new: &Named, effects: &mut Effects<'_>) {
             effects.added(Subject::Region, name, in_words(after), CALLERS_LATER);
             continue;
         };
-        let RegionSettings { letter, base_url, upstreams } = before;
+        let RegionSettings { letter, base_url, upstreams, redis } = before;
         let mut region = Property { effects, subject: Subject::Region, name };
         region.compare("letter", &letter, &after.letter, CALLERS_LATER);
         region.compare("base_url", &base_url, &after.base_url, CALLERS);
         region.compare("upstreams", &upstreams, &after.upstreams, CALLERS);
+        region.compare("redis", &redis, &after.redis, CALLERS_LATER);
     }
     let order =
         |regions: &'_ Named| -> Vec<String> { regions.iter().map(|(name, _)| name.clone()).collect() };
@@ -325,6 +329,29 @@ fn compare_notifications(
     effects.setting("notifications.allow_private_addresses", private.0, private.1, OTHERS);
     effects.setting("notifications.webhook_ca_file", webhook_ca_file, &new.webhook_ca_file, OTHERS);
     effects.setting("notifications.smtp", smtp, &new.smtp, OTHERS);
+}
+
+fn compare_redis(old: &central_store::Settings, new: &central_store::Settings, effects: &mut Effects<'_>) {
+    let central_store::Settings {
+        address,
+        plain_text,
+        ca_file,
+        prefix,
+        timeout_milliseconds,
+        connect_timeout_milliseconds,
+        max_calls,
+        min_replicas,
+    } = old;
+    effects.setting("redis.address", address, &new.address, CALLERS_LATER);
+    effects.setting("redis.prefix", prefix, &new.prefix, CALLERS_LATER);
+    effects.setting("redis.min_replicas", min_replicas, &new.min_replicas, CALLERS_LATER);
+    effects.setting("redis.plain_text", plain_text, &new.plain_text, OTHERS);
+    effects.setting("redis.ca_file", ca_file, &new.ca_file, OTHERS_LATER);
+    let timeout = (timeout_milliseconds, &new.timeout_milliseconds);
+    effects.setting("redis.timeout_milliseconds", timeout.0, timeout.1, OTHERS_LATER);
+    let timeout = (connect_timeout_milliseconds, &new.connect_timeout_milliseconds);
+    effects.setting("redis.connect_timeout_milliseconds", timeout.0, timeout.1, OTHERS_LATER);
+    effects.setting("redis.max_calls", max_calls, &new.max_calls, OTHERS_LATER);
 }
 
 fn compare_admin(old: &admin::Settings, new: &admin::Settings, effects: &mut Effects<'_>) {

@@ -117,6 +117,7 @@ pub(crate) fn exceeded(exceeded: &Exceeded) -> Refusal {
         ExceededKind::TooManyInFlight => {
             Refusal::TooManyInFlight { policy, limit: u64::from(exceeded.burst) }
         }
+        ExceededKind::LimitsUnavailable => Refusal::LimitsUnavailable,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants: no number of addresses makes it grow; an address with failures on its account is never forgotten
 //! to make room; nobody can choose whose place an address shares, because places are dealt by `SipHash` under
-//! a random key. It refuses to know what a credential is: a valid one is never looked up here.
+//! a secret key. It refuses to know what a credential is: a valid one is never looked up here.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
@@ -60,6 +60,28 @@ impl Failures {
         // Without a place of its own it would take one whose bucket is full, or share the fullest.
         let tat = held.map_or_else(|| set.iter().map(tat).min().unwrap_or(0), tat);
         bucket::peek(tat.min(now + scale.fill_nanos()), scale, NonZeroU32::MIN, now)
+    }
+
+    /// Copies who owes how long, of one of so many parts of the table.
+    pub(super) fn copy_part(&self, part: usize, parts: usize, now: u64, into: &mut Vec<(u64, u64)>) {
+        let size = self.places.len().div_ceil(parts);
+        for place in self.places.iter().skip(part * size).take(size) {
+            let holder = place.holder.load(Ordering::Acquire);
+            let debt = place.tat.load(Ordering::Acquire).saturating_sub(now);
+            if holder != 0 && debt > 0 {
+                into.push((holder, debt));
+            }
+        }
+    }
+
+    /// Gives a holder its place and TAT of before; false if its set has no free place.
+    pub(super) fn put_back(&self, holder: u64, tat: u64) -> bool {
+        let is_free = |place: &&Place| {
+            place.holder.compare_exchange(0, holder, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        };
+        let Some(place) = self.set(holder).iter().find(is_free) else { return false };
+        place.tat.store(tat, Ordering::Release);
+        true
     }
 
     fn set(&self, holder: u64) -> &[Place] {

@@ -7,6 +7,7 @@
 //! - [`Counters`] are the live state: made once, they outlive every configuration. A bucket belongs to its
 //!   policy's name; under another quota the same share of it stays used, so that a reload hands out no fresh
 //!   bucket and locks nobody out for longer than the new quota's own fill.
+//!   They can be saved to a file and restored from it ([`Counters::save_every`], [`Counters::restored`]).
 //! - [`Limits`] are the two together: [`Limits::admit`] turns a [`Permit`](crate::authorization::Permit) into an
 //!   [`Admission`] or an [`Exceeded`].
 //!
@@ -20,7 +21,9 @@
 mod address;
 mod admission;
 mod admit;
+mod attempt;
 mod bucket;
+mod bucket_name;
 mod calendar;
 mod cell;
 mod cells;
@@ -39,15 +42,20 @@ mod overridden;
 mod owing;
 mod policy;
 mod rules;
+mod saved;
 mod settings;
+pub mod shared;
 mod standing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock::Now;
+use crate::domain::RegionId;
 
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
+pub use attempt::Attempt;
 pub use cells::Swept;
 pub use claims::Charge;
 pub use doubts::doubts;
@@ -58,12 +66,15 @@ pub use overridable::{Ceiling, NotOverridable};
 pub use owing::BodyDebt;
 pub use policy::{Dimension, Policy};
 pub use rules::{PolicyIndex, Rules};
+pub use saved::{Saver, Saving};
 pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
+use shared::CentralStore;
 pub use standing::{Audience, Standing};
 
 /// The live state of all limits. One for a process; outlives every configuration.
 pub struct Counters {
     cells: cells::Cells,
+    shared: Arc<shared::cells::SharedCells>,
     in_flight: in_flight::InFlight,
     failures: failures::Failures,
     policies: names::Names,
@@ -73,11 +84,12 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nobody has asked for anything. `secret` is 32 random bytes of this process: they keep clients from
-    /// choosing whose cell they are counted in.
+    /// Nobody has asked for anything. `secret` is 32 bytes that nobody else knows: they keep clients from choosing
+    /// whose cell they are counted in.
     pub fn new(secret: [u8; 32]) -> Arc<Self> {
         Arc::new(Self {
             cells: cells::Cells::new(&secret),
+            shared: Arc::new(shared::cells::SharedCells::new(&secret)),
             in_flight: in_flight::InFlight::new(&secret),
             failures: failures::Failures::new(&secret),
             policies: names::Names::new(key::MOST_POLICIES),
@@ -96,6 +108,7 @@ impl Counters {
     /// Drops what is full, a small part of the cells a call. Call it every 20 ms or so, from one place.
     pub fn sweep(&self, now: Now) -> Swept {
         let swept = self.cells.sweep(now);
+        self.shared.sweep(now.monotonic_nanos);
         if swept.pass_ended {
             self.in_flight.sweep();
         }
@@ -104,12 +117,12 @@ impl Counters {
 
     /// Buckets that are not full, or were not a moment ago; at most `limits.max_cells`.
     pub fn cells(&self) -> usize {
-        self.cells.len()
+        self.cells.len() + self.shared.len()
     }
 
     /// Decisions made on a bucket that callers share because there was no room for one of their own.
     pub fn overflowed(&self) -> u64 {
-        self.cells.overflowed()
+        self.cells.overflowed() + self.shared.overflowed()
     }
 }
 
@@ -127,6 +140,16 @@ pub struct Limits {
     policy_numbers: Box<[u32]>,
     endpoint_numbers: Box<[u32]>,
     revision: u32,
+    stores: Stores,
+}
+
+/// Where limits are shared, by the region whose workspaces are counted there; empty if nowhere.
+struct Stores(Box<[(RegionId, Arc<dyn CentralStore>)]>);
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(region, _)| region)).finish()
+    }
 }
 
 impl Limits {
@@ -134,10 +157,18 @@ impl Limits {
     /// bucket's scale, so that requests which still hold an older snapshot cannot undo a reload.
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
-        let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
+        counters.shared.set_cap(rules.max_cells);
+        let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores: Stores(Box::default()) }
+    }
+
+    /// Shares limits with other replicas through the central store of each region; requests are then decided by
+    /// [`Limits::try_admit`]. What is counted by token or workspace is kept at the store of the workspace's region, and
+    /// here alone if that has none; everything else at the first.
+    pub fn share_through(&mut self, stores: Vec<(RegionId, Arc<dyn CentralStore>)>) {
+        self.stores = Stores(stores.into());
     }
 
     /// The rules.
@@ -149,6 +180,18 @@ impl Limits {
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// The number of each name of the rules. One that comes back while a policy that took its place is in force counts
+/// anew.
+fn policy_numbers(rules: &Rules, known: &names::Names) -> Box<[u32]> {
+    let mut given = HashSet::new();
+    let former = |place: usize| rules.policies.get(place).and_then(|policy| policy.formerly.as_ref());
+    let number = |(place, name): (usize, &Arc<str>)| {
+        let number = former(place).map_or_else(|| known.number(name), |former| known.renamed(former, name));
+        if given.insert(number) { number } else { known.anew(name) }
+    };
+    rules.names().iter().enumerate().map(number).collect()
 }
 
 #[cfg(test)]

@@ -12,20 +12,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::backoff::next_attempt;
-use super::message::{LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
+use super::message::{Data, LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
 use super::webhook::{self, Refusal, Signed};
 use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, text};
 use crate::clock::{Clock, Now};
 use crate::domain::Regions;
 use crate::journal::{Journal, JournalError, Question};
-use crate::tokens::store::{Attempt, Delivery, Recipient};
+use crate::tokens::store::{Attempt, Delivery, LogEntry, Recipient};
 use crate::tokens::{self, Moment, Random, Store};
 
 /// Time between two looks into the outbox.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A message is first tried so long after it was owed: by then every replica refuses the token and has told the
-/// journal what it did until then.
-const FIRST_ATTEMPT_AFTER_MILLIS: u64 = 1_000;
 /// How long a message is taken for. Longer than an attempt can last.
 const LEASE: Duration = Duration::from_mins(1);
 /// For one attempt, all contacts of the operator included.
@@ -152,9 +149,6 @@ impl Notifier {
     }
 
     async fn attempt(self: Rc<Self>, delivery: Delivery) {
-        let first = delivery.enqueued_at_unix_millis.saturating_add(FIRST_ATTEMPT_AFTER_MILLIS);
-        let early = first.saturating_sub(self.0.clock.now().unix_millis).min(FIRST_ATTEMPT_AFTER_MILLIS);
-        tokio::time::sleep(Duration::from_millis(early)).await;
         let settings = (self.0.settings)();
         let sent = tokio::time::timeout(ATTEMPT_DEADLINE, self.send(&delivery, &settings)).await;
         let sent = sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again(LATE.to_owned()))));
@@ -167,7 +161,7 @@ impl Notifier {
         let failed = |why: String| (Channel::Webhook, Failure::Again(why));
         let message = self.message(delivery).await.map_err(failed)?;
         let (contacts, signed_as) = match &delivery.recipient {
-            Recipient::Contact(contact) => (vec![contact], &*message.data.workspace_id),
+            Recipient::Contact(contact) => (vec![contact], message.workspace_id()),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
         };
         // None takes another's time.
@@ -244,31 +238,46 @@ impl Notifier {
 
     /// The message of a delivery as of now.
     async fn message(&self, delivery: &Delivery) -> Result<Message, String> {
-        let told = |error: tokens::Error| error.to_string();
-        let entry = &delivery.entry;
-        let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
-        let token = self.0.store.token(&entry.subject).map_err(told)?;
-        let workspace = self.0.store.workspace(&body.workspace).map_err(told)?;
-        let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
-        let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
-        let report = self.report(&entry.subject, entry.at_unix_millis).await;
-        let report = report.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a leak is told of without what the token did");
+        let gateways_missing = self.all_handed_on().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a leak is told of without what tokens did");
             None
         });
-        Ok(Message::of_leak(entry, body, token.as_ref(), base_url, report))
+        let share = MOST_REQUESTS / u32::try_from(delivery.entries.len()).unwrap_or(u32::MAX).max(1);
+        let (mut told, mut base_url) = (Vec::new(), "");
+        for entry in &delivery.entries {
+            let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+            let failed = |error: tokens::Error| error.to_string();
+            let token = self.0.store.token(&entry.subject).map_err(failed)?;
+            let workspace = self.0.store.workspace(&body.workspace).map_err(failed)?;
+            let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
+            base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
+            let report = gateways_missing.map(|missing| self.report(entry, share, missing)).transpose();
+            let report = report.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a leak is told of without what the token did");
+                None
+            });
+            told.push(Data::of_leak(entry, body, token.as_ref(), base_url, report.flatten()));
+        }
+        let mut told = told.into_iter();
+        let first = told.next().ok_or_else(|| "the log does not have what it tells of".to_owned())?;
+        Ok(Message::of_leaks(first, told.collect(), delivery.leaks, base_url))
     }
 
-    async fn report(&self, token_id: &str, revoked_unix_millis: u64) -> Result<Option<Report>, JournalError> {
+    /// What a leaked token did, with up to `count` requests.
+    fn report(
+        &self,
+        entry: &LogEntry,
+        count: u32,
+        gateways_missing: u64,
+    ) -> Result<Option<Report>, JournalError> {
         let Some(journal) = &self.0.journal else { return Ok(None) };
-        let gateways_missing = self.all_handed_on(&**journal).await?;
-        let from_unix_millis = revoked_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
+        let from_unix_millis = entry.at_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
         let question = Question {
-            token_id,
+            token_id: &entry.subject,
             from_unix_millis,
             before_unix_millis: u64::MAX,
             after: None,
-            count: MOST_REQUESTS,
+            count,
         };
         let activity = journal.activity(&question)?;
         let mut requests: Vec<Line> =
@@ -281,15 +290,16 @@ impl Notifier {
     }
 
     /// Waits until every gateway that shares the journal has handed on what it noted, but not for long; how many have
-    /// not.
-    async fn all_handed_on(&self, journal: &dyn Journal) -> Result<u64, JournalError> {
+    /// not. [`None`] where no journal is kept.
+    async fn all_handed_on(&self) -> Result<Option<u64>, JournalError> {
+        let Some(journal) = &self.0.journal else { return Ok(None) };
         (self.0.flush_journal)(JOURNAL_FLUSH);
         let asked = journal.ask_all()?;
         let until = Instant::now() + OTHERS_HAND_ON;
         loop {
             let missing = journal.missing(asked)?;
             if missing == 0 || Instant::now() >= until {
-                return Ok(missing);
+                return Ok(Some(missing));
             }
             tokio::time::sleep(ASK_AGAIN_AFTER).await;
         }
@@ -298,11 +308,12 @@ impl Notifier {
     /// Writes down how an attempt ended, and says it.
     fn settle(&self, delivery: &Delivery, settings: &Checked, sent: Result<Channel, (Channel, Failure)>) {
         let now = self.0.clock.now();
-        let (token, message, attempt) = (&*delivery.entry.subject, &*delivery.id, delivery.attempt);
+        let token = delivery.entries.first().map_or("", |entry| &*entry.subject);
+        let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
         let end = match sent {
             Ok(channel) => {
                 self.0.counts.add(channel, End::Delivered);
-                tracing::info!(message, token, attempt, channel = channel.name(), "a leak was told");
+                tracing::info!(message, token, leaks, attempt, channel = channel.name(), "a leak was told");
                 Attempt::Delivered
             }
             Err((channel, failure)) => {
@@ -317,6 +328,7 @@ impl Notifier {
                     tracing::warn!(
                         message,
                         token,
+                        leaks,
                         attempt,
                         channel,
                         why,
@@ -330,6 +342,7 @@ impl Notifier {
                     tracing::error!(
                         message,
                         token,
+                        leaks,
                         attempt,
                         channel,
                         why,

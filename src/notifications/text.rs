@@ -2,22 +2,57 @@
 
 use std::fmt::Write as _;
 
-use super::message::{Data, Message, Report};
+use super::message::{Contents, Data, ListSteps, Many, Message, Report};
 use crate::tokens::Moment;
 
 /// The subject of a mail; one line, because a token's name and a workspace's id are.
 pub(super) fn subject(message: &Message) -> String {
-    let data = &message.data;
-    format!("Leaked and revoked: {} of workspace {}", named(data), data.workspace_id)
+    let workspace = message.workspace_id();
+    match &message.data {
+        Contents::One(data) => format!("Leaked and revoked: {} of workspace {workspace}", named(data)),
+        Contents::Many(many) => format!("Leaked and revoked: {} tokens of workspace {workspace}", many.leaks),
+    }
 }
 
 /// The text of a mail.
 pub(super) fn text(message: &Message) -> String {
-    let data = &message.data;
     let mut text = String::new();
     // Writing to a text cannot fail.
-    let _ = write_text(&mut text, data);
+    let _ = match &message.data {
+        Contents::One(data) => write_one(&mut text, data),
+        Contents::Many(many) => write_many(&mut text, many),
+    };
     text
+}
+
+fn write_many(text: &mut String, many: &Many) -> std::fmt::Result {
+    writeln!(text, "{} tokens of workspace {} were found where strangers", many.leaks, many.workspace_id)?;
+    writeln!(text, "can read them, and do not work any more.\n")?;
+    writeln!(text, "WHAT TO DO NOW\n")?;
+    writeln!(text, "1. Make new tokens and put them where the old ones were used.")?;
+    writeln!(text, "2. Look through what the old tokens did, and undo what was not yours.")?;
+    writeln!(text, "3. Take the tokens out of the places where they were found, their history included.\n")?;
+    let ListSteps { list, list_command } = &many.next_steps;
+    writeln!(text, "All of them, as a workspace owner:\n\n     {} {}\n", list.method, list.url)?;
+    writeln!(text, "or as the gateway's operator:\n\n     {list_command}\n")?;
+    for data in &many.tokens {
+        writeln!(text, "{} was revoked at {}", named(data), data.revoked_at)?;
+        for (what, value) in [("found at", &data.found.url), ("found in", &data.found.source)] {
+            if !value.is_empty() {
+                writeln!(text, "  {what} {value}")?;
+            }
+        }
+        if let Some(report) = &data.activity {
+            let activity = &report.activity;
+            write!(text, "  since {}: {} writes, ", report.from, activity.writes)?;
+            writeln!(text, "{} refused requests", activity.refusals)?;
+        }
+        writeln!(text, "  {} {}\n", data.next_steps.review.method, data.next_steps.review.url)?;
+    }
+    if many.tokens_left_out > 0 {
+        writeln!(text, "({} more are not listed here)", many.tokens_left_out)?;
+    }
+    Ok(())
 }
 
 fn named(data: &Data) -> String {
@@ -28,7 +63,7 @@ fn named(data: &Data) -> String {
     }
 }
 
-fn write_text(text: &mut String, data: &Data) -> std::fmt::Result {
+fn write_one(text: &mut String, data: &Data) -> std::fmt::Result {
     let found = &data.found;
     writeln!(text, "The {} of workspace {} was found by {}", named(data), data.workspace_id, found.by)?;
     writeln!(text, "where strangers can read it, and does not work any more.\n")?;

@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ pub struct Relay {
     folder: Folder,
     regions: Vec<Waiting>,
     rules: ArcSwap<RelayRules>,
-    here: OnceLock<Here>,
+    here: ArcSwapOption<Here>,
 }
 
 /// Deals with the body of an alert that was believed when it came, in this process; why it could not. Blocks.
@@ -86,7 +86,7 @@ impl Relay {
             regions: regions.collect(),
             folder,
             rules: ArcSwap::new(Arc::clone(&rules.relay)),
-            here: OnceLock::new(),
+            here: ArcSwapOption::empty(),
         }))
     }
 
@@ -145,7 +145,7 @@ impl Relay {
                     waiting.entries().iter_mut().for_each(|entry| entry.due = Instant::now());
                     tracing::info!(region, "an alert of leaked tokens that waited was taken");
                 }
-                Err(why) if entry.name.received + KEPT_SECONDS < clock.now().unix_seconds() => {
+                Err(why) if entry.name.received.saturating_add(KEPT_SECONDS) < clock.now().unix_seconds() => {
                     self.forget(waiting, &entry.name);
                     tracing::error!(region, why, "an alert was never taken by its region and is given up");
                 }
@@ -196,7 +196,8 @@ impl Relay {
         let (relay, name) = (Arc::clone(self), entry.name.clone());
         let deal = move || {
             let Some((_, body)) = relay.read(&name)? else { return Ok(()) };
-            relay.here.get().map_or_else(|| Err("nobody takes alerts here".to_owned()), |here| here(&body))
+            let here = relay.here.load_full().ok_or_else(|| "nobody takes alerts here".to_owned())?;
+            here(&body)
         };
         tokio::task::spawn_blocking(deal).await.unwrap_or_else(|stopped| Err(stopped.to_string()))
     }
@@ -213,9 +214,9 @@ impl Relay {
         }
     }
 
-    /// Says how alerts are dealt with in this process; the first time counts.
+    /// Says how alerts are dealt with in this process from now on.
     pub(super) fn deal_with(&self, here: Here) {
-        let _ = self.here.set(here);
+        self.here.store(Some(Arc::new(here)));
     }
 
     fn forget(&self, waiting: &Waiting, name: &Name) {

@@ -41,7 +41,7 @@ pub use registry::{
 };
 pub use settings::{Beyond, Rules, Settings, Staleness};
 pub use start::open;
-pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
+pub use store::postgres::{PostgresAddress, PostgresStore};
 pub use store::{
     Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
 };

@@ -1,13 +1,12 @@
 //! `[tokens]` of the configuration.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::domain::Problems;
+use crate::domain::{Problems, UrlText};
 
 use super::format::is_prefix;
-use super::store::postgres::{PostgresAddress, PostgresAddressError, without_passwords};
+use super::store::postgres::{PostgresAddress, PostgresAddressError};
 use super::{Format, StoreAddress};
 
 /// `[tokens]`: opaque tokens and the store behind them.
@@ -54,7 +53,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             prefix: "sgp_".to_owned(),
-            store: StoreText("tollgate.db".to_owned()),
+            store: StoreText(UrlText::new("tollgate.db".to_owned())),
             pepper_file: PathBuf::from("tollgate.pepper"),
             audit_key_file: PathBuf::new(),
             snapshot_file: PathBuf::from("tollgate.snapshot"),
@@ -180,22 +179,21 @@ impl Rules {
 }
 
 /// `tokens.store` as written. Formatting it leaves a password out.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
-pub struct StoreText(String);
+pub struct StoreText(UrlText);
 
 impl StoreText {
     /// The file, unless a database is meant.
     pub fn file(&self) -> Option<&Path> {
-        (!PostgresAddress::is_meant(&self.0)).then(|| Path::new(&self.0))
+        let text = self.0.expose();
+        (!PostgresAddress::is_meant(text)).then(|| Path::new(text))
     }
 
-    /// Whether a password stands in the file itself; `written` is what the file has here, where that holds values of
-    /// the environment.
-    pub fn has_password(&self, written: Option<&str>) -> bool {
-        let told = without_variables(written.unwrap_or(&self.0));
-        without_passwords(&told) != told
+    /// The text.
+    pub const fn url(&self) -> &UrlText {
+        &self.0
     }
 
     fn address(&self, folder: &Path, problems: &mut Problems) -> Option<StoreAddress> {
@@ -207,7 +205,7 @@ impl StoreText {
             }
             return Some(StoreAddress::File(folder.join(file)));
         }
-        match PostgresAddress::parse(&self.0, folder) {
+        match PostgresAddress::parse(self.0.expose(), folder) {
             Ok(address) => Some(StoreAddress::Postgres(Box::new(address))),
             Err(error) => {
                 let fix = match error {
@@ -225,33 +223,6 @@ impl StoreText {
                 None
             }
         }
-    }
-}
-
-/// A text without its `${NAME}`.
-fn without_variables(text: &str) -> String {
-    let mut pieces = text.split("${");
-    let first = pieces.next().unwrap_or_default();
-    let behind = pieces.filter_map(|piece| piece.split_once('}').map(|(_, behind)| behind));
-    std::iter::once(first).chain(behind).collect()
-}
-
-impl fmt::Debug for StoreText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        without_passwords(&self.0).fmt(f)
-    }
-}
-
-impl serde::Serialize for StoreText {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A single `*`, so that not even the password's length is told.
-        let mut shown = String::new();
-        for letter in without_passwords(&self.0).chars() {
-            if letter != '*' || !shown.ends_with('*') {
-                shown.push(letter);
-            }
-        }
-        serializer.serialize_str(&shown)
     }
 }
 
@@ -326,18 +297,6 @@ mod tests {
                 "tokens.scopes[1]",
             ]
         );
-    }
-
-    #[test]
-    fn a_password_belongs_into_the_environment() {
-        let text = |url: &str| StoreText(url.to_owned());
-        let from_environment = text("postgres://u:hunter2@h/d");
-        assert!(from_environment.has_password(None));
-        assert!(from_environment.has_password(Some("postgres://u:hunter${N}@h/d")));
-        assert!(!from_environment.has_password(Some("postgres://u:${PASSWORD}@h/d")));
-        assert!(!from_environment.has_password(Some("${STORE}")));
-        assert!(!text("postgres://u@h/d").has_password(None) && !text("a:b@c.db").has_password(None));
-        assert!(!format!("{from_environment:?}").contains("hunter2"));
     }
 
     #[test]

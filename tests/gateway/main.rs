@@ -22,6 +22,7 @@ mod killed;
 mod killed_writer;
 mod leaks;
 mod limits;
+mod limits_restart;
 mod metrics;
 mod overrides;
 mod owners;

@@ -449,3 +449,45 @@ fn an_alert_whose_file_is_gone_does_not_wait_for_ever() {
     std::fs::remove_dir_all(us.file.with_file_name("secret-scanning-queue")).unwrap();
     until("nothing to wait", || (waiting() == 0).then_some(()));
 }
+
+#[test]
+fn an_alert_that_waits_is_dealt_with_as_the_configuration_in_force_says() {
+    let world = World::new("max_tokens = 1");
+    let tokens = [(); 2].map(|()| world.gateway.token("ws-us", &[]).1);
+    let text = std::fs::read_to_string(&world.gateway.file).unwrap();
+    std::fs::write(&world.gateway.file, text.replace("max_tokens = 1", "max_tokens = 2")).unwrap();
+    world.gateway.process.signal("HUP");
+    let config = || world.gateway.operate("GET", "/status.json", "").json()["config"].clone();
+    until("the new configuration", || (config()["generation"] == 2).then_some(()));
+    let other = rusqlite::Connection::open(world.gateway.file.with_file_name("tollgate.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert(tokens.each_ref().map(String::as_str));
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    for token in &tokens {
+        assert_eq!(world.said(token), revoked(), "from memory");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    until("nothing to wait", || {
+        let waits = ("tollgate_secret_scanning_relay_waiting", &[("region", "us")]);
+        (world.gateway.metrics().count(waits.0, waits.1) == 0).then_some(())
+    });
+}
+
+/// More than one transaction takes.
+#[test]
+fn however_many_tokens_leak_all_are_refused_while_the_store_cannot_be_written() {
+    let world = World::new("");
+    let tokens: Vec<String> = (0..1_100).map(|_| never_made('u')).collect();
+    let file = world.keys.path().join("tokens");
+    std::fs::write(&file, tokens.join("\n")).unwrap();
+    world.command(&["token", "import", file.to_str().unwrap(), "--workspace", "ws-us"]);
+    until("the gateway to know the tokens", || (world.said(&tokens[1_099]).0 == 200).then_some(()));
+    let other = rusqlite::Connection::open(world.gateway.file.with_file_name("tollgate.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert(tokens[..1_099].iter().map(String::as_str));
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    for token in tokens[..1_099].iter().step_by(100).chain([&tokens[1_098]]) {
+        assert_eq!(world.said(token), revoked());
+    }
+    assert_eq!(world.said(&tokens[1_099]).0, 200);
+}

@@ -56,6 +56,8 @@ kinds! {
     TokenRotated = "token.rotated", "API Token Rotated", "TOKEN";
     /// A token was revoked.
     TokenRevoked = "token.revoked", "API Token Revoked", "TOKEN";
+    /// Nobody could be told that a token leaked.
+    LeakUntold = "token.leak_untold", "API Token Leak Notification Given Up", "TOKEN";
     /// A limit of a token's family was overridden.
     TokenLimitSet = "token.limit_set", "API Token Limit Overridden", "TOKEN";
     /// An override of a limit of a token's family was removed.

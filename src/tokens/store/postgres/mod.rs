@@ -43,7 +43,7 @@ use super::{
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
-pub use address::{PostgresAddress, PostgresAddressError, without_passwords};
+pub use address::{PostgresAddress, PostgresAddressError};
 use connector::Connector;
 pub(crate) use database::Database;
 pub use listen::Watch;

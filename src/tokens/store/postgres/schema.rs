@@ -14,7 +14,7 @@ pub(super) const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 const STEPS: [(i64, &[&str]); 3] = [
     (1, &[TABLES]),
     (2, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
-    (3, &[journal::TABLES]),
+    (3, &[journal::TABLES, outbox::LEAKS]),
 ];
 
 /// The lock under which steps are taken (`tgte`).

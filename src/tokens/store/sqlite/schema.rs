@@ -18,11 +18,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &[&str]); 4] = [
+const STEPS: [(i64, &[&str]); 5] = [
     (1, &[TABLES]),
     (2, &[OVERRIDES]),
     (3, &[outbox::TABLES]),
     (4, &[operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
+    (5, &[outbox::LEAKS]),
 ];
 
 const OVERRIDES: &str = "
