@@ -110,6 +110,8 @@ fn redis(file: &File, folder: &Path, problems: &mut Problems) -> Option<Vec<cent
     };
     let regions: Vec<RegionServer> = file.regions.iter().map(of_region).collect();
     central_store::from_settings(&file.redis, &regions, folder, problems)
+}
+
 /// Where the state of limits is saved, which is no file that another section has.
 fn limits_saving(file: &File, folder: &Path, problems: &mut Problems) -> Option<limits::Saving> {
     let (tokens, journal) = (&file.tokens, &file.journal);
