@@ -34,6 +34,7 @@ mod revocation;
 mod secret_scanning;
 mod shadow;
 mod shared_limits;
+mod signed_heads;
 mod streaming;
 mod support;
 mod tokens;

@@ -472,3 +472,22 @@ fn an_alert_that_waits_is_dealt_with_as_the_configuration_in_force_says() {
         (world.gateway.metrics().count(waits.0, waits.1) == 0).then_some(())
     });
 }
+
+/// More than one transaction takes.
+#[test]
+fn however_many_tokens_leak_all_are_refused_while_the_store_cannot_be_written() {
+    let world = World::new("");
+    let tokens: Vec<String> = (0..1_100).map(|_| never_made('u')).collect();
+    let file = world.keys.path().join("tokens");
+    std::fs::write(&file, tokens.join("\n")).unwrap();
+    world.command(&["token", "import", file.to_str().unwrap(), "--workspace", "ws-us"]);
+    until("the gateway to know the tokens", || (world.said(&tokens[1_099]).0 == 200).then_some(()));
+    let other = rusqlite::Connection::open(world.gateway.file.with_file_name("tollgate.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert(tokens[..1_099].iter().map(String::as_str));
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    for token in tokens[..1_099].iter().step_by(100).chain([&tokens[1_098]]) {
+        assert_eq!(world.said(token), revoked());
+    }
+    assert_eq!(world.said(&tokens[1_099]).0, 200);
+}
