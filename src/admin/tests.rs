@@ -127,6 +127,7 @@ impl Operator for Fake {
                 staleness_seconds: Some(0.1),
                 last_error: None,
             },
+            notifications: NotificationStatus::default(),
         }
     }
 

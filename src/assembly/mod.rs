@@ -150,6 +150,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
             journal.clone(),
             clock.clone(),
         )),
+        notifications: Arc::default(),
         journal,
         mint,
         registry,

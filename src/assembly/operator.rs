@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, alerts, issuers};
+use super::{BUILD, alerts, issuers, notifier};
 use crate::admin::{
     BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
 };
@@ -219,6 +219,7 @@ impl Operator for NodeStatus {
                 staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
                 last_error: registry.error.map(|error| error.to_string()),
             },
+            notifications: notifier::status(&self.node.notifications, now),
         }
     }
 

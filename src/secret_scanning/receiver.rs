@@ -269,3 +269,6 @@ impl Signed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

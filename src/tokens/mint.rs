@@ -278,7 +278,8 @@ fn check_contacts(contacts: &[String]) -> Result<(), Error> {
         let plain = text.len() <= 254 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
         let secure = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
         let webhook = secure || LOOPBACK.iter().any(|start| text.starts_with(start));
-        let mail = text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+        // By the library that mails are sent with, so that what is taken here can be sent to.
+        let mail = text.parse::<lettre::Address>().is_ok_and(|address| address.domain().contains('.'));
         plain && (webhook || (mail && !text.contains("://")))
     };
     check_words("contact", contacts, is_contact, FIX)

@@ -56,9 +56,22 @@ fn refuses_what_cannot_be_stored_or_sent() {
     }
     assert!(matches!(mint.create_workspace(act, &workspace("a", "mars")), Err(Error::RegionUnknown { .. })));
     mint.create_workspace(act, &workspace("ws", "us")).unwrap();
-    for contact in
-        ["", "nobody", "@example.com", "a@b", "http://example.com/x", "https://", "a b@example.com"]
-    {
+    for contact in [
+        "",
+        "nobody",
+        "@example.com",
+        "a@b",
+        "http://example.com/x",
+        "https://",
+        "a b@example.com",
+        "a@@example.com",
+        "a@b@example.com",
+        "a..b@example.com",
+        ".a@example.com",
+        "a@-.example.com",
+        "a@example..com",
+        "a(b@example.com",
+    ] {
         let change = WorkspaceChange { add_contacts: vec![contact.into()], ..WorkspaceChange::default() };
         assert!(mint.set_workspace(act, "ws", &change).is_err(), "{contact}");
     }
