@@ -121,6 +121,8 @@ impl Operator for Fake {
                 last_error: None,
             }],
             registry: RegistryStatus {
+                store_reached: true,
+                unwritten_revocations: 0,
                 store: "sqlite".to_owned(),
                 workspaces: 4,
                 tokens: 8,
@@ -128,6 +130,14 @@ impl Operator for Fake {
                 last_error: None,
             },
             notifications: NotificationStatus::default(),
+            shared_limits: vec![SharedLimitsStatus {
+                region: "us".to_owned(),
+                address: "redis://127.0.0.1:6379".to_owned(),
+                breaker: "closed",
+                since_seconds: 60,
+                replicas: 8,
+                last_error: None,
+            }],
         }
     }
 
@@ -328,7 +338,11 @@ fn the_page_reads_only_what_the_status_has() {
             assert!(known.contains(&name) || name == "json", "{object}.{name} is not in the status");
         }
     }
-    for (object, value) in [("registry", &status["registry"]), ("issuer", &status["issuers"][0])] {
+    for (object, value) in [
+        ("registry", &status["registry"]),
+        ("issuer", &status["issuers"][0]),
+        ("store", &status["shared_limits"][0]),
+    ] {
         let known = members(value);
         for piece in page.split(&format!(" {object}.")).skip(1) {
             let name: String = piece.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();

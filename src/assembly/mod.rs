@@ -14,7 +14,9 @@ mod node;
 mod notifier;
 mod offline;
 mod operator;
+mod registry;
 mod reload;
+mod shared_limits;
 mod snapshot;
 mod worker;
 
@@ -42,7 +44,7 @@ use crate::journal::{Forwarder, JournalError};
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -110,6 +112,7 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     notifier: JoinHandle<()>,
+    shared_limits: Option<shared_limits::Running>,
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
@@ -127,8 +130,8 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
-    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
+    let (mint, registry) =
+        tokens::open(&config.tokens, config.places.regions(), || Box::new(SystemRandom), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal::OpenJournal { journal, forwarder: journal_forwarder } =
         journal::open(&config, &telemetry, clock)?;
@@ -156,6 +159,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
+        links: shared_limits::links(&config.redis, seed()?, clock),
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),
@@ -169,6 +173,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
+    let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
     let registry_saver = start_saver(&node, &config)?;
@@ -185,6 +190,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         workers,
         background,
         notifier,
+        shared_limits,
         admin_listener,
         registry_follower,
         registry_saver,
@@ -213,6 +219,9 @@ impl Running {
         let _ = self.background.join();
         if self.notifier.join().is_err() {
             tracing::error!("the thread that delivers messages ended in a panic");
+        }
+        if self.shared_limits.is_some_and(|running| running.join().is_err()) {
+            tracing::error!("the thread that shares limits ended in a panic");
         }
         drop(self.registry_follower);
         drop(self.registry_saver);

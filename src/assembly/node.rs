@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::runtime::Handle;
 
+use crate::central_store::Link;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::gateway::{Owners, Parts, Snapshot};
@@ -33,6 +34,8 @@ pub(super) struct Node {
     /// What tokens did, if that is kept.
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) counters: Arc<Counters>,
+    /// Where limits are shared, by region.
+    pub(super) links: Vec<Arc<Link>>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,

@@ -53,8 +53,12 @@ fn an_opaque_token_is_whatever_the_registry_says() {
         assert_eq!(world.refusal("never-seen").await, Refused::TokenUnknown);
         assert_eq!(world.refusal(&"a".repeat(9_000)).await, Refused::TokenUnknown);
         *world.tokens.away.lock().unwrap() = true;
-        assert_eq!(world.refusal("never-seen").await, Refused::RegistryUnavailable);
+        assert_eq!(world.refusal("ours_never-seen").await, Refused::RegistryUnavailable);
+        assert_eq!(world.refusal("never-seen").await, Refused::TokenUnknown, "it is no token at all");
         assert!(world.identify("good").await.is_ok());
+        *world.tokens.too_stale.lock().unwrap() = true;
+        assert_eq!(world.refusal("good").await, Refused::RegistryUnavailable);
+        assert_eq!(world.refusal("revoked").await, Refused::TokenRevoked(whose()), "that does not change");
     });
 }
 
@@ -274,6 +278,10 @@ fn what_the_registry_says_of_a_workspace_wins() {
         *world.tokens.away.lock().unwrap() = true;
         let refused = world.claiming(&key, &json!({ "workspace": "ws_new" })).await.unwrap_err();
         assert_eq!(refused, Refused::RegistryUnavailable);
+        world.tokens.put(workspace("ws_us", US, Plan::Business));
+        assert!(world.identify(&key.token(&claims())).await.is_ok());
+        *world.tokens.too_stale.lock().unwrap() = true;
+        assert_eq!(world.refusal(&key.token(&claims())).await, Refused::RegistryUnavailable);
     });
 }
 

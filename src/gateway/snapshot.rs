@@ -127,6 +127,14 @@ impl Tokens for PlacedTokens<'_> {
         self.registry.format().recognise(value).is_some()
     }
 
+    fn is_current(&self, now: Now) -> bool {
+        self.registry.is_current(now)
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        self.registry.may_answer(now)
+    }
+
     fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {
         let JwtIdentity { issuer, jti, subject, client: _, issued_at_unix_seconds, workspace } = *jwt;
         self.registry.jwt_revoked(&JwtNames { issuer, jti, subject, issued_at_unix_seconds, workspace })

@@ -1,5 +1,7 @@
 //! The loop that delivers.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,8 @@ const LEASE: Duration = Duration::from_mins(1);
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(45);
 /// The most attempts at a time.
 const MOST_AT_A_TIME: usize = 16;
+/// The most contacts that are remembered as told; beyond, one may be told again.
+const MOST_TOLD: usize = 4_096;
 /// How long attempts may last that the gateway's end finds under way.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How long the journal may take to write what it was told.
@@ -39,6 +43,10 @@ const KEEP_HOUSE_EVERY: Duration = Duration::from_mins(1);
 /// How long the outbox remembers what was settled.
 const SETTLED_KEPT_MILLIS: u64 = 30 * 24 * 3_600_000;
 const MOST_FORGOTTEN: u32 = 5_000;
+
+const LATE: &str = "it took too long";
+const NOBODY: &str =
+    "the workspace has no contacts and the operator has none in `notifications.operator_contacts`";
 
 /// What a [`Notifier`] works with.
 pub struct Parts {
@@ -63,7 +71,12 @@ pub struct Parts {
 }
 
 /// Delivers what the outbox holds. Its calls to store and journal block, so it has a thread of its own.
-pub struct Notifier(Parts);
+pub struct Notifier(Parts, Told);
+
+/// Messages by id with those of their contacts that have them while others do not yet. Lost with the process, after
+/// which a contact may be told again.
+#[derive(Default)]
+struct Told(RefCell<HashSet<(String, String)>>);
 
 /// Why an attempt failed.
 enum Failure {
@@ -75,8 +88,8 @@ enum Failure {
 
 impl Notifier {
     /// A notifier of these parts.
-    pub const fn new(parts: Parts) -> Self {
-        Self(parts)
+    pub fn new(parts: Parts) -> Self {
+        Self(parts, Told::default())
     }
 
     /// Delivers until `stopped` is true, then waits at most 2 s for what is under way. To be run on a
@@ -138,13 +151,12 @@ impl Notifier {
     async fn attempt(self: Rc<Self>, delivery: Delivery) {
         let settings = (self.0.settings)();
         let sent = tokio::time::timeout(ATTEMPT_DEADLINE, self.send(&delivery, &settings)).await;
-        let sent =
-            sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again("it took too long".to_owned()))));
+        let sent = sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again(LATE.to_owned()))));
         self.settle(&delivery, &settings, sent);
         self.count_backlog();
     }
 
-    /// Sends a message to all whom it is for.
+    /// Sends a message to all whom it is for and who do not have it. One contact's failure keeps it from no other.
     async fn send(&self, delivery: &Delivery, settings: &Checked) -> Result<Channel, (Channel, Failure)> {
         let failed = |why: String| (Channel::Webhook, Failure::Again(why));
         let message = self.message(delivery).await.map_err(failed)?;
@@ -152,20 +164,38 @@ impl Notifier {
             Recipient::Contact(contact) => (vec![contact], message.workspace_id()),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
         };
-        let mut channel = Channel::Webhook;
+        // None takes another's time.
+        let share = ATTEMPT_DEADLINE / contacts.len().max(1) as u32;
+        let (mut reached, mut failure) = (None, None);
         for contact in &contacts {
-            channel = channel_of(contact);
-            let sent = match channel {
-                Channel::Webhook => self.post(contact, signed_as, delivery, &message, settings).await,
-                Channel::Email => self.mail(contact, delivery, &message, settings).await,
+            let channel = channel_of(contact);
+            if self.1.holds(delivery, contact) {
+                reached = Some(channel);
+                continue;
+            }
+            let telling = async {
+                match channel {
+                    Channel::Webhook => self.post(contact, signed_as, delivery, &message, settings).await,
+                    Channel::Email => self.mail(contact, delivery, &message, settings).await,
+                }
             };
-            sent.map_err(|failure| (channel, failure))?;
+            let sent = tokio::time::timeout(share, telling).await;
+            match sent.unwrap_or_else(|_| Err(Failure::Again(LATE.to_owned()))) {
+                Ok(()) => {
+                    self.1.add(delivery, contact);
+                    reached = Some(channel);
+                }
+                // Whoever wants no more keeps nobody from being tried again.
+                Err(_) if matches!(failure, Some((_, Failure::Again(_)))) => {}
+                Err(again) => failure = Some((channel, again)),
+            }
         }
-        if contacts.is_empty() {
-            let why = "the workspace has no contacts and the operator has none in `notifications.operator_contacts`";
-            return Err(failed(why.to_owned()));
+        match (failure, reached) {
+            (Some(again @ (_, Failure::Again(_))), _) => Err(again),
+            (_, Some(channel)) => Ok(channel),
+            (Some(last), None) => Err(last),
+            (None, None) => Err(failed(NOBODY.to_owned())),
         }
-        Ok(channel)
     }
 
     async fn post(
@@ -322,6 +352,9 @@ impl Notifier {
                 }
             }
         };
+        if !matches!(end, Attempt::Failed { .. }) {
+            self.1.forget(delivery);
+        }
         if let Err(error) = self.0.store.settle(now, &delivery.id, attempt, &end) {
             tracing::warn!(%error, message, "how a delivery ended was not written down; it is tried again");
         }
@@ -339,6 +372,23 @@ impl Notifier {
             give_up_after,
             random,
         )
+    }
+}
+
+impl Told {
+    fn holds(&self, delivery: &Delivery, contact: &str) -> bool {
+        self.0.borrow().contains(&(delivery.id.clone(), contact.to_owned()))
+    }
+
+    fn add(&self, delivery: &Delivery, contact: &str) {
+        let mut told = self.0.borrow_mut();
+        if told.len() < MOST_TOLD {
+            told.insert((delivery.id.clone(), contact.to_owned()));
+        }
+    }
+
+    fn forget(&self, delivery: &Delivery) {
+        self.0.borrow_mut().retain(|(id, _)| *id != delivery.id);
     }
 }
 

@@ -21,6 +21,7 @@ mod random;
 mod record;
 mod registry;
 mod settings;
+mod start;
 pub mod store;
 
 pub use digest::{Digest, Peppers, Scheme};
@@ -36,8 +37,9 @@ pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, Wo
 pub use registry::{
     Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, Status,
 };
-pub use settings::{Rules, Settings};
-pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
+pub use settings::{Beyond, Rules, Settings, Staleness};
+pub use start::open;
+pub use store::postgres::{PostgresAddress, PostgresStore};
 pub use store::{
     Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
 };

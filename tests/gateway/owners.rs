@@ -271,11 +271,25 @@ fn changes_are_bounded_for_each_workspace() {
     let world = World::new();
     let id = world.demo.text("/tokens/revoked/id");
     let path = format!("tokens/{id}/revoke");
-    let refused = (0..70)
+    // One more comes every second, however slow the machine is.
+    let refused = (0..1_000)
         .map(|_| world.ask(&world.owner(), "POST", &path, &Value::Null))
         .find(|answer| answer.status != 200)
         .unwrap();
     assert_eq!(refused.said(), (429, "rate_limited".to_owned()));
     assert!(refused.field("retry-after").is_some());
     assert_eq!(world.ask(&world.owner(), "GET", "tokens", &Value::Null).status, 200, "reading is no change");
+}
+
+#[test]
+fn reading_is_bounded_for_each_workspace_and_keeps_nobody_from_changing() {
+    let world = World::new();
+    let (owner, mut client) = (world.owner(), world.demo.connect());
+    let bytes = raw("GET", "/tollgate/v1/tokens?count=1", &format!("Authorization: Bearer {owner}\r\n"), b"");
+    // Ten more come every second, however slow the machine is.
+    let refused = (0..10_000).map(|_| client.send(&bytes)).find(|answer| answer.status != 200).unwrap();
+    assert_eq!(refused.said(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.error()["data"]["policy"], "token_reads");
+    assert!(refused.field("retry-after").is_some());
+    token_of(&world.ask(&owner, "POST", "tokens", &json!({})));
 }

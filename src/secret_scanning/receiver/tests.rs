@@ -33,11 +33,11 @@ impl World {
         let document = json!({"public_keys": [{"key_identifier": KEY, "key": key.public_key_pem(), "is_current": true}]});
         let keys = folder.path().join("keys.json");
         std::fs::write(&keys, document.to_string()).unwrap();
-        let region = RegionSettings {
-            letter: 'u',
-            base_url: "https://us.example".to_owned(),
-            upstreams: vec!["http://127.0.0.1:9".to_owned()],
-        };
+        let region: RegionSettings = toml::from_str(
+            "letter = \"u\"
+upstreams = [\"http://127.0.0.1:9\"]",
+        )
+        .unwrap();
         let places = Places::from_settings(
             &[("us".to_owned(), region)],
             &place::Settings::default(),

@@ -16,6 +16,7 @@ pub mod log;
 pub mod operators;
 pub mod outbox;
 pub mod postgres;
+pub mod reachable;
 pub mod sqlite;
 pub mod subject_log;
 mod writing;
@@ -40,6 +41,7 @@ pub use log::{ChangeKind, LogEntry};
 pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use postgres::{PostgresAddress, PostgresStore};
+pub use reachable::Reachable;
 pub use sqlite::SqliteStore;
 pub use subject_log::SubjectLog;
 
@@ -126,6 +128,8 @@ pub struct Replacement {
     pub expires_at_unix_seconds: Option<u64>,
     /// How long the old one goes on working beside it; 0 revokes it at once.
     pub overlap_seconds: u64,
+    /// How many working tokens its workspace may have. Those that overlap may be as many again.
+    pub cap: u32,
 }
 
 /// One token of an import.
@@ -189,6 +193,10 @@ pub enum Row {
 pub struct Changes {
     /// The newest entry of the log.
     pub head: u64,
+    /// The hash of the entry after which was read. Whoever knows another read another log.
+    pub hash_before: [u8; 32],
+    /// The hash of the last entry that was read; `hash_before` if there was none.
+    pub hash_after: [u8; 32],
     /// The numbers of the entries that were read, ascending.
     pub seqs: Vec<u64>,
     /// The rows that these entries changed, as they are now; workspaces before tokens.
@@ -203,7 +211,16 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
 /// [`Error::Store`], and then nothing was changed, or [`Error::StoreUnsure`], and then that is not known.
 pub trait Store:
-    Leaks + Outbox + Operators + JwtRevocations + IdempotencyKeys + SubjectLog + Send + Sync + std::fmt::Debug
+    Leaks
+    + Outbox
+    + Operators
+    + JwtRevocations
+    + IdempotencyKeys
+    + SubjectLog
+    + Reachable
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;
@@ -226,7 +243,8 @@ pub trait Store:
     /// the workspace has `cap` working ones.
     fn create_token(&self, act: Act<'_>, new: &NewToken, cap: u32) -> Result<TokenRecord, Error>;
 
-    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`].
+    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`],
+    /// [`Error::TooManyOverlaps`].
     fn rotate_token(&self, act: Act<'_>, id: &str, by: &Replacement) -> Result<TokenRecord, Error>;
 
     /// Revokes a token and its predecessors that still work; [`Error::TokenUnknown`]. Revoking again changes
@@ -272,10 +290,11 @@ pub trait Store:
     /// Up to `count` tokens, of one workspace or of all, whose ids come after `after`, by id.
     fn tokens(&self, workspace: Option<&str>, after: &str, count: u32) -> Result<Vec<TokenRecord>, Error>;
 
-    /// Hands every row to `load`, workspaces first, and answers with the log entry up to which they are.
-    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error>;
+    /// Hands every row to `load`, workspaces first, and answers with number and hash of the log entry up to which
+    /// they are.
+    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<(u64, [u8; 32]), Error>;
 
-    /// Hands those rows to `load` that a saved registry does not have: neither workspaces nor tokens.
+    /// Hands those rows to `load` of which there are few: neither workspaces nor tokens.
     fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error>;
 
     /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.

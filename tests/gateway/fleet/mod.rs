@@ -9,6 +9,7 @@ mod away;
 mod journal;
 mod leak;
 mod revocation;
+mod unreached;
 mod writers;
 
 use std::path::Path;

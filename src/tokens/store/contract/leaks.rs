@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::tokens::store::log::verify;
 use crate::tokens::store::outbox::{GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS, MOST_LISTED};
 use crate::tokens::store::{Attempt, Backlog, Delivery, Leak, LeakRevocation, LeakedToken, Recipient};
 

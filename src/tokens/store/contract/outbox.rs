@@ -1,9 +1,11 @@
 //! What every store's outbox does.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::leaks::leaked;
 use super::*;
+use crate::tokens::store::log::verify;
 use crate::tokens::store::outbox::GATHERED_AFTER_MILLIS;
 use crate::tokens::store::{Attempt, Backlog, Delivery};
 

@@ -50,9 +50,7 @@ impl<T: Tables> Writing<'_, T> {
 
     /// The other tokens of a token's family that work.
     fn working_family_of(&self, token: &TokenRecord) -> Result<Vec<TokenRecord>, Failure> {
-        let is_other = |other: &TokenRecord| other.id != token.id;
-        let works = |other: &TokenRecord| other.state_at(self.seconds()) == TokenState::Active;
-        let family = self.on.family(&token.family)?;
-        Ok(family.into_iter().filter(|other| is_other(other) && works(other)).collect())
+        let family = self.on.working_family(&token.family, self.seconds())?;
+        Ok(family.into_iter().filter(|other| other.id != token.id).collect())
     }
 }
