@@ -158,6 +158,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
             journal.clone(),
             clock.clone(),
         )),
+        notifications: Arc::default(),
         journal,
         mint,
         registry,

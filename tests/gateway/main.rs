@@ -6,6 +6,7 @@
 
 mod admin;
 mod browser;
+mod canary;
 mod care;
 mod demo;
 mod drain;
