@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::tally::worst_window;
 use super::{Dice, MILLI, SECOND};
 use crate::limits::shared::model::Model;
-use crate::limits::shared::{Answer, Asked, Bucket, Held, Question};
+use crate::limits::shared::{Answer, Asked, Bucket, Held, Question, TICK_NANOS};
 
 struct Hoarder {
     tokens: u32,
@@ -34,7 +34,7 @@ fn worst(seed: u64, (interval, burst, lease): (u64, u32, u64), holders: usize, i
     let pace = 1 + dice.below(lease);
     let slowest = [1, lease / 8, lease + lease / 4][dice.below(3) as usize];
     for _ in 0..3_000 {
-        now += dice.below(pace / holders as u64 + 1);
+        now += dice.below(pace / holders as u64 + 1) / TICK_NANOS * TICK_NANOS;
         if dice.below(300) == 0 {
             now += interval * u64::from(burst);
         }
@@ -45,7 +45,7 @@ fn worst(seed: u64, (interval, burst, lease): (u64, u32, u64), holders: usize, i
             spend_the_dead(holder, reaches, &mut spent);
             let (kept, question) =
                 (asked.held.kept, Question { group: Arc::from("group"), asked: vec![asked], outage: None });
-            let answer = model.answer(&question, reaches);
+            let answer = model.answer(&question, reaches / TICK_NANOS);
             holder.asks = false;
             if dice.below(20) == 0 {
                 // Lost on the way back: nobody knows whether the store heard it.
@@ -84,7 +84,12 @@ fn worst(seed: u64, (interval, burst, lease): (u64, u32, u64), holders: usize, i
         let want = 1 + dice.below(u64::from(burst)) as u32;
         let bucket = Bucket::Gcra { interval_nanos: interval, burst, lease_nanos: lease };
         let asked = Asked { name: Arc::from("bucket"), bucket, need: 1, want, held };
-        late.push(Late { reaches: now + dice.below(slowest), sent: now, holder: at, asked });
+        late.push(Late {
+            reaches: now + dice.below(slowest) / TICK_NANOS * TICK_NANOS,
+            sent: now,
+            holder: at,
+            asked,
+        });
     }
     worst_window(spent.into_iter(), 1e9 / interval as f64)
 }
