@@ -23,7 +23,6 @@ use crate::clock::Now;
 
 /// What can be said of a request without waiting.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one and never kept")]
 pub enum Attempt<'r> {
     /// Admitted, or what refused.
     Decided(Result<Admission<'r>, Exceeded>),
@@ -34,7 +33,7 @@ pub enum Attempt<'r> {
 /// Why nothing was taken.
 enum Short {
     Exceeded(Box<Exceeded>),
-    Wanted(Wanted),
+    Wanted(Box<Wanted>),
 }
 
 /// Where a claim's tokens come from.
@@ -114,7 +113,7 @@ impl Limits {
         let ahead = match taken {
             Ok(ahead) => ahead,
             Err(Short::Exceeded(exceeded)) => return Attempt::Decided(Err(*exceeded)),
-            Err(Short::Wanted(wanted)) => return Attempt::NeedsShared(permit, wanted),
+            Err(Short::Wanted(wanted)) => return Attempt::NeedsShared(permit, *wanted),
         };
         let owing = if self.rules.defers_costs { Owing::of(&claims, &headrooms) } else { Box::default() };
         Attempt::Decided(Ok(Admission { permit, limits: self, headrooms, in_flight, owing, ahead }))
@@ -257,7 +256,7 @@ impl Limits {
             }
         }
         wanted.waiting = Waiting::at(&self.counters.shared, keys);
-        Err(Short::Wanted(wanted))
+        Err(Short::Wanted(Box::new(wanted)))
     }
 
     /// Decides claims whose store does not answer, or has not in time: all or none. Answers whether it decided all; if
