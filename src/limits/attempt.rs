@@ -15,6 +15,7 @@ use super::in_flight::InFlightGuard;
 use super::inline::Inline;
 use super::owing::Owing;
 use super::shared::call::{Want, state_of};
+use super::shared::cell::count::untouched;
 use super::shared::cell::{Cell, Lacking, StoreState};
 use super::shared::wanted::Waiting;
 use super::shared::{Call, CentralStore, MOST_ASKED, Mark, Waited, Wanted};
@@ -186,7 +187,7 @@ impl Limits {
             };
             cell.look(cost, now).or_else(without_store).unwrap_or_else(|| cell.told(now))
         });
-        seen.unwrap_or(full)
+        seen.or_else(|| untouched(&claim.debit, now)).unwrap_or(full)
     }
 
     /// Finds out how claims without a token are decided: refused, by waiting, or without the store.

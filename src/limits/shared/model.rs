@@ -40,6 +40,7 @@ impl Kept {
 #[derive(Debug, Default)]
 pub(in crate::limits) struct Model {
     buckets: HashMap<(Arc<str>, Arc<str>), Kept>,
+    counts: Counts,
     ignores_held: bool,
 }
 
@@ -56,7 +57,8 @@ impl Model {
         let mut worst: Option<(usize, i128)> = None;
         for (place, asked) in question.asked.iter().enumerate() {
             let Bucket::Gcra { interval_nanos, burst, lease_nanos } = asked.bucket else {
-                panic!("not modelled: {asked:?}");
+                assert_eq!(question.asked.len(), 1, "not modelled beside others");
+                return self.counts.answer(&question.group, asked);
             };
             let (interval, burst, lease) =
                 (i128::from(interval_nanos), i128::from(burst), i128::from(lease_nanos));
@@ -156,6 +158,38 @@ impl Model {
     /// Forgets everything.
     pub(in crate::limits) fn flush(&mut self) {
         self.buckets.clear();
+        self.counts = Counts::default();
+    }
+}
+
+/// Counts by the calendar, by their names and their periods: what was taken, and of which quota.
+#[derive(Debug, Default)]
+struct Counts(HashMap<CountName, (f64, u32)>);
+
+type CountName = (Arc<str>, Arc<str>, u64);
+
+impl Counts {
+    #[expect(clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+    fn answer(&mut self, group: &Arc<str>, asked: &Asked) -> Answer {
+        let Bucket::Calendar { requests, began_unix_seconds, ends_in_nanos } = asked.bucket else {
+            panic!("no count: {asked:?}");
+        };
+        let name = (Arc::clone(group), Arc::clone(&asked.name), began_unix_seconds);
+        let (count, of) = self.0.entry(name).or_insert((0.0, requests));
+        *count *= f64::from(requests) / f64::from(*of);
+        *of = requests;
+        let left = (f64::from(requests) - *count + 1e-6).floor() as u32;
+        if left < asked.need {
+            return Answer::Denied { place: 0, wait_nanos: ends_in_nanos };
+        }
+        let tokens = asked.want.min(left).max(asked.need);
+        *count += f64::from(tokens);
+        Answer::Granted(vec![Grant {
+            tokens,
+            left: left - tokens,
+            period: 0,
+            until_full_nanos: ends_in_nanos,
+        }])
     }
 }
 

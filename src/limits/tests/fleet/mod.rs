@@ -11,6 +11,7 @@
 mod accuracy;
 mod adversary;
 mod bounds;
+mod calendar;
 mod outages;
 mod path;
 mod tally;
