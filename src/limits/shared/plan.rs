@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use super::store::CentralStore;
 use crate::limits::bucket::Scale;
+use crate::limits::calendar::Refill;
+use crate::limits::modes::SharedMode;
 
 /// Whether tokens are leased ahead of requests.
 #[derive(
@@ -146,6 +149,25 @@ impl Plan {
     pub(super) fn share_interval_nanos(&self) -> u64 {
         self.scale.interval_nanos.saturating_mul(u64::from(self.replicas))
     }
+}
+
+/// How a policy is decided while the store stands as it does.
+pub(in crate::limits) fn mode_of(
+    scale: Scale,
+    refill: Refill,
+    shared: Shared,
+    store: &dyn CentralStore,
+) -> SharedMode {
+    if !store.is_up() {
+        return match shared.on_store_failure {
+            OnStoreFailure::Share => SharedMode::Share,
+            OnStoreFailure::Open => SharedMode::Open,
+            OnStoreFailure::Closed => SharedMode::Closed,
+        };
+    }
+    let plan = if refill == Refill::Gradual { Plan::of } else { Plan::of_count };
+    let plan = plan(scale, shared.sharing, store.replicas().get());
+    if plan.is_strict { SharedMode::Strict } else { SharedMode::Lease }
 }
 
 /// Whole tokens; of a negative number none.

@@ -24,10 +24,10 @@ use std::sync::{Arc, Mutex};
 
 use super::world::{Ask, Dice, World};
 use crate::clock::Now;
-use crate::domain::RegionId;
+use crate::domain::{LimitPath, RegionId};
 use crate::limits::shared::model::Model;
 use crate::limits::shared::{Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, Wanted};
-use crate::limits::{Attempt, Counters, Limits};
+use crate::limits::{Admission, Attempt, Counters, Limits};
 
 pub(super) const MILLI: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -127,6 +127,8 @@ pub(super) struct Ended {
     pub(super) arrived: u64,
     /// When it was decided.
     pub(super) at: u64,
+    /// How shared limits decided it.
+    pub(super) path: Option<LimitPath>,
     /// How long to wait, if refused; `u64::MAX` if the store was not there and its policy is closed.
     pub(super) refused: Option<u64>,
 }
@@ -298,12 +300,13 @@ impl Fleet {
         let attempt = self.world.attempt(limits, &ask, now, so_far);
         let (calls, wanted) = match attempt {
             Attempt::Decided(decided) => {
+                let path = decided.as_ref().map_or_else(|exceeded| exceeded.path, Admission::path);
                 let (refused, calls) = match decided {
                     Ok(mut admission) => (None, std::mem::take(&mut admission.ahead)),
                     Err(exceeded) if exceeded.quota.is_none() => (Some(u64::MAX), Vec::new()),
                     Err(exceeded) => (Some(exceeded.wait.as_nanos() as u64), Vec::new()),
                 };
-                self.ended.push(Ended { arrived, at: self.now, refused });
+                self.ended.push(Ended { arrived, at: self.now, path, refused });
                 (calls, None)
             }
             Attempt::NeedsShared(_, mut wanted) => (wanted.take_calls(), Some(wanted)),
