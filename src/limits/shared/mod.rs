@@ -74,6 +74,7 @@ pub(super) mod wanted;
 
 pub use call::Call;
 pub(super) use lease::{MOST_TOKENS, Mark};
+pub(super) use plan::mode_of;
 pub use plan::{OnStoreFailure, Shared, Sharing};
 pub use store::{
     Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question,
