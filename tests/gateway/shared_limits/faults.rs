@@ -55,7 +55,6 @@ fn away(fleet: &Fleet, goes: impl FnOnce(), comes: impl FnOnce()) {
 }
 
 #[test]
-#[ignore = "open: what was sent to a hanging server is run when it goes on, and hides the outage from its settlement"]
 fn redis_hangs() {
     let fleet = Fleet::with(REPLICAS, LIMIT, "timeout_milliseconds = 100\n");
     let (outcome, _) =
@@ -123,7 +122,6 @@ fn redis_fails_over_to_its_replica() {
 
 /// The script finds the server's clock ahead or behind, as after a failover to a server that is.
 #[test]
-#[ignore = "open: a clock that goes back by 5 s is waited for longer than this test does"]
 fn the_clock_jumps() {
     for (ahead_seconds, most) in [(5, 5 * LIMIT.rate), (-5, 0)] {
         let fleet = Fleet::start(REPLICAS, LIMIT);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::tally::worst_window;
 use super::{Dice, MILLI, SECOND};
 use crate::limits::shared::model::Model;
-use crate::limits::shared::{Answer, Asked, Bucket, Held, Question};
+use crate::limits::shared::{Answer, Asked, Bucket, Held, Question, TICK_NANOS};
 
 struct Hoarder {
     tokens: u32,
@@ -24,7 +24,7 @@ fn worst(seed: u64, (interval, burst, lease): (u64, u32, u64), holders: usize, i
     let (mut now, mut spent) = (10 * SECOND, Vec::new());
     let pace = 1 + dice.below(lease);
     for _ in 0..3_000 {
-        now += dice.below(pace / holders as u64 + 1);
+        now += dice.below(pace / holders as u64 + 1) / TICK_NANOS * TICK_NANOS;
         if dice.below(300) == 0 {
             now += interval * u64::from(burst);
         }
@@ -54,7 +54,7 @@ fn worst(seed: u64, (interval, burst, lease): (u64, u32, u64), holders: usize, i
             held,
         };
         let question = Question { group: Arc::from("group"), asked: vec![asked], outage: None };
-        let answer = model.answer(&question, now);
+        let answer = model.answer(&question, now / TICK_NANOS);
         if dice.below(20) == 0 {
             // Lost on the way back: nobody knows whether the store heard it.
             (holder.account, holder.period) = (0, 0);

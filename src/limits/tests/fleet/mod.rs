@@ -26,7 +26,9 @@ use super::world::{Ask, Dice, World};
 use crate::clock::Now;
 use crate::domain::{LimitPath, RegionId};
 use crate::limits::shared::model::Model;
-use crate::limits::shared::{Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, Wanted};
+use crate::limits::shared::{
+    Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, TICK_NANOS, Wanted,
+};
 use crate::limits::{Admission, Attempt, Counters, Limits};
 
 pub(super) const MILLI: u64 = 1_000_000;
@@ -256,7 +258,7 @@ impl Fleet {
                     return;
                 }
                 let clock = self.now.saturating_add_signed(self.weather.clock_ahead);
-                let answer = self.model.answer(&question, clock);
+                let answer = self.model.answer(&question, clock / TICK_NANOS);
                 if !lost {
                     self.schedule(self.now + way, Event::Returns { call, answer });
                 }
