@@ -1,6 +1,7 @@
 //! The way of a request: all or nothing over local and shared policies, costs, shadow, what is told. Refusals first.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::{Fleet, MILLI, SECOND};
 use crate::domain::{LimitPath, RegionId};
@@ -142,12 +143,14 @@ fn how_a_request_was_decided_is_told() {
         let strict = SharedMode::Strict as usize;
         assert!(modes(&away)[strict] > 0);
         away.weather.is_dead = true;
+        away.at(2 * SECOND, |fleet| fleet.weather.is_dead = false);
         away.request(SECOND, 0, &ASK);
         away.request(SECOND + MILLI, 0, &ASK);
         away.request(SECOND + 2 * MILLI, 0, &ASK);
         away.run();
         let of = paths(&away);
         assert_eq!(of.keys().copied().collect::<Vec<_>>(), [path], "{of:?}");
+        away.replicas[0].client.is_up.store(false, Ordering::SeqCst);
         let now = modes(&away);
         assert_eq!(now[strict], 0, "{now:?}");
         let mode = SharedMode::ALL.into_iter().position(|mode| mode.name() == word).unwrap();
