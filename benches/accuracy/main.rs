@@ -12,7 +12,7 @@
 //! off from it. It prints the table that stands in the documentation of `tollgate::limits::shared`. A request counts in a
 //! window that it was surely decided in, from its sending to its answer.
 
-#![expect(clippy::unwrap_used, reason = "a bench may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench may panic")]
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "counts are small")]
 

@@ -35,7 +35,7 @@ pub(crate) fn offer(
     let begin = Instant::now();
     thread::scope(|scope| {
         let mut running = Vec::new();
-        let mut seed = 0;
+        let mut number = 0;
         for load in loads {
             let each = load.per_second / gateways.len() as f64;
             let connections = (each / MOST_PER_SECOND).ceil().max(1.0);
@@ -44,9 +44,9 @@ pub(crate) fn offer(
                 let mut left = connections;
                 while left > 0.0 {
                     left -= 1.0;
-                    seed += 1;
+                    number += 1;
                     let (due, bytes) = (
-                        arrivals(seed, each / connections, time),
+                        arrivals(number, each / connections, time),
                         request("GET", &load.path, &load.token, ""),
                     );
                     threads.push(scope.spawn(move || send_all(gateway, &bytes, &due, begin)));
@@ -55,10 +55,10 @@ pub(crate) fn offer(
             running.push(threads);
         }
         meanwhile();
-        let seen = |threads: Vec<thread::ScopedJoinHandle<'_, Vec<Seen>>>| {
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let offered = |threads: Vec<thread::ScopedJoinHandle<'_, Vec<Seen>>>| {
+            let seen = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+            Offered { outcome: Outcome { seen, took: time }, asked: 0 }
         };
-        let offered = |threads| Offered { outcome: Outcome { seen: seen(threads), took: time }, asked: 0 };
         running.into_iter().map(offered).collect()
     })
 }
