@@ -26,6 +26,10 @@ use crate::telemetry::Timings;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How soon again after one that was not answered.
 const NEXT_TRY: Duration = Duration::from_millis(100);
+/// How long a start goes on trying. A server that has not answered by then is away, and the gateway serves without.
+const FIRST_TRIES: Duration = Duration::from_secs(1);
+/// How soon again while a start waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a replica counts that is not heard of.
 const COUNTS_FOR: Duration = Duration::from_secs(6);
 
@@ -123,21 +127,30 @@ impl Link {
         })
     }
 
-    /// Keeps the connection until `stopped`. `tried` is told when the first attempt has ended, however it did; `random`
-    /// spreads the attempts of replicas.
+    /// Keeps the connection until `stopped`. `tried` is told when it is made, or was tried for a second in vain; nothing
+    /// may be asked before. `random` spreads the attempts of replicas.
     pub async fn run(
         self: Arc<Self>,
         tried: impl FnOnce(),
         mut random: impl FnMut() -> u32,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let mut tried = Some(tried);
+        let begun = self.clock.now();
+        let mut probe = self.probe().await;
+        while probe.is_err() && self.clock.now().since(begun) < FIRST_TRIES {
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_PAUSE) => {}
+                () = told(&mut stopped) => return,
+            }
+            probe = self.probe().await;
+        }
+        if probe.is_ok() {
+            // Nobody was answered without the store, so there is nothing to be settled.
+            self.story().last_outage = None;
+        }
+        tried();
         let mut failures = 0;
         loop {
-            let probe = self.probe().await;
-            if let Some(tried) = tried.take() {
-                tried();
-            }
             match probe {
                 Ok(()) => {
                     failures = 0;
@@ -154,6 +167,7 @@ impl Link {
                 () = pause => {}
                 () = told(&mut stopped) => return,
             }
+            probe = self.probe().await;
         }
     }
 
@@ -410,6 +424,10 @@ impl CentralStore for Store {
 
     fn last_outage(&self) -> Option<Outage> {
         self.0.story().last_outage
+    }
+
+    fn deadline_nanos(&self) -> u64 {
+        u64::try_from(self.0.server.timeout.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn replicas(&self) -> NonZeroU32 {

@@ -240,6 +240,9 @@ pub trait CentralStore: Send + Sync {
     /// The last time that [`CentralStore::is_up`] was false, or is.
     fn last_outage(&self) -> Option<Outage>;
 
+    /// What [`CentralStore::ask`] takes at most.
+    fn deadline_nanos(&self) -> u64;
+
     /// Replicas that share the store now, this one included; the last known number while it is down. It sizes shares,
     /// leases and pauses; no bound depends on it while the store answers.
     fn replicas(&self) -> NonZeroU32;

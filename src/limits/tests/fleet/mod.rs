@@ -60,6 +60,10 @@ impl CentralStore for Client {
         *self.outage.lock().unwrap()
     }
 
+    fn deadline_nanos(&self) -> u64 {
+        DEADLINE
+    }
+
     fn replicas(&self) -> NonZeroU32 {
         self.replicas
     }
@@ -81,7 +85,6 @@ struct Waiter {
     number: u64,
     ask: Ask,
     arrived: u64,
-    began: u64,
     wanted: Wanted,
 }
 
@@ -338,10 +341,10 @@ impl Fleet {
         let Some(wanted) = wanted else { return };
         self.next += 1;
         let number = self.next;
-        let due = wanted.due.map_or(5 * MILLI, |due| due.saturating_sub(now.monotonic_nanos).min(5 * MILLI));
-        let began = self.now;
-        self.replicas[replica].waiting.push(Waiter { number, ask, arrived, began, wanted });
-        self.schedule(self.now + due, Event::Wakes { replica });
+        // At once if its question has failed already.
+        let wait = wanted.due.map_or(0, |due| due.saturating_sub(now.monotonic_nanos));
+        self.schedule(self.now + wait, Event::Wakes { replica });
+        self.replicas[replica].waiting.push(Waiter { number, ask, arrived, wanted });
     }
 
     fn wake(&mut self, replica: usize) {
@@ -351,13 +354,12 @@ impl Fleet {
             let known = &mut self.replicas[replica];
             let offset = known.offset;
             let found = known.waiting.iter().enumerate().find_map(|(place, waiter)| {
-                let ends = waiter.wanted.ends(waiter.began + offset, now + offset)?;
-                (waiter.number > passed).then_some((place, ends))
+                (waiter.number > passed && waiter.wanted.is_over(now + offset)).then_some(place)
             });
-            let Some((place, is_answered)) = found else { return };
+            let Some(place) = found else { return };
             let Waiter { number, ask, arrived, wanted, .. } = known.waiting.remove(place);
             passed = number;
-            self.decide(replica, ask, arrived, Some(wanted.into_waited(is_answered)));
+            self.decide(replica, ask, arrived, Some(wanted.over()));
         }
     }
 
