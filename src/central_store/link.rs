@@ -16,7 +16,7 @@ use super::breaker::{GRACE, TimeOuts, probe_after};
 use super::connect::{GRANT, Live, PRESENCE, within};
 use super::counts::{CallEnd, Counts};
 use super::fault::Fault;
-use super::script;
+use super::script::{self, Presence};
 use super::settings::Server;
 use crate::clock::{Clock, Now};
 use crate::limits::shared::{Answer, Asking, CentralStore, Outage, Question, StoreFault, TICK_NANOS};
@@ -176,8 +176,11 @@ impl Link {
         self.state.store(LinkState::HalfOpen as u8, Ordering::Relaxed);
         let live = Arc::new(Live::connect(&self.server).await?);
         let grace = if self.was_tried.load(Ordering::Relaxed) { GRACE } else { Duration::ZERO };
-        let resume_ticks = self.say_present(&live, COUNTS_FOR, grace).await?;
-        let resumes = resume_ticks.saturating_sub(live.server_time.at(self.clock.now().monotonic_nanos));
+        let presence = self.say_present(&live, COUNTS_FOR, grace).await?;
+        // A server that has forgotten the others enlarges no share while they come back.
+        self.replicas.fetch_max(presence.replicas, Ordering::Relaxed);
+        let resumes =
+            presence.resume_ticks.saturating_sub(live.server_time.at(self.clock.now().monotonic_nanos));
         tokio::select! {
             () = live.closed.notified() => return Err(Fault::closed()),
             () = tokio::time::sleep(Duration::from_nanos(resumes * TICK_NANOS).min(grace)) => {}
@@ -202,7 +205,10 @@ impl Link {
             }
             let started = self.clock.now();
             pause = match self.say_present(&live, COUNTS_FOR, Duration::ZERO).await {
-                Ok(_) => HEARTBEAT,
+                Ok(presence) => {
+                    self.replicas.store(presence.replicas, Ordering::Relaxed);
+                    HEARTBEAT
+                }
                 Err(fault) => {
                     self.failed(&live, &fault, started);
                     NEXT_TRY
@@ -219,8 +225,13 @@ impl Link {
         }
     }
 
-    /// Says so, and for how long it counts. Answers when those go on that return, if this one does, by the server's clock.
-    async fn say_present(&self, live: &Live, counts_for: Duration, grace: Duration) -> Result<u64, Fault> {
+    /// Says so, for how long it counts, and, where it comes back, how long it waits for others that do.
+    async fn say_present(
+        &self,
+        live: &Live,
+        counts_for: Duration,
+        grace: Duration,
+    ) -> Result<Presence, Fault> {
         let (mut command, prefix) = (redis::cmd("EVALSHA"), &self.server.prefix);
         command.arg(&live.presence).arg(2);
         command.arg(format!("{prefix}:{{replicas}}")).arg(format!("{prefix}:{{replicas}}:resume"));
@@ -229,10 +240,8 @@ impl Link {
         let reply = within(self.server.timeout, live.run(&command, PRESENCE)).await?;
         let reply = script::presence(&reply).ok_or(Fault::Unintelligible)?;
         self.answered(live, reply.server_ticks, sent_nanos);
-        let count =
-            u32::try_from(reply.said.replicas).unwrap_or(u32::MAX).max(self.server.min_replicas.get());
-        self.replicas.store(count, Ordering::Relaxed);
-        Ok(reply.said.resume_ticks)
+        let replicas = reply.said.replicas.max(self.server.min_replicas.get());
+        Ok(Presence { replicas, ..reply.said })
     }
 
     /// Notes an answer to what was sent then.

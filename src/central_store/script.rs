@@ -89,7 +89,7 @@ pub(super) fn answer(reply: &Value, question: &Question) -> Option<Reply<Option<
 /// Which replicas there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Presence {
-    pub(super) replicas: u64,
+    pub(super) replicas: u32,
     /// When those that return from an outage go on, by the server's clock; 0 for one that does not.
     pub(super) resume_ticks: u64,
 }
@@ -98,6 +98,7 @@ pub(super) struct Presence {
 pub(super) fn presence(reply: &Value) -> Option<Reply<Presence>> {
     match numbers_of(reply)?[..] {
         [replicas, server_ticks, resume_ticks] => {
+            let replicas = u32::try_from(replicas).ok()?;
             Some(Reply { server_ticks, said: Presence { replicas, resume_ticks } })
         }
         _ => None,

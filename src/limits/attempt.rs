@@ -122,7 +122,7 @@ impl Limits {
             }
         };
         let mut headrooms = Inline::new(Headroom::BLANK);
-        let (has_waited, since) = (so_far.waits.has_begun(), so_far.waits.since(nanos));
+        let (since, has_waited) = (so_far.waits.since(nanos), so_far.waits.has_waited());
         let asker = Asker { permit: &permit, charge, now: nanos, since };
         let taken = self.take_everywhere(&mut claims, &mut headrooms, &asker, so_far);
         let (ahead, path) = match taken {

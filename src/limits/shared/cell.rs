@@ -272,11 +272,7 @@ impl Cell {
         cold.account = asked.held.kept.saturating_add(grant.tokens);
         cold.period = grant.period;
         cold.counted = unspent;
-        let debt = cold.credit.saturating_add(cold.owed).min(grant.tokens);
-        let paid = self.lease.spend_up_to(debt, sent.at);
-        let credit = paid.min(cold.credit);
-        cold.credit -= credit;
-        cold.owed -= paid - credit;
+        self.pay(&mut cold, grant.tokens, sent);
         // Full at the earliest, so that nobody is refused whom the store would admit.
         let full_at = sent.at + grant.until_full_nanos;
         self.full_at.store(now + grant.until_full_nanos, Ordering::Release);
@@ -287,6 +283,15 @@ impl Cell {
         }
         let next = full_at.saturating_sub(interval_nanos.saturating_mul(u64::from(burst) - 1));
         self.pause(&mut cold, 1, next, sent, now);
+    }
+
+    /// Pays debts from tokens that were granted.
+    fn pay(&self, cold: &mut Cold, tokens: u32, sent: Sent) {
+        let debt = cold.credit.saturating_add(cold.owed).min(tokens);
+        let paid = self.lease.spend_up_to(debt, sent.at);
+        let credit = paid.min(cold.credit);
+        cold.credit -= credit;
+        cold.owed -= paid - credit;
     }
 
     /// Ends a question that was `sent` then, with a wait.

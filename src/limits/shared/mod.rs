@@ -14,10 +14,14 @@
 //! |---|---|
 //! | the store answers, however slowly, and replicas come and go | B + r W |
 //! | it leaves questions unanswered, and is not given up | B + r W + N |
-//! | it is away, for however long | B + r W + N |
+//! | it is away, for however long | B + r W + N, and r (N − 1) / N for the time by which replicas go on apart |
 //! | k of N are cut off for D | B + r W + k + (k / N) r D |
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
 //! | its clock steps forward by s | once r s more |
+//!
+//! Replicas go on together after the store was away: at an instant of its clock, within a millisecond or so. Apart from
+//! the others goes on who finds it later than they wait, or who has not noticed that it was away: those who did count as
+//! cut off for that long.
 //!
 //! # Why slowness adds nothing
 //!

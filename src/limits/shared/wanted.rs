@@ -52,8 +52,8 @@ pub(in crate::limits) struct Waits {
 }
 
 impl Waits {
-    /// Whether it has waited.
-    pub(in crate::limits) fn has_begun(self) -> bool {
+    /// Whether it has waited at all.
+    pub(in crate::limits) const fn has_waited(self) -> bool {
         self.since.is_some()
     }
 

@@ -57,8 +57,9 @@ fn away(fleet: &Fleet, goes: impl FnOnce(), comes: impl FnOnce()) {
 #[test]
 fn redis_hangs() {
     let fleet = Fleet::with(REPLICAS, LIMIT, "timeout_milliseconds = 100\n");
-    let (outcome, _) =
-        under_load(&fleet, || away(&fleet, || fleet.redis.signal("STOP"), || fleet.redis.signal("CONT")));
+    let (outcome, _) = under_load(&fleet, || {
+        away(&fleet, || fleet.redis.signal("STOP"), || fleet.redis.signal("CONT"));
+    });
     outcome.assert_within(LIMIT, replicas());
     outcome.assert_uses(LIMIT, 0.8);
 }

@@ -146,6 +146,11 @@ impl Outcome {
 
     /// The most that was admitted beyond `burst + rate × W` in any window W, and which; negative if never.
     pub(super) fn worst_excess(&self, limit: Limit) -> (f64, Duration) {
+        self.worst_excess_of(limit.rate.into(), limit.burst.into())
+    }
+
+    /// As [`Outcome::worst_excess`], of a rate and a burst.
+    pub(super) fn worst_excess_of(&self, rate: f64, burst: f64) -> (f64, Duration) {
         let mut admitted: Vec<&Seen> = self.seen.iter().filter(|seen| seen.is_admitted()).collect();
         admitted.sort_by_key(|seen| seen.received);
         let mut worst = (f64::NEG_INFINITY, Duration::ZERO);
@@ -154,7 +159,7 @@ impl Outcome {
             for last in admitted.iter().filter(|seen| seen.sent >= first.sent) {
                 count += 1.0;
                 let window = last.received.saturating_sub(first.sent);
-                let excess = count - f64::from(limit.burst) - f64::from(limit.rate) * window.as_secs_f64();
+                let excess = count - burst - rate * window.as_secs_f64();
                 if excess > worst.0 {
                     worst = (excess, window);
                 }

@@ -45,7 +45,7 @@ fn redis_goes_and_comes_and_operators_see_it() {
     assert_eq!(gateway.ask(&token, "/sources").status, 200);
     assert!(path("share") > 0);
     let told = |words: &str| gateway.process.stderr.text().contains(words);
-    until("the mode to be told", || told(&format!("share={policies}")).then_some(()));
+    until("the mode to be told", || told(&format!("\"share\":{policies}")).then_some(()));
 
     redis.go();
     until("the breaker to close", || (breaker() == 0).then_some(()));

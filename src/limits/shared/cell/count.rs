@@ -154,8 +154,7 @@ impl Cell {
         let unspent = self.lease.renew(grant.tokens, sent.at.saturating_add(ends_in_nanos), now);
         cold.recent += f64::from(cold.counted.saturating_sub(before));
         cold.counted = unspent;
-        let paid = self.lease.spend_up_to(cold.owed.min(grant.tokens), now);
-        cold.owed -= paid;
+        self.pay(&mut cold, grant.tokens, sent);
         self.count.learn(cold.number, requests.saturating_sub(grant.left));
         cold.next_question_at = sent.at + LEAST_GAP_NANOS;
         if grant.left > 0 {
@@ -204,14 +203,16 @@ impl Cell {
         let period = self.enter_period(cold, now)?;
         let told = self.count.told(self.lease.unspent(now), self.scale, now)?;
         let counted = told.counted?;
-        let left = counted.left.saturating_sub(cold.owed);
+        let left = counted.left.saturating_sub(cold.owed).saturating_sub(cold.credit);
         let told = Verdict { counted: Some(Counted { left, ..counted }), ..told };
         if left < cost {
             return Some(Verdict { wait_nanos: Some(period.ends_in_nanos), ..told });
         }
         let wait_nanos = cold.share.decide(plan, cost, store.down_since, now, take).wait_nanos;
-        if take && wait_nanos.is_none() {
-            cold.owed = cold.owed.saturating_add(cost).min(self.scale.burst.get());
+        match (take && wait_nanos.is_none(), store.down_since) {
+            (false, _) => {}
+            (true, None) => cold.credit = cost,
+            (true, Some(_)) => cold.owed = cold.owed.saturating_add(cost).min(self.scale.burst.get()),
         }
         Some(Verdict { wait_nanos, ..told })
     }
@@ -223,7 +224,8 @@ impl Cold {
         if self.number == number {
             return false;
         }
-        (self.number, self.owed, self.counted, self.left, self.next_question_at) = (number, 0, 0, None, 0);
+        (self.number, self.counted, self.left, self.next_question_at) = (number, 0, None, 0);
+        (self.owed, self.credit) = (0, 0);
         true
     }
 }
