@@ -19,12 +19,13 @@ use crate::upstream::{BreakerState, ServerStatus};
 /// Everything that an operator may ask.
 pub(super) struct NodeStatus {
     node: Arc<Node>,
+    modes: shared_limits::ModeLog,
 }
 
 impl NodeStatus {
     /// Also registers what a scrape reads from others than the cores.
     pub(super) fn new(node: Arc<Node>) -> Self {
-        let status = Self { node };
+        let status = Self { node, modes: shared_limits::ModeLog::default() };
         status.add_gauges();
         status
     }
@@ -225,6 +226,7 @@ impl Operator for NodeStatus {
 
     fn each_second(&self) {
         self.node.telemetry.sample(self.node.clock.now());
+        self.modes.tell(&self.node);
     }
 }
 

@@ -221,7 +221,7 @@ impl Gateway {
         })
     }
 
-    /// Waits for tokens of limits that replicas share: 5 ms for the turn to ask, and for one answer as long or less.
+    /// Waits for tokens of limits that replicas share: for the turn to ask, and for one answer.
     async fn admit_shared<'r>(
         &self,
         snapshot: &'r Snapshot,
@@ -251,6 +251,9 @@ impl Gateway {
             self.note_refused(snapshot, progress, &exceeded)
         })?;
         admission.ask_ahead(&self.parts.clock);
+        if let Some(path) = admission.path() {
+            self.core.limit_path(path);
+        }
         for (policy, decision) in admission.decisions() {
             self.count_decision(snapshot, policy, decision);
             if decision == Decision::WouldRefuse && progress.record.facts.would_refuse.is_none() {
@@ -264,6 +267,9 @@ impl Gateway {
 
     fn note_refused(&self, snapshot: &Snapshot, progress: &mut Progress, exceeded: &Exceeded) -> Refusal {
         progress.record.facts.policy = snapshot.policy_labels.get(usize::from(exceeded.policy.0)).copied();
+        if let Some(path) = exceeded.path {
+            self.core.limit_path(path);
+        }
         for (policy, decision) in exceeded.decisions() {
             self.count_decision(snapshot, policy, decision);
         }
