@@ -14,6 +14,7 @@ mod counts;
 mod deliver;
 mod mail;
 mod message;
+mod report;
 mod settings;
 mod signature;
 mod text;

@@ -92,14 +92,15 @@ fn write_one(text: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(text, "     {} {}\n", data.next_steps.review.method, data.next_steps.review.url)?;
     writeln!(text, "3. Take the token out of the place where it was found, its history included.\n")?;
     match &data.activity {
-        Some(report) => write_report(text, report),
+        Some(report) => write_report(text, report, &data.also_revoked),
         None => writeln!(text, "What the token did is not known: this gateway keeps no journal."),
     }
 }
 
-fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write_report(text: &mut String, report: &Report, also_revoked: &[String]) -> std::fmt::Result {
     let activity = &report.activity;
-    writeln!(text, "WHAT IT DID SINCE {}\n", report.from)?;
+    let who = if also_revoked.is_empty() { "IT" } else { "IT AND ITS FAMILY" };
+    writeln!(text, "WHAT {who} DID SINCE {}\n", report.from)?;
     writeln!(text, "{} writes, {} refused requests", activity.writes, activity.refusals)?;
     if activity.refusals_after_revocation > 0 {
         writeln!(text, "tried {} times after it was revoked", activity.refusals_after_revocation)?;
@@ -115,7 +116,7 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(text, "from {}", activity.addresses.join(", "))?;
     }
     if report.requests_left_out > 0 {
-        writeln!(text, "({} older ones are not listed)", report.requests_left_out)?;
+        writeln!(text, "({} more are not listed; writes were listed first)", report.requests_left_out)?;
     }
     if !report.requests.is_empty() {
         writeln!(text)?;
@@ -134,6 +135,9 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
             entry.user_agent,
             entry.request_id
         )?;
+        if !also_revoked.is_empty() {
+            writeln!(text, "  by {}", entry.token_id)?;
+        }
     }
     Ok(())
 }
