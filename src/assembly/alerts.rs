@@ -9,7 +9,7 @@ use super::node::Node;
 use super::operator::whole;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
-use crate::secret_scanning::{KeysRefresher, Receiver, Relay};
+use crate::secret_scanning::{KeysRefresher, Receiver, Relay, Shared};
 use crate::telemetry::Gauge;
 use crate::tokens::{Mint, Registry};
 
@@ -35,10 +35,11 @@ impl Tasks {
     }
 }
 
-/// The receiver of a configuration, if it has alerts taken.
+/// The receiver of a configuration, if it has alerts taken. `lasting` is what the last one left, whether or not it is still
+/// in force: one folder of alerts that wait is sent by one relay.
 pub(super) fn receiver(
     config: &Config,
-    previous: Option<&Receiver>,
+    (previous, lasting): (Option<&Receiver>, Option<Arc<Shared>>),
     (mint, registry): (&Arc<Mint>, &Arc<Registry>),
     clock: &Clock,
 ) -> io::Result<(Option<Arc<Receiver>>, Tasks)> {
@@ -47,6 +48,10 @@ pub(super) fn receiver(
     if let Some(previous) = previous {
         let (receiver, refresher) = previous.reloaded(rules, places);
         return Ok((Some(Arc::new(receiver)), Tasks { refresher, relay: None }));
+    }
+    if let Some(lasting) = lasting {
+        let (receiver, refresher) = Receiver::resumed(lasting, rules, places);
+        return Ok((Some(Arc::new(receiver)), Tasks { refresher: Some(refresher), relay: None }));
     }
     let relay = Relay::open(&rules, places.regions(), &mint.peppers().derive(QUEUE))?;
     let (store, registry) = (Arc::clone(mint.store()), Arc::clone(registry));

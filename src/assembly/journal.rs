@@ -7,7 +7,8 @@ use super::operator::whole;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{
-    Bounds, Forwarded, Forwarder, Journal, Parts, PostgresJournal, SqliteJournal, StartFault, Writer,
+    Bounds, Forwarded, Forwarder, Journal, JournalError, Parts, PostgresJournal, SqliteJournal, StartFault,
+    Writer,
 };
 use crate::telemetry::{Gauge, Telemetry};
 use crate::tokens::StoreAddress;
@@ -34,6 +35,10 @@ pub(super) fn open(config: &Config, telemetry: &Telemetry, clock: &Clock) -> Res
         }
     };
     let shared = Arc::new(PostgresJournal::new(address, bounds)?);
+    // One that is away is looked at when it is back.
+    if let Err(error @ JournalError::Encoding { .. }) = shared.check_encoding() {
+        return Err(error.into());
+    }
     // A token's entries are counted where they end up.
     let spool = Arc::new(SqliteJournal::open(file, Bounds { entries_per_token: u64::MAX, ..bounds })?);
     let journal: Arc<dyn Journal> = Arc::clone(&spool) as _;

@@ -144,7 +144,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let links = shared_limits::links(&config.redis, seed()?, clock);
     let limits = (&counters, &*links);
     let (mut snapshot, refreshers) = snapshot::first(&config, &mint, limits, telemetry.labels(), now);
-    let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
+    let alerts = alerts::receiver(&config, (None, None), (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;

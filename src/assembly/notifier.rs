@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::Builder as RuntimeBuilder;
 use tokio::sync::watch;
@@ -16,6 +17,9 @@ use crate::notifications::{Channel, Counts, End, Notifier, Parts, SigningKeys};
 use crate::telemetry::Gauge;
 use crate::tokens::SystemRandom;
 
+/// How long calls to store and journal may last that the gateway's end finds under way.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
 /// Starts the thread that delivers what the outbox holds.
 pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {
     let counts = Arc::clone(&node.notifications);
@@ -24,7 +28,7 @@ pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<
     let notifier = Notifier::new(Parts {
         store: Arc::clone(node.mint.store()),
         journal: node.journal.clone(),
-        flush_journal: Box::new(node.telemetry.journal_flush()),
+        flush_journal: Arc::new(node.telemetry.journal_flush()),
         settings: Box::new(move || settings.configuration.config().notifications.clone()),
         keys: SigningKeys::of(node.mint.peppers()),
         regions: node.mint.regions().clone(),
@@ -33,7 +37,11 @@ pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<
         counts,
     });
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    let run = move || LocalSet::new().block_on(&runtime, notifier.run(stopped));
+    let run = move || {
+        LocalSet::new().block_on(&runtime, notifier.run(stopped));
+        // A call to the store that hangs keeps nobody from ending.
+        runtime.shutdown_timeout(LAST_CALLS);
+    };
     Builder::new().name("tollgate-notify".to_owned()).spawn(run).map_err(StartError::Thread)
 }
 

@@ -15,6 +15,7 @@ use crate::config::{Config, Diagnostic};
 use crate::domain::Regions;
 use crate::effects::{self, Effect};
 use crate::listen;
+use crate::secret_scanning::Shared;
 
 /// The most changes that one reload lists in the log.
 const MOST_TOLD: usize = 100;
@@ -45,6 +46,8 @@ pub struct Reloader {
     load: Load,
     files: FileWatch,
     certificates: FileWatch,
+    /// What takes alerts of leaked tokens has for life, from the first time that any are taken.
+    alerts: Option<Arc<Shared>>,
 }
 
 impl Reloader {
@@ -52,7 +55,8 @@ impl Reloader {
         let started = node.configuration.config();
         let files = FileWatch::new(started.files.clone());
         let certificates = FileWatch::new(certificate_files(&node));
-        Self { node, started, load, files, certificates }
+        let alerts = node.snapshot.load().alerts.as_ref().map(|receiver| receiver.lasting());
+        Self { node, started, load, files, certificates, alerts }
     }
 
     /// Looks whether a file has changed, and acts on it. Call it twice a second or so: a change is acted on
@@ -113,16 +117,17 @@ impl Reloader {
     /// Puts the configuration in force; what changed.
     fn try_reload(&mut self) -> Result<Vec<Effect>, ReloadError> {
         let config = Arc::new((self.load)().map_err(ReloadError::Mistakes)?);
-        let node = &self.node;
+        let node = Arc::clone(&self.node);
         if !same_places(self.started.places.regions(), config.places.regions()) {
             return Err(ReloadError::Regions);
         }
         let previous = node.snapshot.load_full();
         let labels = node.telemetry.labels();
         let now = node.clock.now();
-        let receiver =
-            alerts::receiver(&config, previous.alerts.as_deref(), (&node.mint, &node.registry), &node.clock);
+        let before = (previous.alerts.as_deref(), self.alerts.clone());
+        let receiver = alerts::receiver(&config, before, (&node.mint, &node.registry), &node.clock);
         let (receiver, alert_tasks) = receiver.map_err(ReloadError::AlertQueue)?;
+        let lasting = receiver.as_ref().map(|receiver| receiver.lasting());
         let (mut snapshot, refreshers) =
             snapshot::next(&config, &previous, (&node.counters, &node.links), labels, now);
         for refresher in refreshers {
@@ -142,6 +147,7 @@ impl Reloader {
             }
         }
         let effects = effects::between(&node.configuration.config(), &config);
+        self.alerts = lasting.or(self.alerts.take());
         self.files.watch(config.files.clone());
         node.configuration.replaced(config, node.clock.now());
         Ok(effects)

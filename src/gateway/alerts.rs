@@ -1,5 +1,7 @@
 //! Alerts of leaked tokens: public, never forwarded, charged to nobody but the address of a forged one.
 
+use std::net::IpAddr;
+
 use super::refuse;
 use crate::message::{FieldName, Head, RequestBody};
 use crate::reply::{Refusal, Rendered, json_page};
@@ -10,10 +12,10 @@ pub(super) async fn take(
     receiver: &Receiver,
     head: &Head,
     body: RequestBody<'_>,
-    request_id: &str,
+    (from, request_id): (IpAddr, &str),
 ) -> Result<Rendered, (Refusal, bool)> {
     check(head).map_err(|refusal| (refusal, false))?;
-    match receiver.receive(head, body).await {
+    match receiver.receive(head, body, from).await {
         Ok(answer) => {
             let mut page = Rendered::default();
             json_page(answer, request_id, &mut page);

@@ -145,12 +145,13 @@ impl Gateway {
         (head, body, peer): (&Head, RequestBody<'_>, &Peer),
         now: Now,
     ) -> Result<Rendered, Refusal> {
-        let taken = alerts::take(receiver, head, body, progress.record.request_id()).await;
+        let (from, request_id) = (peer.address.ip(), progress.record.request_id());
+        let taken = alerts::take(receiver, head, body, (from, request_id)).await;
         match taken {
             Ok(page) => Ok(page),
             Err((refusal, is_forged)) => {
                 if is_forged {
-                    self.charge_failure(snapshot, progress, peer.address.ip(), now)?;
+                    self.charge_failure(snapshot, progress, from, now)?;
                 }
                 Err(refusal)
             }

@@ -79,7 +79,8 @@ impl Forwarder {
         let spool_id = parts.spool.spool_id()?;
         let stop: Arc<(Mutex<bool>, Condvar)> = Arc::default();
         let stopped = Arc::clone(&stop);
-        let work = Work { parts, spool_id, answered: Asked(0), seen: None, house_kept: None };
+        let work =
+            Work { parts, spool_id, is_checked: false, answered: Asked(0), seen: None, house_kept: None };
         let run = move || work.run(&stopped);
         let thread = Builder::new().name("tollgate-forward".to_owned()).spawn(run)?;
         Ok(Self { stop, thread: Some(thread) })
@@ -112,6 +113,8 @@ impl Drop for Forwarder {
 struct Work {
     parts: Parts,
     spool_id: String,
+    /// Whether the database is known to keep every text.
+    is_checked: bool,
     answered: Asked,
     seen: Option<Now>,
     house_kept: Option<Now>,
@@ -155,6 +158,10 @@ impl Work {
     /// Hands on what is in the file, and answers who asks; whether there may be more in it.
     fn pass(&mut self, stop: &(Mutex<bool>, Condvar), is_last: bool) -> Result<bool, JournalError> {
         let Parts { spool, shared, flush, clock, counts } = &self.parts;
+        if !self.is_checked {
+            shared.check_encoding()?;
+            self.is_checked = true;
+        }
         let asked = shared.asked()?;
         let may_answer = asked != self.answered && !is_last && flush(FLUSH);
         let mut batches = 0;

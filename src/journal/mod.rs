@@ -46,6 +46,16 @@ pub enum JournalError {
     /// The database failed.
     #[error("the journal in the token store's database failed: {0}")]
     Database(#[from] tokens::Error),
+    /// The database cannot keep every text.
+    #[error(
+        "the database of the token store has the encoding {encoding}, which lacks letters that requests may have; \
+         move the store to a database made with `ENCODING 'UTF8'`, or say `journal.shared = false` to keep the journal \
+         in a file of each gateway"
+    )]
+    Encoding {
+        /// As PostgreSQL calls it.
+        encoding: String,
+    },
     /// The file is something else.
     #[error("{place} is no journal of this tollgate; name another file in `journal.file`")]
     Foreign {

@@ -22,7 +22,7 @@ use crate::tokens::store::{Attempt, Delivery, LogEntry, Recipient};
 use crate::tokens::{self, Moment, Random, Store};
 
 /// Time between two looks into the outbox.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a message is taken for. Longer than an attempt can last.
 const LEASE: Duration = Duration::from_mins(1);
 /// For one attempt, all contacts of the operator included.
@@ -35,8 +35,12 @@ const MOST_TOLD: usize = 4_096;
 const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How long the journal may take to write what it was told.
 const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
-/// How long other gateways may take to hand on what they noted.
+/// How long other gateways may take to hand on what they noted, where the message is late anyway.
 const OTHERS_HAND_ON: Duration = Duration::from_secs(3);
+/// How long after the leak the first attempt stops waiting for them: it is to be made within 2 s.
+const HANDED_ON_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long they may take all the same: gateways that are well take a fifth of a second.
+const LEAST_HAND_ON: Duration = Duration::from_millis(400);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Time between two housekeepings.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_mins(1);
@@ -55,7 +59,7 @@ pub struct Parts {
     /// What tokens did, if that is written down.
     pub journal: Option<Arc<dyn Journal>>,
     /// Has the journal written whatever was noted before; blocks.
-    pub flush_journal: Box<dyn Fn(Duration) -> bool + Send>,
+    pub flush_journal: Arc<dyn Fn(Duration) -> bool + Send + Sync>,
     /// The settings in force.
     pub settings: Box<dyn Fn() -> Checked + Send>,
     /// What webhooks are signed by.
@@ -70,7 +74,8 @@ pub struct Parts {
     pub counts: Arc<Counts>,
 }
 
-/// Delivers what the outbox holds. Its calls to store and journal block, so it has a thread of its own.
+/// Delivers what the outbox holds. Its calls to store and journal block, so they are made on threads of their own: no
+/// message waits for another's, and none for the housekeeping.
 pub struct Notifier(Parts, Told);
 
 /// Messages by id with those of their contacts that have them while others do not yet. Lost with the process, after
@@ -98,13 +103,17 @@ impl Notifier {
         let this = Rc::new(self);
         let mut attempts = JoinSet::new();
         let mut house_kept: Option<Now> = None;
+        let mut keeping_house = JoinSet::new();
         while !*stopped.borrow() {
             let now = this.0.clock.now();
-            if house_kept.is_none_or(|before| now.since(before) >= KEEP_HOUSE_EVERY) {
-                this.keep_house(now);
+            while keeping_house.try_join_next().is_some() {}
+            if house_kept.is_none_or(|before| now.since(before) >= KEEP_HOUSE_EVERY)
+                && keeping_house.is_empty()
+            {
+                keeping_house.spawn_local(Rc::clone(&this).keep_house(now));
                 house_kept = Some(now);
             }
-            for delivery in this.claim(now, MOST_AT_A_TIME - attempts.len()) {
+            for delivery in this.claim(now, MOST_AT_A_TIME - attempts.len()).await {
                 attempts.spawn_local(Rc::clone(&this).attempt(delivery));
             }
             tokio::select! {
@@ -118,42 +127,51 @@ impl Notifier {
         let _ = tokio::time::timeout(LAST_ATTEMPTS, last).await;
     }
 
-    fn claim(&self, now: Now, count: usize) -> Vec<Delivery> {
+    async fn claim(&self, now: Now, count: usize) -> Vec<Delivery> {
         if count == 0 {
             return Vec::new();
         }
-        let claimed = self.0.store.claim(now, LEASE, count as u32);
-        claimed.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the outbox cannot be read; messages wait");
+        let claimed = self.of_store(move |store| store.claim(now, LEASE, count as u32)).await;
+        claimed.unwrap_or_else(|why| {
+            tracing::warn!(why, "the outbox cannot be read; messages wait");
             Vec::new()
         })
     }
 
-    fn keep_house(&self, now: Now) {
-        if let Some(journal) = &self.0.journal
-            && let Err(error) = journal.sweep(now)
+    async fn keep_house(self: Rc<Self>, now: Now) {
+        if let Some(journal) = self.0.journal.clone()
+            && let Err(why) = told(blocking(move || journal.sweep(now)).await)
         {
-            tracing::warn!(%error, "old entries of the journal stay");
+            tracing::warn!(why, "old entries of the journal stay");
         }
         let before = now.unix_millis.saturating_sub(SETTLED_KEPT_MILLIS);
-        if let Err(error) = self.0.store.forget_settled(before, MOST_FORGOTTEN) {
-            tracing::warn!(%error, "old messages stay in the outbox");
+        if let Err(why) = self.of_store(move |store| store.forget_settled(before, MOST_FORGOTTEN)).await {
+            tracing::warn!(why, "old messages stay in the outbox");
         }
-        self.count_backlog();
+        self.count_backlog().await;
     }
 
-    fn count_backlog(&self) {
-        if let Ok(backlog) = self.0.store.backlog() {
+    async fn count_backlog(&self) {
+        if let Ok(backlog) = self.of_store(|store| store.backlog()).await {
             self.0.counts.set_backlog(backlog.messages, backlog.oldest_unix_millis);
         }
+    }
+
+    /// What the store says, or why it says nothing.
+    async fn of_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store) -> Result<T, tokens::Error> + Send + 'static,
+    ) -> Result<T, String> {
+        let store = Arc::clone(&self.0.store);
+        told(blocking(move || work(&*store)).await)
     }
 
     async fn attempt(self: Rc<Self>, delivery: Delivery) {
         let settings = (self.0.settings)();
         let sent = tokio::time::timeout(ATTEMPT_DEADLINE, self.send(&delivery, &settings)).await;
         let sent = sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again(LATE.to_owned()))));
-        self.settle(&delivery, &settings, sent);
-        self.count_backlog();
+        self.settle(&delivery, &settings, sent).await;
+        self.count_backlog().await;
     }
 
     /// Sends a message to all whom it is for and who do not have it. One contact's failure keeps it from no other.
@@ -238,50 +256,55 @@ impl Notifier {
 
     /// The message of a delivery as of now.
     async fn message(&self, delivery: &Delivery) -> Result<Message, String> {
-        let gateways_missing = self.all_handed_on().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a leak is told of without what tokens did");
+        let gateways_missing = self.all_handed_on(delivery).await.unwrap_or_else(|why| {
+            tracing::warn!(why, "a leak is told of without what tokens did");
             None
         });
         let share = MOST_REQUESTS / u32::try_from(delivery.entries.len()).unwrap_or(u32::MAX).max(1);
-        let (mut told, mut base_url) = (Vec::new(), "");
+        let (mut leaks, mut base_url) = (Vec::new(), "");
         for entry in &delivery.entries {
             let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
-            let failed = |error: tokens::Error| error.to_string();
-            let token = self.0.store.token(&entry.subject).map_err(failed)?;
-            let workspace = self.0.store.workspace(&body.workspace).map_err(failed)?;
+            let (id, workspace_id) = (entry.subject.clone(), body.workspace.clone());
+            let read = move |store: &dyn Store| Ok((store.token(&id)?, store.workspace(&workspace_id)?));
+            let (token, workspace) = self.of_store(read).await?;
             let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
             base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
-            let report = gateways_missing.map(|missing| self.report(entry, share, missing)).transpose();
-            let report = report.unwrap_or_else(|error| {
-                tracing::warn!(%error, "a leak is told of without what the token did");
-                None
-            });
-            told.push(Data::of_leak(entry, body, token.as_ref(), base_url, report.flatten()));
+            let report = match gateways_missing {
+                Some(missing) => self.report(entry, share, missing).await.unwrap_or_else(|why| {
+                    tracing::warn!(why, "a leak is told of without what the token did");
+                    None
+                }),
+                None => None,
+            };
+            leaks.push(Data::of_leak(entry, body, token.as_ref(), base_url, report));
         }
-        let mut told = told.into_iter();
+        let mut told = leaks.into_iter();
         let first = told.next().ok_or_else(|| "the log does not have what it tells of".to_owned())?;
         Ok(Message::of_leaks(first, told.collect(), delivery.leaks, base_url))
     }
 
     /// What a leaked token did, with up to `count` requests.
-    fn report(
+    async fn report(
         &self,
         entry: &LogEntry,
         count: u32,
         gateways_missing: u64,
-    ) -> Result<Option<Report>, JournalError> {
-        let Some(journal) = &self.0.journal else { return Ok(None) };
+    ) -> Result<Option<Report>, String> {
+        let Some(journal) = self.0.journal.clone() else { return Ok(None) };
         let from_unix_millis = entry.at_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
-        let question = Question {
-            token_id: &entry.subject,
-            from_unix_millis,
-            before_unix_millis: u64::MAX,
-            after: None,
-            count,
+        let token_id = entry.subject.clone();
+        let read = move || {
+            let question = Question {
+                token_id: &token_id,
+                from_unix_millis,
+                before_unix_millis: u64::MAX,
+                after: None,
+                count,
+            };
+            Ok::<_, JournalError>((journal.activity(&question)?, journal.entries(&question)?))
         };
-        let activity = journal.activity(&question)?;
-        let mut requests: Vec<Line> =
-            journal.entries(&question)?.into_iter().map(|kept| Line(kept.entry)).collect();
+        let (activity, entries) = told(blocking(read).await)?;
+        let mut requests: Vec<Line> = entries.into_iter().map(|kept| Line(kept.entry)).collect();
         requests.reverse();
         let all = activity.writes + activity.refusals;
         let requests_left_out = all.saturating_sub(requests.len() as u64);
@@ -291,13 +314,19 @@ impl Notifier {
 
     /// Waits until every gateway that shares the journal has handed on what it noted, but not for long; how many have
     /// not. [`None`] where no journal is kept.
-    async fn all_handed_on(&self) -> Result<Option<u64>, JournalError> {
-        let Some(journal) = &self.0.journal else { return Ok(None) };
-        (self.0.flush_journal)(JOURNAL_FLUSH);
-        let asked = journal.ask_all()?;
-        let until = Instant::now() + OTHERS_HAND_ON;
+    async fn all_handed_on(&self, delivery: &Delivery) -> Result<Option<u64>, String> {
+        let Some(journal) = self.0.journal.clone() else { return Ok(None) };
+        let until = Instant::now() + self.patience(delivery);
+        let (flush, of_all) = (Arc::clone(&self.0.flush_journal), Arc::clone(&journal));
+        let ask = move || {
+            let asked = of_all.ask_all()?;
+            flush(JOURNAL_FLUSH);
+            Ok::<_, JournalError>(asked)
+        };
+        let asked = told(blocking(ask).await)?;
         loop {
-            let missing = journal.missing(asked)?;
+            let journal = Arc::clone(&journal);
+            let missing = told(blocking(move || journal.missing(asked)).await)?;
             if missing == 0 || Instant::now() >= until {
                 return Ok(Some(missing));
             }
@@ -305,8 +334,24 @@ impl Notifier {
         }
     }
 
+    /// How long other gateways are waited for. One that was killed hands nothing on, and must not keep owners from
+    /// being told within 2 s; another attempt has time.
+    fn patience(&self, delivery: &Delivery) -> Duration {
+        if delivery.attempt > 1 {
+            return OTHERS_HAND_ON;
+        }
+        let now = self.0.clock.now().unix_millis;
+        let age = Duration::from_millis(now.saturating_sub(delivery.enqueued_at_unix_millis));
+        HANDED_ON_WITHIN.saturating_sub(age).max(LEAST_HAND_ON)
+    }
+
     /// Writes down how an attempt ended, and says it.
-    fn settle(&self, delivery: &Delivery, settings: &Checked, sent: Result<Channel, (Channel, Failure)>) {
+    async fn settle(
+        &self,
+        delivery: &Delivery,
+        settings: &Checked,
+        sent: Result<Channel, (Channel, Failure)>,
+    ) {
         let now = self.0.clock.now();
         let token = delivery.entries.first().map_or("", |entry| &*entry.subject);
         let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
@@ -355,8 +400,9 @@ impl Notifier {
         if !matches!(end, Attempt::Failed { .. }) {
             self.1.forget(delivery);
         }
-        if let Err(error) = self.0.store.settle(now, &delivery.id, attempt, &end) {
-            tracing::warn!(%error, message, "how a delivery ended was not written down; it is tried again");
+        let id = delivery.id.clone();
+        if let Err(why) = self.of_store(move |store| store.settle(now, &id, attempt, &end)).await {
+            tracing::warn!(why, message, "how a delivery ended was not written down; it is tried again");
         }
     }
 
@@ -390,6 +436,16 @@ impl Told {
     fn forget(&self, delivery: &Delivery) {
         self.0.borrow_mut().retain(|(id, _)| *id != delivery.id);
     }
+}
+
+/// Work that blocks, on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|stopped| stopped.to_string())
+}
+
+/// What work that blocks has brought, or why it has brought nothing, in words.
+fn told<T, E: std::fmt::Display>(done: Result<Result<T, E>, String>) -> Result<T, String> {
+    done?.map_err(|error| error.to_string())
 }
 
 fn channel_of(contact: &str) -> Channel {

@@ -84,7 +84,7 @@ impl World {
         let parts = Parts {
             store: Arc::clone(&store),
             journal: Some(journal),
-            flush_journal: Box::new(|_| true),
+            flush_journal: Arc::new(|_| true),
             settings: Box::new(move || settings.clone()),
             keys: SigningKeys::of(&Peppers::new([(1, vec![7; 32])]).unwrap()),
             regions: Regions::new(vec![region]),

@@ -96,7 +96,7 @@ const TABLE: &[Row<'static>] = &[
     Row::new(Outcome::BrowserPreflight, 403, "forbidden",
         "This API cannot be called from a browser: its tokens give access to a whole workspace and must not be in a web page. Make the call from a server.{documentation}"),
     Row::new(Outcome::ScopeMissing, 403, "forbidden",
-        "The token lacks the scope `{scope}`, which this endpoint needs. Use a token that has it."),
+        "The token lacks the scope `{scope}`, which this request needs. Use a token that has it."),
     Row::new(Outcome::PlanRequired, 403, "forbidden",
         "The workspace is on the plan `{plan}`, and this endpoint needs `{plansRequired}`. An owner of the workspace can change the plan."),
     Row::new(Outcome::FeatureRequired, 403, "forbidden",

@@ -16,6 +16,8 @@ pub(super) enum Label {
     FalsePositive,
     /// It belongs to another region, which alone can say; it is left out of the answer.
     Elsewhere,
+    /// Its letter is that of a region which is not configured: nobody can be asked; it is left out of the answer.
+    UnconfiguredRegion,
 }
 
 impl Label {
@@ -25,6 +27,7 @@ impl Label {
             Self::TruePositive => "true_positive",
             Self::FalsePositive => "false_positive",
             Self::Elsewhere => "elsewhere",
+            Self::UnconfiguredRegion => "unconfigured_region",
         }
     }
 }
@@ -52,7 +55,7 @@ impl Serialize for Hash {
 pub(super) fn push(out: &mut Vec<u8>, finding: &Finding, label: Label, told_as: FeedbackToken) {
     let token = finding.token.expose();
     let (token_raw, token_hash) = match (told_as, label) {
-        (FeedbackToken::None, _) | (_, Label::Elsewhere) => return,
+        (FeedbackToken::None, _) | (_, Label::Elsewhere | Label::UnconfiguredRegion) => return,
         (FeedbackToken::Raw, _) => (Some(token.as_str()), None),
         (FeedbackToken::Hash, _) => (None, Some(Hash(Digest::sha256(token.as_bytes()).bytes))),
     };
@@ -99,5 +102,6 @@ mod tests {
         assert!(told(Label::FalsePositive, FeedbackToken::Hash).starts_with(&expected));
         assert_eq!(told(Label::TruePositive, FeedbackToken::None), "[]");
         assert_eq!(told(Label::Elsewhere, FeedbackToken::Raw), "[]");
+        assert_eq!(told(Label::UnconfiguredRegion, FeedbackToken::Raw), "[]");
     }
 }

@@ -15,6 +15,7 @@ pub struct Counts {
     true_positive: AtomicU64,
     false_positive: AtomicU64,
     elsewhere: AtomicU64,
+    unconfigured_region: AtomicU64,
     revoked: AtomicU64,
 }
 
@@ -44,6 +45,7 @@ impl Counts {
             Label::TruePositive => &self.true_positive,
             Label::FalsePositive => &self.false_positive,
             Label::Elsewhere => &self.elsewhere,
+            Label::UnconfiguredRegion => &self.unconfigured_region,
         };
         cell.fetch_add(1, Ordering::Relaxed);
     }
@@ -62,11 +64,12 @@ impl Counts {
     }
 
     /// Tokens of accepted alerts by what they were.
-    pub fn tokens(&self) -> [(&'static str, u64); 3] {
+    pub fn tokens(&self) -> [(&'static str, u64); 4] {
         [
             (Label::TruePositive.name(), self.true_positive.load(Ordering::Relaxed)),
             (Label::FalsePositive.name(), self.false_positive.load(Ordering::Relaxed)),
             (Label::Elsewhere.name(), self.elsewhere.load(Ordering::Relaxed)),
+            (Label::UnconfiguredRegion.name(), self.unconfigured_region.load(Ordering::Relaxed)),
         ]
     }
 

@@ -16,6 +16,7 @@ mod key_set;
 mod keys;
 mod receiver;
 mod relay;
+mod room;
 mod settings;
 mod source;
 mod spool;
@@ -26,7 +27,7 @@ use std::fmt::Write as _;
 pub use alert::AlertFault;
 pub use counts::{Counts, KeysStatus};
 pub use keys::KeysRefresher;
-pub use receiver::{Fault, Receiver};
+pub use receiver::{Fault, Receiver, Shared};
 pub use relay::Relay;
 pub use settings::{Checked, FeedbackToken, Settings, from_settings};
 

@@ -1,10 +1,11 @@
 //! The way of an alert: its key, its bytes, what is done with it, the answer.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::KeysStatus;
@@ -13,6 +14,7 @@ use super::answer;
 use super::counts::{AlertEnd, Counts};
 use super::keys::{KeyFault, KeysRefresher, SignerKeys};
 use super::relay::{RELAYED, Relay};
+use super::room::{Place, Room};
 use super::settings::Checked;
 use super::work::Work;
 use crate::clock::{Clock, Now};
@@ -24,8 +26,6 @@ use crate::tokens::{Registry, Store};
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// The time within which an alert must have arrived.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(15);
-/// The bytes of alerts that are held at once, in KiB.
-const MOST_HELD_KIB: usize = 64 * 1024;
 /// The alerts that are worked on at once.
 const MOST_WORKING: usize = 2;
 
@@ -49,13 +49,13 @@ pub enum Fault {
 }
 
 /// What outlives a configuration.
-pub(super) struct Shared {
+pub struct Shared {
     pub(super) clock: Clock,
     pub(super) registry: Arc<Registry>,
     pub(super) store: Arc<dyn Store>,
     pub(super) relay: Arc<Relay>,
     pub(super) counts: Counts,
-    held: Arc<Semaphore>,
+    room: Arc<Room>,
     working: Arc<Semaphore>,
 }
 
@@ -96,7 +96,7 @@ impl Receiver {
             store,
             relay,
             counts: Counts::default(),
-            held: Arc::new(Semaphore::new(MOST_HELD_KIB)),
+            room: Arc::default(),
             working: Arc::new(Semaphore::new(MOST_WORKING)),
         });
         let (keys, refresher) = SignerKeys::new(rules.keys.clone(), rules.pace);
@@ -114,6 +114,18 @@ impl Receiver {
         };
         self.shared.relay_by(&rules, &places);
         (Self { rules, places, keys, shared: Arc::clone(&self.shared) }, refresher)
+    }
+
+    /// What outlives a configuration in which no alerts are taken: what waits goes on being sent.
+    pub fn lasting(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Takes alerts again after a configuration in which none were taken.
+    pub fn resumed(shared: Arc<Shared>, rules: Checked, places: Places) -> (Self, KeysRefresher) {
+        let (keys, refresher) = SignerKeys::new(rules.keys.clone(), rules.pace);
+        shared.relay_by(&rules, &places);
+        (Self { rules, places, keys, shared }, refresher)
     }
 
     /// Whether alerts come to this path.
@@ -141,10 +153,10 @@ impl Receiver {
         }
     }
 
-    /// Deals with an alert, and answers with the body that GitHub gets, JSON. When it does, this process refuses
+    /// Deals with an alert that came from an address, and answers with the body that GitHub gets, JSON. When it does, this process refuses
     /// every token that the body calls a true positive.
-    pub async fn receive(&self, head: &Head, body: RequestBody<'_>) -> Result<Vec<u8>, Fault> {
-        let answered = self.try_receive(head, body).await;
+    pub async fn receive(&self, head: &Head, body: RequestBody<'_>, from: IpAddr) -> Result<Vec<u8>, Fault> {
+        let answered = self.try_receive(head, body, from).await;
         self.shared.counts.alert(match &answered {
             Ok(_) => AlertEnd::Accepted,
             Err(Fault::Signature(_) | Fault::Body(_) | Fault::Alert(_)) => AlertEnd::Refused,
@@ -158,7 +170,7 @@ impl Receiver {
         answered
     }
 
-    async fn try_receive(&self, head: &Head, body: RequestBody<'_>) -> Result<Vec<u8>, Fault> {
+    async fn try_receive(&self, head: &Head, body: RequestBody<'_>, from: IpAddr) -> Result<Vec<u8>, Fault> {
         let answer_by = Instant::now() + ANSWER_WITHIN;
         let signed = Signed::of(head)?;
         let key = self.keys.find(signed.key_identifier.as_bytes(), &self.shared.clock).await;
@@ -169,7 +181,7 @@ impl Receiver {
             }
             KeyFault::Unavailable => Fault::SignerUnavailable,
         })?;
-        let gathered = tokio::time::timeout(ARRIVE_WITHIN, self.gather(body)).await;
+        let gathered = tokio::time::timeout(ARRIVE_WITHIN, self.gather(body, from)).await;
         let late = BodyFault::Timeout { limit_seconds: ARRIVE_WITHIN.as_secs() };
         let alert = gathered.unwrap_or(Err(Fault::Body(late)))?;
         let working = Arc::clone(&self.shared.working).acquire_owned();
@@ -186,6 +198,9 @@ impl Receiver {
         // Goes on to its end whether or not somebody waits for it.
         let done = tokio::task::spawn_blocking(move || {
             let result = work.run(&key, &signed, &alert.bytes, is_relayed);
+            if !matches!(result, Err(Fault::Signature(_))) {
+                work.shared.room.prove(from);
+            }
             drop((place, alert));
             result
         });
@@ -199,22 +214,22 @@ impl Receiver {
     }
 
     /// All of a body, as far as there is room for it.
-    async fn gather(&self, body: RequestBody<'_>) -> Result<Held, Fault> {
+    async fn gather(&self, body: RequestBody<'_>, from: IpAddr) -> Result<Held, Fault> {
         let most = self.rules.max_body_bytes;
         let too_long = Fault::Body(BodyFault::TooLarge { limit_bytes: most as u64 });
         if body.announced_length() > most as u64 {
             return Err(too_long);
         }
-        let mut held = Held { bytes: Vec::new(), room: None };
+        let mut held = Held { bytes: Vec::new(), place: self.shared.room.enter(from) };
         match body {
             RequestBody::Empty => {}
-            RequestBody::Full(bytes) => held.push(bytes, &self.shared.held)?,
+            RequestBody::Full(bytes) => held.push(bytes, most)?,
             RequestBody::Stream { mut stream, .. } => {
                 while let Some(part) = next(&mut *stream).await {
                     match part.map_err(Fault::Body)? {
                         Part::Trailers(_) => break,
                         Part::Data(data) if held.bytes.len() + data.len() > most => return Err(too_long),
-                        Part::Data(data) => held.push(&data, &self.shared.held)?,
+                        Part::Data(data) => held.push(&data, most)?,
                     }
                 }
             }
@@ -230,20 +245,13 @@ async fn next(stream: &mut dyn BodyStream) -> Option<Result<Part, BodyFault>> {
 /// A body and the room that it takes among those held.
 struct Held {
     bytes: Vec<u8>,
-    room: Option<OwnedSemaphorePermit>,
+    place: Place,
 }
 
 impl Held {
-    fn push(&mut self, data: &[u8], room: &Arc<Semaphore>) -> Result<(), Fault> {
-        let has = self.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let needs = (self.bytes.len() + data.len()).div_ceil(1024);
-        if needs > has {
-            let more = u32::try_from(needs - has).map_err(|_| Fault::Overloaded)?;
-            let more = Arc::clone(room).try_acquire_many_owned(more).map_err(|_| Fault::Overloaded)?;
-            match &mut self.room {
-                Some(room) => room.merge(more),
-                None => self.room = Some(more),
-            }
+    fn push(&mut self, data: &[u8], most_bytes: usize) -> Result<(), Fault> {
+        if !self.place.grow_to(self.bytes.len() + data.len(), most_bytes) {
+            return Err(Fault::Overloaded);
         }
         self.bytes.extend_from_slice(data);
         Ok(())

@@ -1,5 +1,6 @@
 //! What is done with an alert that has arrived: its signature, its tokens, their revocation, the labels.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ACTOR;
@@ -10,7 +11,7 @@ use super::receiver::{Fault, Shared, Signed};
 use super::relay::Spooled;
 use super::settings::Checked;
 use crate::clock::Now;
-use crate::domain::RegionId;
+use crate::domain::{RegionId, TokenId};
 use crate::place::Places;
 use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup};
 
@@ -27,10 +28,14 @@ pub(super) struct Work {
 }
 
 /// What the registry says of a finding before anything is done.
+#[derive(Clone, Debug)]
 enum Found {
-    Ours(String),
+    /// Its id, and whether it works.
+    Ours(TokenId, bool),
     Nothing,
     Elsewhere,
+    /// It has this letter, which is that of no configured region.
+    UnconfiguredRegion(char),
 }
 
 impl Work {
@@ -55,56 +60,82 @@ impl Work {
     }
 
     /// Deals with an alert that is believed; with its signature, it is relayed where it concerns other regions.
+    ///
+    /// What works is refused here before the store is asked anything.
     pub(super) fn deal(&self, body: &[u8], relayed_by: Option<&Signed>) -> Result<(), Fault> {
         let findings = alert::parse(body, self.rules.max_tokens).map_err(Fault::Alert)?;
         let now = self.shared.clock.now();
+        let mut found: Vec<Found> = findings.iter().map(|one| self.look_up(one, now)).collect();
+        let _held = self.shared.registry.hold(working(&found));
         // A token that another process made a moment ago is ours, too. Without the store, memory says what it can.
-        let synced = self.sync(now);
-        let mut foreign = Vec::new();
-        let found: Vec<Found> = findings.iter().map(|one| self.look_up(one, &mut foreign, now)).collect();
+        let synced =
+            if found.iter().all(|one| matches!(one, Found::Ours(..))) { Ok(()) } else { self.sync(now) };
+        for (finding, found) in findings.iter().zip(&mut found) {
+            if !matches!(found, Found::Ours(..)) {
+                *found = self.look_up(finding, now);
+            }
+        }
         // Put away first, so that the other region need not wait for this one.
-        let kept = relayed_by.is_none_or(|signed| self.keep_for(&foreign, signed, body));
-        let dealt = synced.and_then(|()| self.revoke_all(&findings, &found));
+        let kept =
+            relayed_by.is_none_or(|signed| self.keep_for(&self.foreign(&findings, &found), signed, body));
+        let mut dealt_with = 0;
+        let dealt = synced.and_then(|()| self.revoke_all(&findings, &found, &mut dealt_with));
         if dealt.is_err() {
-            self.refuse_until_written(&findings, &found);
+            self.refuse_until_written(&findings[dealt_with..], &found[dealt_with..]);
         }
         let revoked = dealt?;
+        warn_of_unconfigured(&found);
+        let count = |is: fn(&Found) -> bool| found.iter().filter(|one| is(one)).count();
         tracing::info!(
             tokens = findings.len(),
-            ours = found.iter().filter(|one| matches!(one, Found::Ours(_))).count(),
+            ours = count(|one| matches!(one, Found::Ours(..))),
             revoked,
-            elsewhere = found.iter().filter(|one| matches!(one, Found::Elsewhere)).count(),
+            elsewhere = count(|one| matches!(one, Found::Elsewhere)),
+            unconfigured_region = count(|one| matches!(one, Found::UnconfiguredRegion(_))),
             "an alert of leaked tokens was dealt with"
         );
         if kept { Ok(()) } else { Err(Fault::QueueUnavailable) }
     }
 
-    fn look_up(&self, finding: &Finding, foreign: &mut Vec<RegionId>, now: Now) -> Found {
+    fn look_up(&self, finding: &Finding, now: Now) -> Found {
         let registry = &self.shared.registry;
         let token = finding.token.expose().as_bytes();
         match registry.look_up(token, now) {
-            Lookup::Found(entry) | Lookup::Revoked(entry) | Lookup::Expired(entry) => {
-                return Found::Ours(entry.token_id().to_string());
+            Lookup::Found(entry) => return Found::Ours(entry.token_id().clone(), true),
+            Lookup::Revoked(entry) | Lookup::Expired(entry) => {
+                return Found::Ours(entry.token_id().clone(), false);
             }
-            // Genuine, of a region that the configuration does not have any more.
-            Lookup::Unplaced => return Found::Elsewhere,
+            // Genuine, of a workspace whose region the configuration does not have any more.
+            Lookup::Unplaced => {
+                return registry.id_of_token(token).map_or(Found::Nothing, |id| Found::Ours(id, true));
+            }
             Lookup::Unknown => {}
         }
-        let elsewhere = |region: &RegionId| self.places.serves(*region).is_err();
-        match registry.token_region(token) {
-            Some(region) if elsewhere(&region) => foreign.push(region),
-            Some(_) => return Found::Nothing,
-            // It may be one that another region imported.
-            None => {
-                let others = self.places.regions().iter().map(|(id, _)| id).filter(|id| elsewhere(id));
-                let before = foreign.len();
-                foreign.extend(others);
-                if foreign.len() == before {
-                    return Found::Nothing;
-                }
-            }
+        if !self.regions_of(token).is_empty() {
+            return Found::Elsewhere;
         }
-        Found::Elsewhere
+        match registry.format().recognise(token) {
+            Some(letter) if registry.token_region(token).is_none() => Found::UnconfiguredRegion(letter),
+            Some(_) | None => Found::Nothing,
+        }
+    }
+
+    /// The regions that a token which is not known here may be of and that this gateway does not serve: the one that
+    /// its letter names; of a token without one all, since it may have been imported there.
+    fn regions_of(&self, token: &[u8]) -> Vec<RegionId> {
+        let registry = &self.shared.registry;
+        let elsewhere = |region: &RegionId| self.places.serves(*region).is_err();
+        match (registry.token_region(token), registry.format().recognise(token)) {
+            (Some(region), _) => Some(region).into_iter().filter(elsewhere).collect(),
+            (None, Some(_)) => Vec::new(),
+            (None, None) => self.places.regions().iter().map(|(id, _)| id).filter(elsewhere).collect(),
+        }
+    }
+
+    /// Every region that findings may be of and that this gateway does not serve.
+    fn foreign(&self, findings: &[Finding], found: &[Found]) -> Vec<RegionId> {
+        let elsewhere = findings.iter().zip(found).filter(|(_, found)| matches!(found, Found::Elsewhere));
+        elsewhere.flat_map(|(finding, _)| self.regions_of(finding.token.expose().as_bytes())).collect()
     }
 
     /// Has the alert relayed to the regions of its tokens; false where that cannot be promised.
@@ -127,12 +158,19 @@ impl Work {
         kept.is_ok()
     }
 
-    /// Revokes what is ours and works, and says of each finding what it is; how many tokens it was.
-    fn revoke_all(&self, findings: &[Finding], found: &[Found]) -> Result<usize, Fault> {
+    /// Revokes what is ours and works, and says of each finding what it is; how many tokens it was. `dealt_with` says
+    /// how many of the findings that is done with.
+    fn revoke_all(
+        &self,
+        findings: &[Finding],
+        found: &[Found],
+        dealt_with: &mut usize,
+    ) -> Result<usize, Fault> {
         let mut revoked = 0;
         for (findings, found) in findings.chunks(AT_ONCE).zip(found.chunks(AT_ONCE)) {
             revoked += self.revoke(findings, found)?;
             self.write(findings, found);
+            *dealt_with += findings.len();
         }
         Ok(revoked)
     }
@@ -161,10 +199,7 @@ impl Work {
     /// or written.
     fn refuse_until_written(&self, findings: &[Finding], found: &[Found]) {
         let (now, registry) = (self.shared.clock.now(), &self.shared.registry);
-        let works = |finding: &Finding| {
-            matches!(registry.look_up(finding.token.expose().as_bytes(), now), Lookup::Found(_))
-        };
-        let working = findings.iter().zip(found).filter(|(finding, _)| works(finding));
+        let working = findings.iter().zip(found).filter(|(_, found)| matches!(found, Found::Ours(_, true)));
         let leaked = working.filter_map(|(finding, found)| leaked(finding, found, now)).collect();
         for token in registry.refuse_leaked(ACTOR, now, leaked) {
             tracing::error!(token, "a leaked token still works: too many revocations wait for the store");
@@ -183,9 +218,10 @@ impl Work {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         for (finding, found) in findings.iter().zip(found) {
             let label = match found {
-                Found::Ours(_) => Label::TruePositive,
+                Found::Ours(..) => Label::TruePositive,
                 Found::Nothing => Label::FalsePositive,
                 Found::Elsewhere => Label::Elsewhere,
+                Found::UnconfiguredRegion(_) => Label::UnconfiguredRegion,
             };
             self.shared.counts.token(label);
             answer::push(&mut written, finding, label, self.rules.feedback);
@@ -196,12 +232,37 @@ impl Work {
 /// What the store is told of a finding that is ours.
 fn leaked(finding: &Finding, found: &Found, now: Now) -> Option<LeakedToken> {
     match found {
-        Found::Ours(id) => Some(LeakedToken {
-            token_id: id.clone(),
+        Found::Ours(id, _) => Some(LeakedToken {
+            token_id: id.to_string(),
             leak: Leak::new(ACTOR, finding.kind(), finding.url(), finding.source(), now.unix_seconds()),
         }),
-        Found::Nothing | Found::Elsewhere => None,
+        Found::Nothing | Found::Elsewhere | Found::UnconfiguredRegion(_) => None,
     }
+}
+
+/// Says which regions there would have to be.
+fn warn_of_unconfigured(found: &[Found]) {
+    let letters = found.iter().filter_map(|one| match one {
+        Found::UnconfiguredRegion(letter) => Some(*letter),
+        Found::Ours(..) | Found::Nothing | Found::Elsewhere => None,
+    });
+    let letters: BTreeSet<char> = letters.collect();
+    if !letters.is_empty() {
+        let letters: String = letters.into_iter().collect();
+        tracing::error!(
+            letters,
+            "leaked tokens have the letters of regions that are not configured: they are neither revoked nor relayed; \
+             add the regions to the configuration, or revoke the tokens where they are known"
+        );
+    }
+}
+
+/// The ids of those that work.
+fn working(found: &[Found]) -> impl Iterator<Item = &str> {
+    found.iter().filter_map(|one| match one {
+        Found::Ours(id, true) => Some(&**id),
+        Found::Ours(_, false) | Found::Nothing | Found::Elsewhere | Found::UnconfiguredRegion(_) => None,
+    })
 }
 
 fn unavailable(error: &Error) -> Fault {

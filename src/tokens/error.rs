@@ -159,12 +159,13 @@ pub enum Error {
     },
     /// The store failed to write a revocation. It is in force in this process all the same.
     #[error(
-        "token {id} is refused by this instance from now on, but its revocation is not written yet: {source}; it is \
-         written as soon as the store takes it, and other instances refuse the token only then: do not restart this \
-         one before"
+        "{what} {id}: the revocation is in force in this instance from now on, but is not written yet: {source}; it is \
+         written as soon as the store takes it, and other instances learn of it only then: do not restart this one before"
     )]
     RevocationUnwritten {
-        /// The token.
+        /// What is revoked: `token`, `operator`, `JWT revocation`.
+        what: &'static str,
+        /// Its id or name.
         id: String,
         /// Why it could not be written.
         source: Box<Error>,

@@ -130,6 +130,20 @@ impl Mint {
         reason: &str,
         accepted: &[JwtLifetime],
     ) -> Result<JwtRevocation, Error> {
+        let knows = |workspace: &str| self.workspace(workspace).map(drop);
+        let new = self.jwt_revocation(act, jwts, reason, accepted, knows)?;
+        self.store.revoke_jwts(act, &new)
+    }
+
+    /// A revocation that may be written; `knows` says whether there is a workspace.
+    pub(super) fn jwt_revocation(
+        &self,
+        act: Act<'_>,
+        jwts: &JwtsRevoked,
+        reason: &str,
+        accepted: &[JwtLifetime],
+        knows: impl FnOnce(&str) -> Result<(), Error>,
+    ) -> Result<NewJwtRevocation, Error> {
         check_text("reason", reason, 256)?;
         let now = act.now.unix_seconds();
         let (longest, latest) = match jwts {
@@ -144,7 +158,7 @@ impl Mint {
             JwtsRevoked::Workspace { workspace, issued_before_unix_seconds } => {
                 check_workspace_id(workspace)?;
                 if !accepted.iter().any(|issuer| issuer.claims_suffice) {
-                    self.workspace(workspace)?;
+                    knows(workspace)?;
                 }
                 let longest = accepted.iter().map(|issuer| issuer.longest_seconds).max();
                 (longest.unwrap_or(0), *issued_before_unix_seconds)
@@ -158,7 +172,7 @@ impl Mint {
         push_base62(&mut id, ID_CHARACTERS, &*self.random)?;
         let ends_at_unix_seconds = now.max(latest).saturating_add(longest).saturating_add(1);
         let (jwts, reason) = (jwts.clone(), reason.to_owned());
-        self.store.revoke_jwts(act, &NewJwtRevocation { id, jwts, reason, ends_at_unix_seconds })
+        Ok(NewJwtRevocation { id, jwts, reason, ends_at_unix_seconds })
     }
 }
 

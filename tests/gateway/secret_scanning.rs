@@ -456,6 +456,88 @@ fn another_regions_token_is_relayed_to_it_also_when_it_comes_back() {
     assert_eq!(relayed, 1);
 }
 
+/// Every cache of the other region warm, its token in use all the time, the alert at the wrong gateway.
+#[test]
+fn another_regions_token_ends_within_two_seconds() {
+    const PROMISE: Duration = Duration::from_secs(2);
+    let (github, eu_address) = (GitHub::new(), own_address().to_string());
+    let eu_url = format!("http://{eu_address}{PATH}");
+    let (us_text, _us_keys) = fenced("us", ("eu", &eu_url), &github.keys(), "127.0.0.1:0");
+    let (eu_text, _eu_keys) = fenced("eu", ("us", "http://127.0.0.1:9/"), &github.keys(), &eu_address);
+    let (us, eu) = (Gateway::start(&us_text), Gateway::start(&eu_text));
+    for _ in 0..3 {
+        let (_, token) = eu.token("ws-eu", &[]);
+        let bytes = request("GET", "/tollgate/v1/whoami", &token, "");
+        let warm = AtomicBool::new(false);
+        let took = std::thread::scope(|scope| {
+            let users = [(); 3].map(|()| {
+                scope.spawn(|| {
+                    let (mut client, mut last) = (eu.connect(), Instant::now());
+                    for number in 0.. {
+                        let said = client.send(&bytes).said();
+                        if said == revoked() {
+                            return last;
+                        }
+                        assert_eq!(said.0, 200, "{said:?}");
+                        last = Instant::now();
+                        warm.fetch_or(number == 50, Ordering::SeqCst);
+                    }
+                    unreachable!("it is refused or the test fails")
+                })
+            });
+            until("the load", || warm.load(Ordering::SeqCst).then_some(()));
+            let posted = Instant::now();
+            let answer = us.connect().send(&github.post(PATH, &alert([token.as_str()])));
+            assert_eq!(labels(&answer), [""; 0], "never false_positive");
+            let last = users.into_iter().map(|user| user.join().unwrap()).max().unwrap();
+            last.saturating_duration_since(posted)
+        });
+        println!("the other region served the token for the last time {took:?} after the alert");
+        assert!(
+            took <= PROMISE,
+            "the other region served the leaked token {took:?} after the alert arrived here, not within {PROMISE:?}"
+        );
+    }
+}
+
+#[test]
+fn a_token_of_a_region_that_is_not_configured_is_told_of() {
+    let world = World::new("");
+    let answer = world.alert([never_made('x').as_str(), &never_made('u')]);
+    assert_eq!(labels(&answer), ["false_positive"], "of the first nothing is said");
+    let tokens =
+        |label| world.gateway.metrics().count("tollgate_secret_scanning_tokens_total", &[("label", label)]);
+    assert_eq!((tokens("unconfigured_region"), tokens("false_positive")), (1, 1));
+    let log = world.gateway.process.output();
+    assert!(log.contains("have the letters of regions that are not configured"), "{log}");
+}
+
+/// Alerts that wait are sent by one relay, however often the configuration took alerts and took none.
+#[test]
+fn what_waits_is_sent_once_after_the_path_was_off_and_on() {
+    let (github, region) = (GitHub::new(), Receiver::start(&["503 Service Unavailable"]));
+    let (text, _keys) = fenced("us", ("eu", &region.url()), &github.keys(), "127.0.0.1:0");
+    let us = Gateway::start(&text);
+    let answer = us.connect().send(&github.post(PATH, &alert([never_made('e').as_str()])));
+    assert_eq!(labels(&answer), [""; 0]);
+    let section = text.find("[secret_scanning]").unwrap();
+    let end = text.find("[place]").unwrap();
+    let off = format!("{}{}", &text[..section], &text[end..]);
+    let generation = || us.operate("GET", "/status.json", "").json()["config"]["generation"].clone();
+    for (number, config) in [(2, &off), (3, &text), (4, &off), (5, &text)] {
+        std::fs::write(&us.file, config).unwrap();
+        us.process.signal("HUP");
+        until("the new configuration", || (generation() == number).then_some(()));
+    }
+    let late = us.connect().send(&github.post(PATH, &alert([never_made('e').as_str()])));
+    assert_eq!(labels(&late), [""; 0]);
+    let waiting = || us.metrics().count("tollgate_secret_scanning_relay_waiting", &[("region", "eu")]);
+    assert_eq!(waiting(), 2, "what waited before is not forgotten");
+    let failed = || us.metrics().count("tollgate_secret_scanning_relays_total", &[("result", "failed")]);
+    until("each to be tried again", || (failed() >= 4).then_some(()));
+    assert!(region.hooks().len() as u64 <= failed() + 1, "somebody else sends them, too");
+}
+
 #[test]
 fn an_alert_whose_file_is_gone_does_not_wait_for_ever() {
     let github = GitHub::new();

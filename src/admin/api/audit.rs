@@ -1,7 +1,7 @@
 //! `/v1/audit-events` and `/v1/audit-verification`
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Method;
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
@@ -131,6 +131,20 @@ impl Verification {
     }
 }
 
+/// The end of the thread that verifies, also where that panics: another verification can be asked for.
+struct Ends(Arc<Verification>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if state.state == Progress::Running {
+            tracing::error!("the verification of the audit trail ended before its time");
+            state.state = Progress::Failed;
+            state.message = Some("it ended before its time; the log may say why".to_owned());
+        }
+    }
+}
+
 fn list(work: &Work) -> Result<Answer, Refusal> {
     let wanted = Wanted::of(work)?;
     let after = match (wanted.after.as_str(), wanted.after.parse()) {
@@ -183,9 +197,9 @@ fn verify(work: &Work) -> Result<Answer, Refusal> {
             started_at: Some(Moment(work.now.unix_seconds())),
             ..VerificationState::default()
         };
-        let (node, verification) =
-            (std::sync::Arc::clone(&work.node), std::sync::Arc::clone(&work.verification));
+        let (node, verification) = (Arc::clone(&work.node), Arc::clone(&work.verification));
         let run = move || {
+            let _ends = Ends(Arc::clone(&verification));
             let verified = log::verify(&**node.mint().store(), &mut |last| {
                 verification.state().verified = last;
             });
@@ -214,4 +228,24 @@ fn verify(work: &Work) -> Result<Answer, Refusal> {
         }
     }
     Answer::of(202, "verification", &*state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_that_panics_does_not_run_for_ever() {
+        let verification = Arc::new(Verification::default());
+        verification.state().state = Progress::Running;
+        let of_thread = Arc::clone(&verification);
+        let run = move || {
+            let _ends = Ends(of_thread);
+            panic!("as it may");
+        };
+        assert!(std::thread::spawn(run).join().is_err());
+        let state = verification.state();
+        assert_eq!(state.state, Progress::Failed);
+        assert!(state.message.is_some());
+    }
 }

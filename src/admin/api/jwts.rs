@@ -89,7 +89,8 @@ fn revoke(work: &Work) -> Result<Answer, Refusal> {
     };
     let reason = body.reason.as_deref().unwrap_or("revoked by an operator");
     let accepted = work.node.accepted_jwts();
-    let made = work.changed(work.mint().revoke_jwts(work.act(), &jwts, reason, &accepted))?;
+    let revoked = work.registry().revoke_jwts(work.mint(), work.act(), (&jwts, reason), &accepted);
+    let made = work.changed(revoked)?;
     Answer::of(201, "jwt_revocation", &made.view())
 }
 

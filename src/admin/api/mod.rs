@@ -12,6 +12,7 @@ mod audit;
 mod jwts;
 mod once;
 mod openapi;
+mod operators;
 pub(super) mod overrides;
 mod page;
 mod requests;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
@@ -45,14 +46,24 @@ pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) const MOST_AT_WORK: usize = 8;
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
+/// How long the work itself is waited for: a store that hangs is answered 503, whatever becomes of the work.
+const WORK: Duration = Duration::from_secs(20);
 /// The longest body that is taken.
 const MOST_BODY_BYTES: usize = 64 * 1024;
 
 /// Every resource, in the order of the description.
 fn routes() -> impl Iterator<Item = &'static Route> {
-    [workspaces::ROUTES, tokens::ROUTES, requests::ROUTES, overrides::ROUTES, jwts::ROUTES, audit::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        workspaces::ROUTES,
+        tokens::ROUTES,
+        requests::ROUTES,
+        overrides::ROUTES,
+        jwts::ROUTES,
+        operators::ROUTES,
+        audit::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 pub(super) struct Api {
@@ -121,7 +132,12 @@ impl Api {
             drop(turn);
             answer
         });
-        done.await.unwrap_or(Err(Refusal::Internal)).map(|answer| written(&answer))
+        let Ok(done) = timeout(WORK, done).await else {
+            tracing::error!(operation = route.operation, "the token store has not answered in time");
+            let reads = route.method == Method::GET;
+            return Err(if reads { Refusal::StoreUnavailable } else { Refusal::StoreUnsure });
+        };
+        done.unwrap_or(Err(Refusal::Internal)).map(|answer| written(&answer))
     }
 }
 

@@ -38,7 +38,12 @@ pub(super) fn run(route: &Route, work: &Work) -> Result<Answer, Refusal> {
     let fingerprint = hashed(&[work.method.as_str().as_bytes(), work.target.as_bytes(), &work.body]);
     let key = IdempotencyKey { operator: work.operator.to_string(), key, fingerprint };
     let store = work.mint().store();
-    match store.begin_request(work.now, &key).map_err(|error| for_operator(&error))? {
+    let begun = match store.begin_request(work.now, &key) {
+        // Nothing can be remembered, and nothing made twice: what this process refuses at once it refuses again.
+        Err(error) if error.is_of_the_store() && route.revokes() => return (route.run)(work),
+        begun => begun.map_err(|error| for_operator(&error))?,
+    };
+    match begun {
         Begun::First => first(route, work, &**store, &key),
         Begun::Answered(answer) => repeated(&answer),
         Begun::Unanswered => Err(Refusal::Conflict { message: UNANSWERED.to_owned() }),

@@ -41,6 +41,11 @@ impl Route {
         self.method == Method::POST
     }
 
+    /// Whether what it asks for is in force in this process whatever the store does.
+    pub(super) fn revokes(&self) -> bool {
+        matches!(self.operation, "revokeToken" | "revokeJwts" | "revokeOperator")
+    }
+
     /// The names of its path's parameters, in order.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))

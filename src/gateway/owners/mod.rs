@@ -36,6 +36,8 @@ use crate::tokens::{Mint, Registry};
 
 /// How many changes, and how many other requests, work on the store at the same time, over all cores.
 const MOST_AT_WORK: usize = 4;
+/// How long the work itself is waited for: a store that hangs is answered 503, whatever becomes of the work.
+const WORK: Duration = Duration::from_secs(20);
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
 /// The longest body that is taken.
@@ -95,6 +97,7 @@ impl Owners {
             body: gathered(body, MOST_BODY_BYTES).await.map_err(super::refuse::body)?,
             query: head.query().map(<[u8]>::to_vec).unwrap_or_default(),
             scopes: work::scopes(snapshot, self.mint.rules()),
+            held: Arc::clone(owner.scopes()),
             limits: Arc::clone(snapshot.limits.rules()),
             actor: format!("owner:{}", work::printable(person.as_deref().unwrap_or(owner.token_id()))),
             workspace: Arc::clone(&owner.workspace().id),
@@ -105,12 +108,17 @@ impl Owners {
         let turn = timeout(TURN, Arc::clone(&lane.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Refusal::Overloaded) };
         let owners = Arc::clone(self);
+        let is_change = work.resource.is_change();
         let done = tokio::task::spawn_blocking(move || {
             let answer = work.run(&owners);
             drop(turn);
             answer
         });
-        done.await.unwrap_or(Err(Refusal::Internal))
+        match timeout(WORK, done).await {
+            Ok(done) => done.unwrap_or(Err(Refusal::Internal)),
+            Err(_) if is_change => Err(Refusal::StoreUnsure),
+            Err(_) => Err(Refusal::StoreUnavailable),
+        }
     }
 }
 

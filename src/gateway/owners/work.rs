@@ -29,8 +29,10 @@ pub(super) struct Work {
     pub(super) resource: Resource,
     pub(super) body: Vec<u8>,
     pub(super) query: Vec<u8>,
-    /// The scopes that an owner may give.
+    /// The scopes that there are.
     pub(super) scopes: Vec<Arc<str>>,
+    /// The scopes that the owner's own credential holds: no more can be given.
+    pub(super) held: Arc<[Arc<str>]>,
     pub(super) limits: Arc<limits::Rules>,
     pub(super) actor: String,
     pub(super) workspace: Arc<str>,
@@ -83,10 +85,10 @@ impl Work {
         let answer = match &self.resource {
             Resource::List => return self.list(&**mint.store()),
             Resource::AuditEvents => return self.events(mint, journal.as_deref()),
-            Resource::Create => self.minted(mint.create_token(self.act(), &self.request()?))?,
+            Resource::Create => self.minted(mint.create_token(self.act(), &self.request(mint.rules())?))?,
             Resource::Rotate(id) => {
                 let body: RotateToken = self.optional()?;
-                self.own(mint, id)?;
+                self.all_held(&self.own(mint, id)?.scopes)?;
                 let overlap = body.overlap_seconds.unwrap_or(OVERLAP_SECONDS);
                 self.minted(mint.rotate_token(self.act(), id, overlap, body.lifetime_seconds))?
             }
@@ -114,7 +116,7 @@ impl Work {
         self.now.unix_seconds()
     }
 
-    fn request(&self) -> Result<TokenRequest, Refusal> {
+    fn request(&self, rules: &Rules) -> Result<TokenRequest, Refusal> {
         let body: CreateToken = read_object(&self.body).map_err(invalid)?;
         let own_limit = body.own_limit.map(|text| self.own_limit(&text)).transpose()?;
         if let Some(scope) = body.scopes.iter().find(|scope| !self.scopes.iter().any(|one| **one == **scope))
@@ -123,14 +125,37 @@ impl Work {
             let message = format!("There is no scope `{scope}` to give. There are `{all}`.");
             return Err(Refusal::InputInvalid { field: "scopes".to_owned(), message });
         }
+        self.all_held(&body.scopes)?;
+        let scopes = if body.scopes.is_empty() { self.usual(&rules.scopes)? } else { body.scopes };
         Ok(TokenRequest {
             workspace: self.workspace.to_string(),
             name: body.name,
-            scopes: body.scopes,
+            scopes,
             role: body.role.unwrap_or(Role::Restricted),
             own_limit,
             lifetime_seconds: body.lifetime_seconds,
         })
+    }
+
+    /// Refuses scopes that the owner's own credential does not hold.
+    fn all_held(&self, scopes: &[String]) -> Result<(), Refusal> {
+        match scopes.iter().find(|scope| !self.holds(scope)) {
+            Some(scope) => Err(Refusal::ScopeMissing { scope: Arc::from(scope.as_str()) }),
+            None => Ok(()),
+        }
+    }
+
+    fn holds(&self, scope: &str) -> bool {
+        self.held.iter().any(|held| **held == *scope)
+    }
+
+    /// The scopes of a token for which none are named: the configured ones, as far as the owner holds them.
+    fn usual(&self, configured: &[String]) -> Result<Vec<String>, Refusal> {
+        let held: Vec<String> = configured.iter().filter(|scope| self.holds(scope)).cloned().collect();
+        match configured.first() {
+            Some(scope) if held.is_empty() => Err(Refusal::ScopeMissing { scope: Arc::from(scope.as_str()) }),
+            Some(_) | None => Ok(held),
+        }
     }
 
     /// A limit of a token's own stands in place of the policies that count by token, so an owner's may not admit more.

@@ -56,6 +56,17 @@ impl PostgresJournal {
         Ok(Self { database: Database::new(address, CONNECTIONS, "tollgate journal")?, bounds })
     }
 
+    /// Whether the database can keep every text; [`JournalError::Encoding`].
+    pub fn check_encoding(&self) -> Result<(), JournalError> {
+        let sql = "SELECT current_setting('server_encoding')";
+        let found =
+            self.database.read(|on| Ok(on.query_opt(sql, &[])?.map(|row| row.try_get(0)).transpose()?))?;
+        match found.unwrap_or_default() {
+            encoding if encoding == "UTF8" => Ok(()),
+            encoding => Err(JournalError::Encoding { encoding }),
+        }
+    }
+
     /// The last asking of all gateways.
     pub(super) fn asked(&self) -> Result<Asked, JournalError> {
         let sql = "SELECT number FROM tollgate.journal_asked";

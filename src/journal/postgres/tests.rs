@@ -179,3 +179,59 @@ fn a_gateway_needs_no_more_than_the_documented_grants() {
     clock.advance(91 * Duration::from_hours(24));
     assert_eq!(journal.sweep(clock.now()).unwrap(), 5);
 }
+
+/// Whoever adds entries of a token locks the token first, and then lets its oldest entries go.
+#[test]
+fn a_sweep_and_an_addition_never_wait_for_each_other_in_a_circle() {
+    let server = Server::start();
+    let tables = Tables::new(&server);
+    let (journal, other) = (tables.journal(), tables.journal());
+    journal.append(&vec![entry("a", START); 10]).unwrap();
+    let clock = Clock::manual(START);
+    clock.advance(91 * Duration::from_hours(24));
+    let now = clock.now();
+    std::thread::scope(|scope| {
+        let sweeping = journal.database.write(|on| {
+            let sql = "SELECT name FROM tollgate.journal_token WHERE name = 'a' FOR UPDATE";
+            on.query(sql, &[])?;
+            let sweeping = scope.spawn(|| other.sweep(now));
+            until("the sweep to wait", || {
+                let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+                server.sql("postgres", waits) == "1"
+            });
+            on.execute("DELETE FROM tollgate.journal_entry WHERE token = 'a'", &[])?;
+            Ok(sweeping)
+        });
+        assert_eq!(sweeping.unwrap().join().unwrap().unwrap(), 0);
+    });
+}
+
+#[test]
+fn there_is_an_end_to_the_bytes_too() {
+    let server = Server::start();
+    let journal = Tables::new(&server);
+    let journal = PostgresJournal::new(&journal.0, Bounds { file_bytes: 1 << 20, ..bounds() }).unwrap();
+    for token in 0..8 {
+        let long = Entry { resource: "/long".repeat(200), ..entry(&format!("token {token}"), START) };
+        journal.append(&vec![long; 500]).unwrap();
+    }
+    let now = Clock::manual(START).now();
+    let gone = journal.sweep(now).unwrap();
+    let held = 4_000 - gone;
+    assert!((500..1_000).contains(&held), "{held} entries of more than a kilobyte are kept in a megabyte");
+    assert_eq!(journal.sweep(now).unwrap(), 0, "and those stay");
+    assert!(journal.entries(&all("token 0")).unwrap().is_empty(), "the oldest go first");
+    assert!(!journal.entries(&all("token 7")).unwrap().is_empty());
+}
+
+#[test]
+fn a_database_that_lacks_letters_is_told_of() {
+    let server = Server::start();
+    let make = "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+    server.sql("postgres", make);
+    let address = PostgresAddress::parse(&server.url("latin"), Path::new("")).unwrap();
+    let refused = PostgresJournal::new(&address, bounds()).unwrap().check_encoding().unwrap_err();
+    assert!(matches!(&refused, JournalError::Encoding { encoding } if encoding == "LATIN1"), "{refused}");
+    assert!(refused.to_string().contains("UTF8"), "{refused}");
+    Tables::new(&server).journal().check_encoding().unwrap();
+}

@@ -16,6 +16,7 @@ use crate::secret_scanning::{Settings, from_settings};
 use crate::tokens::{self, Act, Lookup, Mint, NewWorkspace, Rules, SystemRandom, TokenRequest};
 
 const KEY: &str = "a1";
+const GITHUB: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
 struct World {
     folder: tempfile::TempDir,
@@ -115,11 +116,11 @@ fn an_alert_that_does_not_arrive_is_left_after_15_s() {
     run(async || {
         let world = World::new();
         let body = world.alert();
-        world.receiver.receive(&world.head(&body), RequestBody::Full(b"[]")).await.unwrap_err();
+        world.receiver.receive(&world.head(&body), RequestBody::Full(b"[]"), GITHUB).await.unwrap_err();
         tokio::time::pause();
         let begun = Instant::now();
         let stuck = RequestBody::Stream { stream: Box::new(Stuck), length: Some(body.len() as u64) };
-        let refused = world.receiver.receive(&world.head(&body), stuck).await;
+        let refused = world.receiver.receive(&world.head(&body), stuck, GITHUB).await;
         assert_eq!(refused, Err(Fault::Body(BodyFault::Timeout { limit_seconds: 15 })));
         assert_eq!(begun.elapsed().as_secs(), 15);
         assert!(world.works());
@@ -133,14 +134,14 @@ fn an_alert_that_takes_too_long_is_answered_after_25_s_with_what_is_done_and_don
         let world = World::new();
         let body = world.alert();
         // So that the key is there when the clock stands still.
-        world.receiver.receive(&world.head(&body), RequestBody::Full(b"[]")).await.unwrap_err();
+        world.receiver.receive(&world.head(&body), RequestBody::Full(b"[]"), GITHUB).await.unwrap_err();
         let other = rusqlite::Connection::open(world.folder.path().join("tollgate.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         tokio::time::pause();
         let begun = Instant::now();
         let head = world.head(&body);
         let answered = {
-            let receiving = world.receiver.receive(&head, RequestBody::Full(&body));
+            let receiving = world.receiver.receive(&head, RequestBody::Full(&body), GITHUB);
             tokio::pin!(receiving);
             loop {
                 tokio::select! {

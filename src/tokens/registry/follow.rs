@@ -19,8 +19,8 @@ use crate::tokens::store::{Act, Changes, Row, StoredToken};
 use crate::tokens::{Error, OverrideRecord, Scheme, TokenRecord};
 
 const BATCH: u32 = 2_000;
-/// The longest pause between two attempts to read a store that cannot be read.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts to read a store that cannot be read, unless `poll` is longer.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What only the one who applies changes needs.
 #[derive(Debug)]
@@ -232,44 +232,42 @@ impl Registry {
         Ok(())
     }
 
-    /// Starts a thread that reads the log every `poll`, at once where the store says that it has grown, and writes
-    /// last-used times back every `last_used`.
+    /// Starts two threads. One reads the log every `poll`, at once where the store says that it has grown, and does
+    /// nothing else, so that nothing keeps a revocation waiting. The other writes revocations that wait, and last-used
+    /// times every `last_used`.
     pub fn follow(
         self: &Arc<Self>,
         clock: Clock,
         poll: Duration,
         last_used: Duration,
     ) -> std::io::Result<Follower> {
-        // One wake-up that waits is as good as many.
-        let (wake, woken) = mpsc::sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
+        let (registry, time) = (Arc::clone(self), clock.clone());
+        let mut pause = poll;
+        let reads = Worker::start("tollgate-registry", &stop, move |is_stopped| {
+            let is_away =
+                !is_stopped && registry.sync(time.now()).is_err_and(|error| error.is_of_the_store());
+            pause = if is_away { poll.max(LONGEST_PAUSE.min(pause * 2)) } else { poll };
+            pause
+        })?;
         let watch = {
-            let wake = wake.clone();
+            let wake = reads.wake.clone();
             self.store.watch(Arc::new(move || {
                 let _ = wake.try_send(());
             }))
         };
-        let (registry, stopped) = (Arc::clone(self), Arc::clone(&stop));
-        let thread = thread::Builder::new().name("tollgate-registry".to_owned()).spawn(move || {
-            let (mut written, mut pause) = (clock.now(), poll);
-            loop {
-                // Woken, or the time is over.
-                let _ = woken.recv_timeout(pause);
-                if stopped.load(Ordering::Acquire) {
-                    break;
-                }
-                let now = clock.now();
-                registry.write_revocations(now);
-                let is_away = registry.sync(now).is_err_and(|error| error.is_of_the_store());
-                pause = if is_away { LONGEST_PAUSE.min(pause * 2) } else { poll };
-                if now.since(written) >= last_used {
-                    registry.report_uses(false);
-                    written = now;
-                }
+        let registry = Arc::clone(self);
+        let mut written = clock.now();
+        let writes = Worker::start("tollgate-registry-writes", &stop, move |is_stopped| {
+            let now = clock.now();
+            registry.write_revocations(now);
+            if is_stopped || now.since(written) >= last_used {
+                registry.report_uses(is_stopped);
+                written = now;
             }
-            registry.report_uses(true);
+            LONGEST_PAUSE.min(poll)
         })?;
-        Ok(Follower { stop, wake, thread: Some(thread), _watch: watch })
+        Ok(Follower { stop, workers: [reads, writes], _watch: watch })
     }
 
     fn report_uses(&self, at_the_end: bool) {
@@ -332,23 +330,56 @@ impl Loader {
     }
 }
 
-/// The thread behind [`Registry::follow`]. Dropping it stops the thread after the last-used times were
-/// written.
+/// The threads behind [`Registry::follow`]. Dropping it stops them after the last-used times were written.
 #[derive(Debug)]
 pub struct Follower {
     stop: Arc<AtomicBool>,
+    workers: [Worker; 2],
+    _watch: Option<Watch>,
+}
+
+/// A thread that does something again and again.
+#[derive(Debug)]
+struct Worker {
+    /// One wake-up that waits is as good as many.
     wake: SyncSender<()>,
     thread: Option<JoinHandle<()>>,
-    _watch: Option<Watch>,
+}
+
+impl Worker {
+    /// `work` is told whether it is done for the last time, and says how long to wait, unless woken, until the next.
+    fn start(
+        name: &str,
+        stop: &Arc<AtomicBool>,
+        mut work: impl FnMut(bool) -> Duration + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (wake, woken) = mpsc::sync_channel(1);
+        let stopped = Arc::clone(stop);
+        let run = move || {
+            loop {
+                let is_stopped = stopped.load(Ordering::Acquire);
+                let pause = work(is_stopped);
+                if is_stopped {
+                    break;
+                }
+                // Woken, or the time is over.
+                let _ = woken.recv_timeout(pause);
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(Self { wake, thread: Some(thread) })
+    }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // If a wake-up waits already, that one does.
-        let _ = self.wake.try_send(());
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+        for worker in &mut self.workers {
+            // If a wake-up waits already, that one does.
+            let _ = worker.wake.try_send(());
+            if let Some(thread) = worker.thread.take() {
+                drop(thread.join());
+            }
         }
     }
 }

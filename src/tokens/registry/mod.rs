@@ -6,6 +6,7 @@
 
 mod entry;
 mod follow;
+mod named;
 mod numbered;
 mod operators;
 mod record;

@@ -41,6 +41,11 @@ impl Operators {
 }
 
 impl Registry {
+    /// Whether there is an operator of this name.
+    pub(super) fn knows_operator(&self, name: &str) -> bool {
+        self.operators.0.load().values().any(|record| record.name == name)
+    }
+
     /// Whose an operator's token is, and whether it works.
     pub fn operator(&self, token: &[u8], now: Now) -> OperatorLookup {
         if self.operator_format.recognise(token).is_none() {
@@ -49,6 +54,7 @@ impl Registry {
         let all = self.operators.0.load();
         let found = self.peppers.digests(token).find_map(|digest| all.get(&digest.key()));
         found.map_or(OperatorLookup::Unknown, |record| match record.state_at(now.unix_seconds()) {
+            TokenState::Active if self.unwritten.refuses_operator(&record.name) => OperatorLookup::Revoked,
             TokenState::Active => OperatorLookup::Found(Arc::from(record.name.as_str())),
             TokenState::Expired => OperatorLookup::Expired,
             TokenState::Revoked => OperatorLookup::Revoked,

@@ -4,85 +4,164 @@
 //! force, with the tokens of the family that the store would revoke along, and is written as soon as that can be done.
 //! Other processes on the same store learn of it only then: the store is all that they have in common.
 
-use std::collections::{HashMap, VecDeque};
+mod queue;
+mod revoke;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dashmap::DashSet;
+use arc_swap::ArcSwapOption;
+use dashmap::DashMap;
 
 use super::Registry;
 use super::record::{NEVER, Values};
+use super::revoked_jwts::{JwtNames, RevokedJwts};
 use crate::clock::Now;
 use crate::domain::TokenId;
-use crate::tokens::mint::check_text;
-use crate::tokens::{Act, Error, LeakedToken, Store, TokenRecord};
+use crate::tokens::{Error, JwtRevocation};
+use queue::{Queue, Write};
 
 /// How many revocations may wait for the store.
 pub const MOST_UNWRITTEN: usize = 10_000;
 /// How many are tried between two looks at the log.
 const AT_ONCE: usize = 200;
 
-/// Writes a revocation; may be called again after it failed, and after it succeeded.
-type Write = Box<dyn Fn(&dyn Store) -> Result<(), Error> + Send>;
-
 /// What waits for the store.
 #[derive(Default)]
 pub(super) struct Unwritten {
     /// Tokens that are refused, with how many revocations say so.
-    refused: DashSet<TokenId>,
-    /// How many there are, so that a request need not look while there are none.
+    refused: DashMap<TokenId, u32>,
+    /// How many say so in all, so that a request need not look while there are none.
     count: AtomicUsize,
-    waiting: Mutex<VecDeque<Waiting>>,
+    /// JWTs that are refused; [`None`] while none are.
+    jwts: ArcSwapOption<RevokedJwts>,
+    /// How many revocations of JWTs that are of.
+    jwt_count: AtomicUsize,
+    /// Operators that are refused, with how many revocations say so.
+    operators: DashMap<String, u32>,
+    queue: Mutex<Queue>,
+    /// Held by the one who looks for relatives.
+    searching: Mutex<()>,
 }
 
-struct Waiting {
-    id: TokenId,
-    write: Write,
-    reach: Reach,
-    /// Others of its family that end with it; [`None`] until they were looked for.
-    relatives: Option<Vec<TokenId>>,
+/// What a revocation takes out of force.
+#[derive(Clone, Debug)]
+pub(super) enum Revoked {
+    Token { id: TokenId, reach: Reach },
+    Jwts(JwtRevocation),
+    Operator(String),
 }
 
 /// Which tokens of a family end with one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reach {
     /// Those that it replaced.
     Predecessors,
     /// All that work.
     Family,
 }
 
+impl Revoked {
+    /// What it is called, and by which name.
+    fn named(&self) -> (&'static str, String) {
+        match self {
+            Self::Token { id, .. } => ("token", id.to_string()),
+            Self::Jwts(revocation) => ("JWT revocation", revocation.id.clone()),
+            Self::Operator(name) => ("operator", name.clone()),
+        }
+    }
+
+    /// The same for all that take the same out of force.
+    fn key(&self) -> String {
+        match self {
+            Self::Token { id, reach } => format!("{reach:?} {}", &**id),
+            Self::Jwts(revocation) => format!("{:?}", revocation.jwts),
+            Self::Operator(name) => format!("operator {name}"),
+        }
+    }
+}
+
 impl Unwritten {
     /// Whether a token is refused although its record does not say so.
     pub(super) fn refuses(&self, id: &str) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.refused.contains(id)
+        self.count.load(Ordering::Acquire) > 0 && self.refused.contains_key(id)
+    }
+
+    /// Whether a JWT is refused although the store does not say so.
+    pub(super) fn refuses_jwt(&self, jwt: &JwtNames<'_>) -> bool {
+        self.jwt_count.load(Ordering::Acquire) > 0
+            && self.jwts.load().as_ref().is_some_and(|revoked| revoked.holds(jwt))
+    }
+
+    /// Whether an operator is refused although its record does not say so.
+    pub(super) fn refuses_operator(&self, name: &str) -> bool {
+        self.operators.contains_key(name)
     }
 
     fn refuse(&self, id: &TokenId) {
-        if self.refused.insert(id.clone()) {
-            self.count.fetch_add(1, Ordering::AcqRel);
-        }
+        *self.refused.entry(id.clone()).or_insert(0) += 1;
+        self.count.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn allow(&self, id: &str) {
-        if self.refused.remove(id).is_some() {
+    fn allow(&self, id: &TokenId) {
+        if let Some(mut times) = self.refused.get_mut(id) {
+            *times = times.saturating_sub(1);
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
+        self.refused.remove_if(id, |_, times| *times == 0);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Refuses what a revocation that was put into the queue is of.
+    fn enforce(&self, queue: &Queue, revoked: &Revoked) {
+        match revoked {
+            Revoked::Token { id, .. } => self.refuse(id),
+            Revoked::Jwts(_) => self.refuse_jwts(queue),
+            Revoked::Operator(name) => *self.operators.entry(name.clone()).or_insert(0) += 1,
+        }
     }
 
-    /// Whether a revocation of this very token waits.
-    fn is_waiting(&self, id: &TokenId) -> bool {
-        self.refuses(id) && self.waiting().iter().any(|one| one.id == *id)
+    /// Ends what [`Unwritten::enforce`] began, once the revocation is out of the queue.
+    fn relax(&self, queue: &Queue, revoked: &Revoked, relatives: &[TokenId]) {
+        match revoked {
+            Revoked::Token { id, .. } => relatives.iter().chain([id]).for_each(|id| self.allow(id)),
+            Revoked::Jwts(_) => self.refuse_jwts(queue),
+            Revoked::Operator(name) => {
+                if let Some(mut times) = self.operators.get_mut(name) {
+                    *times = times.saturating_sub(1);
+                }
+                self.operators.remove_if(name, |_, times| *times == 0);
+            }
+        }
+    }
+
+    /// Refuses the JWTs that the queue has, and no others.
+    fn refuse_jwts(&self, queue: &Queue) {
+        let revoked = RevokedJwts::default();
+        queue.jwts().for_each(|revocation| revoked.put(revocation));
+        let count = revoked.len();
+        self.jwts.store((count > 0).then(|| Arc::new(revoked)));
+        self.jwt_count.store(count, Ordering::Release);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many revocations wait for the store.
     pub(super) fn len(&self) -> usize {
-        self.waiting().len()
+        self.queue().waiting()
+    }
+
+    /// Takes revocations out of the queue.
+    fn remove(&self, numbers: &[u64]) -> Vec<Revoked> {
+        let mut queue = self.queue();
+        let gone = queue.remove(numbers);
+        for gone in &gone {
+            self.relax(&queue, &gone.revoked, gone.relatives.as_deref().unwrap_or_default());
+        }
+        gone.into_iter().map(|gone| gone.revoked).collect()
     }
 }
 
@@ -92,97 +171,33 @@ impl fmt::Debug for Unwritten {
     }
 }
 
+/// Tokens that are refused for as long as this lives.
+#[derive(Debug)]
+pub struct Held<'r> {
+    unwritten: &'r Unwritten,
+    ids: Vec<TokenId>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.ids.iter().for_each(|id| self.unwritten.allow(id));
+    }
+}
+
 impl Registry {
-    /// Revokes a token and its predecessors that still work, as [`Store::revoke_token`] does.
-    ///
-    /// It is refused here before the store is asked. If the store fails, it stays refused: the answer is
-    /// [`Error::RevocationUnwritten`], and the revocation is written when that can be done.
-    /// [`Error::TooManyUnwritten`] if too many wait already, and then nothing was done. Blocks.
-    pub fn revoke(&self, act: Act<'_>, id: &str, reason: &str) -> Result<TokenRecord, Error> {
-        check_text("reason", reason, 256)?;
-        let (actor, now, owned_id, reason) =
-            (act.actor.to_owned(), act.now, id.to_owned(), reason.to_owned());
-        let write =
-            move |store: &dyn Store| store.revoke_token(Act { actor: &actor, now }, &owned_id, &reason);
-        self.revoke_by(id, now, write)
-    }
-
-    /// As [`Registry::revoke`], for any way to write a revocation. `write` may be called again after it failed and
-    /// after it succeeded.
-    pub fn revoke_by<T>(
-        &self,
-        id: &str,
-        now: Now,
-        write: impl Fn(&dyn Store) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let id = TokenId::from(id);
-        let was_refused = self.unwritten.refuses(&id);
-        if !was_refused && self.unwritten.len() >= MOST_UNWRITTEN {
-            return Err(Error::TooManyUnwritten(MOST_UNWRITTEN));
+    /// Refuses tokens here, whatever their records say, for as long as what this answers lives: whoever is about to
+    /// revoke them need not wait for the store.
+    pub fn hold<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Held<'_> {
+        let ids: Vec<TokenId> = ids.into_iter().map(TokenId::from).collect();
+        for id in &ids {
+            self.unwritten.refuse(id);
         }
-        self.unwritten.refuse(&id);
-        match write(&*self.store) {
-            Ok(written) => {
-                if !self.follows(now) {
-                    self.wait_for_store(&id, Reach::Predecessors, write);
-                    self.refuse_relatives();
-                } else if !was_refused {
-                    self.unwritten.allow(&id);
-                }
-                Ok(written)
-            }
-            Err(error) if error.is_of_the_store() => {
-                if !was_refused {
-                    self.wait_for_store(&id, Reach::Predecessors, write);
-                    self.refuse_relatives();
-                }
-                tracing::error!(token = &*id, %error, "a revocation is in force here, but not yet in the store");
-                Err(Error::RevocationUnwritten { id: id.to_string(), source: Box::new(error) })
-            }
-            Err(error) => {
-                if !was_refused {
-                    self.unwritten.allow(&id);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Refuses leaked tokens here, each with its whole family, until the store has revoked them, which it has just
-    /// failed to do; answers with those for which there is no room, because too many wait already. Blocks.
-    pub fn refuse_leaked(&self, actor: &'static str, now: Now, leaked: Vec<LeakedToken>) -> Vec<String> {
-        let mut left_out = Vec::new();
-        for one in leaked {
-            let id = TokenId::from(&*one.token_id);
-            if self.unwritten.is_waiting(&id) {
-                continue;
-            }
-            if self.unwritten.len() >= MOST_UNWRITTEN {
-                left_out.push(one.token_id);
-                continue;
-            }
-            self.unwritten.refuse(&id);
-            self.wait_for_store(&id, Reach::Family, move |store| {
-                store.revoke_leaked(Act { actor, now }, std::slice::from_ref(&one))
-            });
-        }
-        self.refuse_relatives();
-        left_out
+        Held { unwritten: &self.unwritten, ids }
     }
 
     /// How many revocations are in force here and not yet in the store.
     pub fn unwritten_revocations(&self) -> usize {
         self.unwritten.len()
-    }
-
-    fn wait_for_store<T>(
-        &self,
-        id: &TokenId,
-        reach: Reach,
-        write: impl Fn(&dyn Store) -> Result<T, Error> + Send + 'static,
-    ) {
-        let write: Write = Box::new(move |store| write(store).map(drop));
-        self.unwritten.waiting().push_back(Waiting { id: id.clone(), write, reach, relatives: None });
     }
 
     /// Whether this process has now read all that the store says. A workspace whose region is not configured keeps
@@ -193,70 +208,73 @@ impl Registry {
 
     /// Tries to write what waits, oldest first. Blocks.
     pub(super) fn write_revocations(&self, now: Now) {
-        if self.unwritten.len() == 0 {
+        let tried = self.unwritten.queue().due(AT_ONCE);
+        let written = tried.iter().take_while(|(_, write)| self.is_written(&**write));
+        let written: Vec<u64> = written.map(|(number, _)| *number).collect();
+        // Until the log says so, only what waits keeps them refused.
+        if written.is_empty() || !self.follows(now) {
             return;
         }
-        let mut tried: Vec<Waiting> = {
-            let mut waiting = self.unwritten.waiting();
-            let count = waiting.len().min(AT_ONCE);
-            waiting.drain(..count).collect()
-        };
-        let written = tried.iter().take_while(|one| self.is_written(one)).count();
-        let left = tried.split_off(written);
-        // Until the log says so, only what waits keeps them refused.
-        let is_in_force = !tried.is_empty() && self.follows(now);
-        if is_in_force {
-            for done in tried.drain(..) {
-                done.relatives.iter().flatten().chain([&done.id]).for_each(|id| self.unwritten.allow(id));
-                tracing::info!(token = &*done.id, "a revocation that waited for the store was written");
-            }
+        for revoked in self.unwritten.remove(&written) {
+            let (what, name) = revoked.named();
+            tracing::info!(what, name, "a revocation that waited for the store was written");
         }
-        let mut waiting = self.unwritten.waiting();
-        tried.into_iter().chain(left).rev().for_each(|one| waiting.push_front(one));
     }
 
     /// Whether the store has it now, or will never have it.
-    fn is_written(&self, waiting: &Waiting) -> bool {
-        match (waiting.write)(&*self.store) {
+    fn is_written(&self, write: &Write) -> bool {
+        match write(&*self.store) {
             Ok(()) => true,
             Err(error) if error.is_of_the_store() => false,
             Err(error) => {
-                tracing::error!(token = &*waiting.id, %error, "a revocation that waited for the store was refused");
+                tracing::error!(%error, "a revocation that waited for the store was refused");
                 true
             }
         }
     }
 
     /// Refuses those that the store would revoke with what waits. A family is known by its number, and predecessors by
-    /// their end, which only a rotated token has. Looks through all tokens, twice.
+    /// their end, which only a rotated token has. Looks through all tokens, twice; meanwhile nobody waits for the queue,
+    /// and whoever comes meanwhile is dealt with by the next look, together with all others.
     fn refuse_relatives(&self) {
-        let mut waiting = self.unwritten.waiting();
-        let wanted: HashMap<&TokenId, Reach> =
-            waiting.iter().filter(|one| one.relatives.is_none()).map(|one| (&one.id, one.reach)).collect();
+        let _one_at_a_time = self.unwritten.searching.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.unwritten.queue().take_unsearched();
         if wanted.is_empty() {
             return;
         }
-        let mut families: HashMap<u64, Vec<(TokenId, Reach)>> = HashMap::new();
-        self.each_token(|id, values| match wanted.get(id) {
-            Some(Reach::Predecessors) if values.ends != NEVER => {}
-            Some(reach) => families.entry(values.number).or_default().push((id.clone(), *reach)),
-            None => {}
-        });
-        let mut relatives: HashMap<TokenId, Vec<TokenId>> = HashMap::new();
+        let mut by_id: HashMap<&TokenId, Vec<(u64, Reach)>> = HashMap::new();
+        for (number, id, reach) in &wanted {
+            by_id.entry(id).or_default().push((*number, *reach));
+        }
+        let mut families: HashMap<u64, Vec<(u64, &TokenId, Reach)>> = HashMap::new();
         self.each_token(|id, values| {
-            for (of, reach) in families.get(&values.number).into_iter().flatten() {
-                let ends_too = match reach {
-                    Reach::Predecessors => values.ends != NEVER && values.ends != 0,
-                    Reach::Family => values.ends != 0,
-                };
-                if ends_too && id != of {
-                    self.unwritten.refuse(id);
-                    relatives.entry(of.clone()).or_default().push(id.clone());
+            let Some((id, revocations)) = by_id.get_key_value(id) else { return };
+            for (number, reach) in revocations {
+                if *reach == Reach::Family || values.ends == NEVER {
+                    families.entry(values.number).or_default().push((*number, id, *reach));
                 }
             }
         });
-        for one in waiting.iter_mut().filter(|one| one.relatives.is_none()) {
-            one.relatives = Some(relatives.remove(&one.id).unwrap_or_default());
+        let mut relatives: HashMap<u64, Vec<TokenId>> = HashMap::new();
+        if !families.is_empty() {
+            self.each_token(|id, values| {
+                for (number, of, reach) in families.get(&values.number).into_iter().flatten() {
+                    let ends_too = values.ends != 0 && (*reach == Reach::Family || values.ends != NEVER);
+                    if ends_too && id != *of {
+                        relatives.entry(*number).or_default().push(id.clone());
+                    }
+                }
+            });
+        }
+        let mut queue = self.unwritten.queue();
+        for (number, _, _) in &wanted {
+            let found = relatives.remove(number).unwrap_or_default();
+            if queue.has(*number) {
+                for id in &found {
+                    self.unwritten.refuse(id);
+                }
+                queue.set_relatives(*number, found);
+            }
         }
     }
 

@@ -16,9 +16,9 @@ use crate::tokens::Error;
 /// The most bytes that are kept of why an attempt failed.
 pub const LONGEST_FAILURE_BYTES: usize = 256;
 
-/// Leaks of a workspace are gathered once none was added for so long: by then every replica refuses the tokens and has
-/// told the journal what they did until then.
-pub const GATHERED_AFTER_MILLIS: u64 = 1_000;
+/// Leaks of a workspace are gathered once none was added for so long: by then every replica that is well refuses the
+/// tokens and has told the journal what they did until then, and the message is under way within 2 s of the leak.
+pub const GATHERED_AFTER_MILLIS: u64 = 750;
 /// Leaks of a workspace are gathered after so long though others go on being added.
 pub const GATHERED_WITHIN_MILLIS: u64 = 30_000;
 /// Who acts in the log where a message is given up.

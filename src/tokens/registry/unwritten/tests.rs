@@ -7,9 +7,14 @@ use std::time::{Duration, Instant};
 use super::super::tests::{START, open, regions};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{Plan, Role};
+use crate::domain::{JwtLifetime, Plan, Role};
+use crate::tokens::registry::OperatorLookup;
+use crate::tokens::store::postgres::server::Server;
 use crate::tokens::store::sqlite::SqliteStore;
-use crate::tokens::{Leak, Lookup, Mint, Minted, NewWorkspace, TokenRequest, WorkspaceChange};
+use crate::tokens::{
+    Act, JwtsRevoked, Leak, LeakedToken, Lookup, Mint, Minted, MintedOperator, NewWorkspace, PostgresAddress,
+    PostgresStore, Store, TokenRecord, TokenRequest, WorkspaceChange,
+};
 
 /// A registry on a store whose disk can be filled.
 struct Node {
@@ -298,4 +303,131 @@ fn a_disk_that_is_really_full() {
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Every kind of revocation of JWTs, with one that each takes out of force.
+fn of_jwts(now: u64) -> [(JwtsRevoked, JwtNames<'static>); 3] {
+    let jwt = JwtNames {
+        issuer: "i",
+        jti: Some("other"),
+        subject: "other",
+        issued_at_unix_seconds: Some(now - 1),
+        workspace: "other",
+    };
+    let issued_before_unix_seconds = now;
+    [
+        (JwtsRevoked::Token { issuer: "i".into(), jti: "j".into() }, JwtNames { jti: Some("j"), ..jwt }),
+        (
+            JwtsRevoked::Subject { issuer: "i".into(), subject: "s".into(), issued_before_unix_seconds },
+            JwtNames { subject: "s", ..jwt },
+        ),
+        (
+            JwtsRevoked::Workspace { workspace: "ws".into(), issued_before_unix_seconds },
+            JwtNames { workspace: "ws", ..jwt },
+        ),
+    ]
+}
+
+fn accepted() -> [JwtLifetime; 1] {
+    [JwtLifetime { issuer: "i".into(), longest_seconds: 3_600, claims_suffice: false }]
+}
+
+/// Revokes JWTs and an operator while `store` cannot be used, and sees all of it written when it can.
+fn all_kinds(
+    (mint, registry, clock): (&Mint, &Registry, &Clock),
+    operator: &MintedOperator,
+    store: &dyn Fn(bool),
+) {
+    let act = || Act { actor: "test", now: clock.now() };
+    let token = operator.token.expose().as_bytes();
+    assert!(matches!(registry.operator(token, clock.now()), OperatorLookup::Found(_)));
+    store(false);
+    for (jwts, names) in of_jwts(START) {
+        assert!(!registry.jwt_revoked(&names), "{names:?}");
+        for _ in 0..2 {
+            let refused = registry.revoke_jwts(mint, act(), (&jwts, "leaked"), &accepted());
+            assert!(matches!(refused, Err(Error::RevocationUnwritten { .. })), "{refused:?}");
+        }
+        assert!(registry.jwt_revoked(&names), "at once");
+        let later = JwtNames { jti: Some("later"), issued_at_unix_seconds: Some(START), ..names };
+        assert!(!registry.jwt_revoked(&later), "and no others");
+    }
+    let refused = registry.revoke_operator(act(), &operator.record.name);
+    assert!(matches!(refused, Err(Error::RevocationUnwritten { what: "operator", .. })), "{refused:?}");
+    assert_eq!(registry.operator(token, clock.now()), OperatorLookup::Revoked, "at once");
+    assert_eq!(registry.unwritten_revocations(), 4, "each waits once");
+    registry.write_revocations(clock.now());
+    assert_eq!(registry.unwritten_revocations(), 4);
+    store(true);
+    let begun = Instant::now();
+    while registry.unwritten_revocations() > 0 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "never written");
+        registry.write_revocations(clock.now());
+    }
+    assert_eq!(mint.store().jwt_revocations("", 10).unwrap().len(), 3);
+    assert!(mint.store().operators().unwrap()[0].revoked_at_unix_seconds.is_some());
+    assert!(registry.unwritten.jwts.load().is_none() && registry.unwritten.operators.is_empty());
+    for (_, names) in of_jwts(START) {
+        assert!(registry.jwt_revoked(&names), "also when the log says so");
+    }
+    assert_eq!(registry.operator(token, clock.now()), OperatorLookup::Revoked);
+}
+
+#[test]
+fn jwts_and_operators_are_refused_while_the_disk_is_full() {
+    let node = Node::new();
+    let operator = node.mint.create_operator(node.act(), "ana", None).unwrap();
+    node.registry.sync(node.clock.now()).unwrap();
+    all_kinds((&node.mint, &node.registry, &node.clock), &operator, &|is_well| node.fill(!is_well));
+}
+
+#[test]
+fn jwts_and_operators_are_refused_while_the_database_is_away() {
+    let (folder, clock, server) = (tempfile::tempdir().unwrap(), Clock::manual(START), Server::start());
+    let mut mint = open(folder.path(), 1, &clock, &regions(&[("us", 'u')]));
+    let address = PostgresAddress::parse(&server.database(), Path::new("")).unwrap();
+    mint.store = Arc::new(PostgresStore::open(&address).unwrap());
+    let act = Act { actor: "test", now: clock.now() };
+    let workspace = NewWorkspace {
+        id: "ws".into(),
+        region: "us".into(),
+        plan: Plan::Team,
+        features: vec![],
+        contacts: vec![],
+    };
+    mint.create_workspace(act, &workspace).unwrap();
+    let operator = mint.create_operator(act, "ana", None).unwrap();
+    let registry = Registry::open(&mint, clock.now()).unwrap();
+    let store = |is_well: bool| if is_well { server.go() } else { server.stop() };
+    all_kinds((&mint, &registry, &clock), &operator, &store);
+}
+
+#[test]
+fn what_the_store_refuses_is_not_left_in_force() {
+    let node = Node::new();
+    let [_, _, (jwts, names)] = of_jwts(START);
+    let unknown = JwtsRevoked::Workspace { workspace: "nobody".into(), issued_before_unix_seconds: START };
+    let refused = node.registry.revoke_jwts(&node.mint, node.act(), (&unknown, "x"), &accepted());
+    assert!(matches!(refused, Err(Error::WorkspaceUnknown(_))));
+    let refused = node.registry.revoke_operator(node.act(), "nobody");
+    assert!(matches!(refused, Err(Error::OperatorUnknown(_))));
+    node.registry.sync(node.clock.now()).unwrap();
+    node.registry.revoke_jwts(&node.mint, node.act(), (&jwts, "x"), &accepted()).unwrap();
+    assert!(node.registry.jwt_revoked(&names));
+    assert_eq!(node.registry.unwritten_revocations(), 0);
+    assert!(node.registry.unwritten.jwts.load().is_none(), "the log says so");
+}
+
+#[test]
+fn what_is_held_is_refused_until_it_is_let_go() {
+    let node = Node::new();
+    let (leaked, kept) = (node.create(), node.create());
+    let first = node.registry.hold([&*leaked.record.id]);
+    let second = node.registry.hold([&*leaked.record.id]);
+    assert!(!node.works(&leaked) && node.works(&kept));
+    drop(first);
+    assert!(!node.works(&leaked), "another still holds it");
+    drop(second);
+    assert!(node.works(&leaked));
+    assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
 }

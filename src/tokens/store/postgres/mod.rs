@@ -58,12 +58,14 @@ const READERS: usize = 2;
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(10);
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Workspaces, tokens and log in one PostgreSQL database, in the schema `tollgate`. At most five connections: two
-/// for changes, two for reading, one that listens.
+/// Workspaces, tokens and log in one PostgreSQL database, in the schema `tollgate`. At most six connections: two
+/// for changes, two for reading, one that follows the log, so that no list of an operator's keeps a revocation waiting,
+/// one that listens.
 pub struct PostgresStore {
     place: String,
     connector: Arc<Connector>,
     readers: Pool,
+    follower: Pool,
     /// [`None`] if the store is only read.
     writers: Option<Pool>,
     /// Whether the tables are known to be ours and up to date.
@@ -115,6 +117,7 @@ impl PostgresStore {
             place,
             connector,
             readers: Pool::new(READERS),
+            follower: Pool::new(1),
             writers,
             is_reached: AtomicBool::new(false),
             admits_changes: AtomicBool::new(false),
@@ -178,7 +181,7 @@ impl PostgresStore {
         work: impl FnOnce(&mut Writing<'_, Session<'_>>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let failed = |failure: Failure| failure.at(&self.place);
-        let session = self.writers()?.begin(&self.handle, &self.connector, Begin::Write).map_err(failed)?;
+        let session = self.writers()?.begin(&self.handle, &self.connector, Begin::Change).map_err(failed)?;
         let done = || {
             let mut writing = Writing::begin(&session, act)?;
             let value = work(&mut writing)?;
@@ -339,7 +342,7 @@ impl Store for PostgresStore {
         self.reach()?;
         let failed = |failure: Failure| failure.at(&self.place);
         let ask = |sql: &str, parameters: Parameters<'_>| {
-            self.readers.ask(&self.handle, &self.connector, sql, parameters).map_err(failed)
+            self.follower.ask(&self.handle, &self.connector, sql, parameters).map_err(failed)
         };
         let (after, count) = (super::columns::signed(after), i64::from(count));
         let found = ask(reads::LOOK, &[(&after, Type::INT8), (&count, Type::INT8)])?;
@@ -351,7 +354,8 @@ impl Store for PostgresStore {
                 changes.rows.push(Row::Token(rows::token(row).map_err(failed)?));
             }
         } else if !changes.seqs.is_empty() {
-            changes.rows = self.read_now(|on| reads::changed_rows(on, &about))?;
+            changes.rows =
+                self.in_transaction(&self.follower, Begin::Read, |on| reads::changed_rows(on, &about))?;
         }
         Ok(changes)
     }

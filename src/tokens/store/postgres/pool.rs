@@ -1,5 +1,6 @@
 //! A bounded number of connections, and the transactions on them.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) enum Begin {
     Write,
     /// Sees one moment.
     Read,
+    /// As [`Begin::Write`], for a change of the log: its head is locked in the same round trip.
+    Change,
     /// As [`Begin::Write`], for a step of the schema.
     Schema,
 }
@@ -35,7 +38,9 @@ pub(super) enum Begin {
 impl Begin {
     fn sql(self) -> String {
         let (isolation, settings, statement) = match self {
-            Self::Write => ("ISOLATION LEVEL READ COMMITTED READ WRITE", DURABLE, STATEMENT_DEADLINE),
+            Self::Write | Self::Change => {
+                ("ISOLATION LEVEL READ COMMITTED READ WRITE", DURABLE, STATEMENT_DEADLINE)
+            }
             Self::Schema => ("ISOLATION LEVEL READ COMMITTED READ WRITE", DURABLE, SCHEMA_DEADLINE),
             Self::Read => ("ISOLATION LEVEL REPEATABLE READ READ ONLY", "", STATEMENT_DEADLINE),
         };
@@ -85,14 +90,23 @@ impl Pool {
             let Ok(Ok(place)) = place else { return Err(silent(ANSWER_DEADLINE)) };
             while let Some(client) = self.take_idle() {
                 // A connection that broke while nobody used it has done nothing yet.
-                if !client.is_closed() && within(ANSWER_DEADLINE, client.batch_execute(&sql)).await.is_ok() {
-                    return Ok(Session { client, pool: self, runtime, _place: place });
+                if !client.is_closed()
+                    && let (Ok(()), head) = opened(&client, &sql, begin).await
+                {
+                    return Ok(Session {
+                        client,
+                        pool: self,
+                        runtime,
+                        head: Cell::new(head?),
+                        _place: place,
+                    });
                 }
             }
             let (client, driver) = connector.open(self.purpose).await?;
             tokio::spawn(driver);
-            within(ANSWER_DEADLINE, client.batch_execute(&sql)).await?;
-            Ok(Session { client, pool: self, runtime, _place: place })
+            let (opened, head) = opened(&client, &sql, begin).await;
+            opened?;
+            Ok(Session { client, pool: self, runtime, head: Cell::new(head?), _place: place })
         })
     }
 
@@ -115,7 +129,7 @@ impl Pool {
                     return Ok(rows);
                 }
             }
-            let (client, driver) = connector.open("tollgate").await?;
+            let (client, driver) = connector.open(self.purpose).await?;
             tokio::spawn(driver);
             let rows = within(ANSWER_DEADLINE, client.query_typed(sql, parameters)).await?;
             self.keep_idle(client);
@@ -132,15 +146,40 @@ impl Pool {
     }
 }
 
+/// Begins a transaction, and locks the log's head where that is wanted: both are sent before either is answered.
+async fn opened(
+    client: &Client,
+    sql: &str,
+    begin: Begin,
+) -> (Result<(), Failure>, Result<Option<Row>, Failure>) {
+    let opened = within(ANSWER_DEADLINE, client.batch_execute(sql));
+    if !matches!(begin, Begin::Change) {
+        return (opened.await, Ok(None));
+    }
+    let locked = within(ANSWER_DEADLINE, client.query_typed(LOCK_HEAD, &[]));
+    let (opened, locked) = tokio::join!(biased; opened, locked);
+    (opened, locked.map(|rows| rows.into_iter().next()))
+}
+
+/// Until the transaction ends, no other changes the log.
+pub(super) const LOCK_HEAD: &str = "SELECT seq, hash FROM tollgate.head FOR UPDATE";
+
 /// An open transaction. Dropping it closes its connection, with which the transaction is undone.
 pub(crate) struct Session<'p> {
     client: Client,
     pool: &'p Pool,
     runtime: &'p Handle,
+    /// The log's head, if it was locked when the transaction began.
+    head: Cell<Option<Row>>,
     _place: SemaphorePermit<'p>,
 }
 
 impl Session<'_> {
+    /// The log's head as it was locked when the transaction began, the first time that it is asked for.
+    pub(super) fn locked_head(&self) -> Option<Row> {
+        self.head.take()
+    }
+
     pub(crate) fn query(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
         wait(self.runtime, within(ANSWER_DEADLINE, self.client.query_typed(sql, parameters)))
     }

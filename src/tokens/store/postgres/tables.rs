@@ -1,8 +1,9 @@
 //! The statements of a writing transaction.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::pool::Session;
+use super::pool::{LOCK_HEAD, Session};
 use super::{jwt_revocations, operators, outbox, rows};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::columns::{pepper_number, quota_text, signed};
@@ -22,9 +23,7 @@ const WORKS: &str = "t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires
 
 impl Session<'_> {
     pub(super) fn head(&self, more: &str) -> Result<(u64, [u8; 32]), Failure> {
-        let row = self.query_opt(&format!("SELECT seq, hash FROM tollgate.head {more}"), &[])?;
-        let row = row.ok_or_else(|| super::failure::unreadable(0))?;
-        Ok((rows::unsigned(&row, 0)?, rows::hash(&row, 1)?))
+        head_of(self.query_opt(&format!("SELECT seq, hash FROM tollgate.head {more}"), &[])?)
     }
 
     /// The tokens that a statement on a text and a time finds.
@@ -40,9 +39,17 @@ impl Session<'_> {
     }
 }
 
+fn head_of(row: Option<Row>) -> Result<(u64, [u8; 32]), Failure> {
+    let row = row.ok_or_else(|| super::failure::unreadable(0))?;
+    Ok((rows::unsigned(&row, 0)?, rows::hash(&row, 1)?))
+}
+
 impl Tables for Session<'_> {
     fn lock_head(&self) -> Result<(u64, [u8; 32]), Failure> {
-        self.head("FOR UPDATE")
+        match self.locked_head() {
+            Some(locked) => head_of(Some(locked)),
+            None => head_of(self.query_opt(LOCK_HEAD, &[])?),
+        }
     }
 
     fn append(&self, entries: &[LogEntry]) -> Result<(), Failure> {
@@ -115,14 +122,21 @@ impl Tables for Session<'_> {
              ON t.digest = wanted.digest AND t.pepper = wanted.pepper ORDER BY wanted.place LIMIT 1",
             rows::TOKEN
         );
-        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
             [(&bytes, Type::BYTEA_ARRAY), (&peppers, Type::INT4_ARRAY)];
         self.query_opt(&sql, &parameters)?.as_ref().map(rows::token).transpose()
     }
 
-    fn working_family(&self, family: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
-        let sql = format!("{} WHERE t.family = $1 AND {WORKS} ORDER BY t.id", rows::TOKEN);
-        self.tokens(&sql, family, unix_seconds)
+    fn with_families(&self, ids: &[&str], unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!(
+            "{} WHERE t.id = ANY(ARRAY(SELECT id FROM tollgate.token WHERE id = ANY($1) UNION \
+             SELECT t.id FROM tollgate.token AS named JOIN tollgate.token t ON t.family = named.family \
+             WHERE named.id = ANY($1) AND {WORKS})) ORDER BY t.id",
+            rows::TOKEN
+        );
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&ids, Type::TEXT_ARRAY), (&signed(unix_seconds), Type::INT8)];
+        self.query(&sql, &parameters)?.iter().map(|row| Ok(rows::token(row)?.record)).collect()
     }
 
     fn working_predecessors(&self, id: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
@@ -152,7 +166,7 @@ impl Tables for Session<'_> {
                    (SELECT id FROM tollgate.token WHERE workspace = $1 AND revoked_at IS NULL ORDER BY id LIMIT $4) \
                    RETURNING id, name";
         let (at, count) = (signed(unix_seconds), i64::from(count));
-        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] =
             [(&workspace, Type::TEXT), (&at, Type::INT8), (&reason, Type::TEXT), (&count, Type::INT8)];
         let revoked = self.query(sql, &parameters)?;
         revoked.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
@@ -194,6 +208,16 @@ impl Tables for Session<'_> {
         let sql = "UPDATE tollgate.token SET revoked_at = $2, revoked_reason = $3 WHERE id = $1";
         let at = signed(unix_seconds);
         self.execute(sql, &[(&id, Type::TEXT), (&at, Type::INT8), (&reason, Type::TEXT)])?;
+        Ok(())
+    }
+
+    fn set_all_revoked(&self, revoked: &[(String, String)], unix_seconds: u64) -> Result<(), Failure> {
+        let sql = "UPDATE tollgate.token t SET revoked_at = $3, revoked_reason = gone.reason \
+                   FROM unnest($1::text[], $2::text[]) AS gone (id, reason) WHERE t.id = gone.id";
+        let (ids, reasons): (Vec<&str>, Vec<&str>) =
+            revoked.iter().map(|(id, reason)| (id.as_str(), reason.as_str())).unzip();
+        let at = signed(unix_seconds);
+        self.execute(sql, &[(&ids, Type::TEXT_ARRAY), (&reasons, Type::TEXT_ARRAY), (&at, Type::INT8)])?;
         Ok(())
     }
 

@@ -15,10 +15,11 @@ mod overrides;
 mod rows;
 mod schema;
 mod subject_log;
+mod turn;
 mod write;
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -33,15 +34,19 @@ use super::{
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
 use rows::{signed, unsigned};
+use turn::Turn;
 use write::Writing;
+
+/// How long it is waited for whoever reads, or changes something, at the moment.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Workspaces, tokens and log in one SQLite file. Several stores, also of several processes, may have the
 /// same file open.
 #[derive(Debug)]
 pub struct SqliteStore {
     place: String,
-    reader: Mutex<Connection>,
-    writer: Mutex<Connection>,
+    reader: Turn<Connection>,
+    writer: Turn<Connection>,
     #[cfg(test)]
     pub(crate) watched: Watched,
 }
@@ -60,7 +65,7 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let place = path.display().to_string();
         let open = || schema::open(path).map_err(|failure| failure.at(&place));
-        let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
+        let (writer, reader) = (Turn::new(open()?, PATIENCE), Turn::new(open()?, PATIENCE));
         Ok(Self {
             place,
             reader,
@@ -75,7 +80,7 @@ impl SqliteStore {
     pub fn open_read_only(path: &Path) -> Result<Self, Error> {
         let place = path.display().to_string();
         let open = || schema::open_read_only(path).map_err(|failure| failure.at(&place));
-        let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
+        let (writer, reader) = (Turn::new(open()?, PATIENCE), Turn::new(open()?, PATIENCE));
         Ok(Self {
             place,
             reader,
@@ -90,8 +95,7 @@ impl SqliteStore {
         act: Act<'_>,
         work: impl FnOnce(&mut Writing<'_>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = || {
+        let done = self.writer.take(|connection| {
             #[cfg(test)]
             self.watched.ask(true)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -100,19 +104,18 @@ impl SqliteStore {
             writing.end()?;
             transaction.commit()?;
             Ok(value)
-        };
-        done().map_err(|failure: Failure| failure.at(&self.place))
+        });
+        done.map_err(|failure| failure.at(&self.place))
     }
 
     fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, Error> {
-        let mut connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = || {
+        let done = self.reader.take(|connection| {
             #[cfg(test)]
             self.watched.ask(false)?;
             let transaction = connection.transaction()?;
             work(&transaction)
-        };
-        done().map_err(|failure: Failure| failure.at(&self.place))
+        });
+        done.map_err(|failure| failure.at(&self.place))
     }
 }
 
@@ -278,8 +281,7 @@ impl Store for SqliteStore {
     }
 
     fn record_uses(&self, uses: &[(&str, u64)]) -> Result<(), Error> {
-        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut done = || {
+        let done = self.writer.take(|connection| {
             #[cfg(test)]
             self.watched.ask(true)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -293,8 +295,8 @@ impl Store for SqliteStore {
                 }
             }
             Ok(transaction.commit()?)
-        };
-        done().map_err(|failure: Failure| failure.at(&self.place))
+        });
+        done.map_err(|failure| failure.at(&self.place))
     }
 
     fn fingerprints(&self) -> Result<Vec<Digest>, Error> {

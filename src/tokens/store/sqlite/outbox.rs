@@ -1,6 +1,5 @@
 //! The outbox as a table.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
@@ -140,14 +139,13 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = || {
+        let done = self.writer.take(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
-        };
-        done().map_err(|failure: Failure| failure.at(&self.place))
+        });
+        done.map_err(|failure| failure.at(&self.place))
     }
 }
 

@@ -91,11 +91,12 @@ fn a_store_that_is_only_read_is_never_changed() {
 fn is_durable_and_for_its_owner_alone() {
     let file = File::new();
     let store = SqliteStore::open(&file.path()).unwrap();
-    let connection = store.writer.lock().unwrap();
-    let text = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
-    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(text("journal_mode"), "wal");
-    assert_eq!((number("synchronous"), number("foreign_keys")), (2, 1));
+    let settings = store.writer.take(|connection| {
+        let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
+        Ok((mode, number("synchronous")?, number("foreign_keys")?))
+    });
+    assert_eq!(settings.unwrap(), ("wal".to_owned(), 2, 1));
     for name in ["tollgate.db", "tollgate.db-wal"] {
         let mode = std::fs::metadata(file.0.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name} can be read by others");
@@ -283,4 +284,17 @@ fn acknowledged_changes_survive_a_kill() {
         assert!(store.workspace(id).unwrap().is_some(), "{id} was acknowledged and is gone");
     }
     assert!(verify(&*store, &mut |_| {}).unwrap() >= acknowledged.len() as u64);
+}
+
+/// One change hangs in the disk; the next is told so after a while, and nothing of it is made.
+#[test]
+fn a_disk_that_hangs_does_not_hold_up_every_change() {
+    let file = File::new();
+    let mut store = SqliteStore::open(&file.path()).unwrap();
+    store.writer = Turn::new(Connection::open(file.path()).unwrap(), Duration::from_millis(20));
+    let make = |id: &str| store.create_workspace(act(&Clock::manual(START)), &contract::workspace(id));
+    let during = store.writer.take(|_| Ok(make("late"))).unwrap();
+    assert!(during.unwrap_err().to_string().contains("may hang"));
+    assert!(store.workspace("late").unwrap().is_none());
+    make("later").unwrap();
 }

@@ -1,5 +1,7 @@
 //! The statements of a writing transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, params};
 
 use super::rows::{self, json, pepper_number, quota_text, signed};
@@ -73,9 +75,17 @@ impl Tables for Connection {
         Ok(None)
     }
 
-    fn working_family(&self, family: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
-        let sql = format!("{} WHERE t.family = ?1 AND {WORKS} ORDER BY t.id", rows::TOKEN);
-        tokens(self, &sql, family, unix_seconds)
+    fn with_families(&self, ids: &[&str], unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let mut found = BTreeMap::new();
+        let of_family = format!("{} WHERE t.family = ?1 AND {WORKS}", rows::TOKEN);
+        for id in ids {
+            let Some(named) = Tables::token(self, id)? else { continue };
+            for token in tokens(self, &of_family, &named.record.family, unix_seconds)? {
+                found.insert(token.id.clone(), token);
+            }
+            found.insert(named.record.id.clone(), named.record);
+        }
+        Ok(found.into_values().collect())
     }
 
     fn working_predecessors(&self, id: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
@@ -142,6 +152,10 @@ impl Tables for Connection {
         self.prepare_cached("UPDATE token SET revoked_at = ?2, revoked_reason = ?3 WHERE id = ?1")?
             .execute(params![id, signed(unix_seconds), reason])?;
         Ok(())
+    }
+
+    fn set_all_revoked(&self, revoked: &[(String, String)], unix_seconds: u64) -> Result<(), Failure> {
+        revoked.iter().try_for_each(|(id, reason)| self.set_revoked(id, unix_seconds, reason))
     }
 
     fn put_override(&self, holder: &OverrideHolder, record: &OverrideRecord) -> Result<(), Failure> {

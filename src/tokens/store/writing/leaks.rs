@@ -1,4 +1,9 @@
 //! Leaked tokens inside a writing transaction.
+//!
+//! Whatever they are, they cost one statement to read, one to revoke and one to log: the log is locked meanwhile, and
+//! every gateway waits for the commit.
+
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -9,48 +14,73 @@ use crate::tokens::{TokenRecord, TokenState};
 /// Why a leaked token was revoked.
 const REASON: &str = "leaked";
 
+/// What a transaction knows of the tokens that were found, and what it does.
+struct Found {
+    /// Those that were found and their families, by id, as they are now.
+    tokens: BTreeMap<String, TokenRecord>,
+    /// Ids and reasons.
+    revoked: Vec<(String, String)>,
+    /// Entries and workspaces of which somebody is to be told.
+    owed: Vec<(u64, String)>,
+}
+
 impl<T: Tables> Writing<'_, T> {
     pub(in crate::tokens::store) fn revoke_leaked(
         &mut self,
         found: &[LeakedToken],
     ) -> Result<Vec<LeakRevocation>, Failure> {
-        let mut owed = Vec::new();
-        let revoked = found.iter().map(|one| self.revoke_one(one, &mut owed)).collect::<Result<_, _>>()?;
-        self.on.insert_owed(&owed, self.millis())?;
+        let ids: Vec<&str> = found.iter().map(|one| &*one.token_id).collect();
+        let tokens = self.on.with_families(&ids, self.seconds())?;
+        let tokens = tokens.into_iter().map(|token| (token.id.clone(), token)).collect();
+        let mut all = Found { tokens, revoked: Vec::new(), owed: Vec::new() };
+        let revoked = found.iter().map(|one| self.revoke_one(one, &mut all)).collect();
+        if !all.revoked.is_empty() {
+            self.on.set_all_revoked(&all.revoked, self.seconds())?;
+        }
+        self.on.insert_owed(&all.owed, self.millis())?;
         Ok(revoked)
     }
 
-    fn revoke_one(
-        &mut self,
-        found: &LeakedToken,
-        owed: &mut Vec<(u64, String)>,
-    ) -> Result<LeakRevocation, Failure> {
-        let Some(stored) = self.on.token(&found.token_id)? else {
-            return Ok(LeakRevocation::Unknown);
+    fn revoke_one(&mut self, found: &LeakedToken, all: &mut Found) -> LeakRevocation {
+        let Some(token) = all.tokens.get(&found.token_id).cloned() else {
+            return LeakRevocation::Unknown;
         };
-        let token = stored.record;
         let state = token.state_at(self.seconds());
         if state != TokenState::Active {
-            return Ok(LeakRevocation::NotActive(state));
+            return LeakRevocation::NotActive(state);
         }
-        let family = self.working_family_of(&token)?;
+        let family = all.working_family_of(&token, self.seconds());
         let also: Vec<&str> = family.iter().map(|one| &*one.id).collect();
-        self.set_revoked(&token.id, REASON)?;
+        all.revoke(&token, REASON.to_owned(), self.seconds());
         let body = json!({"workspace": token.workspace, "name": token.name, "reason": REASON,
                           "leak": found.leak, "also_revoked": also});
         self.append(ChangeKind::TokenRevoked, &token.id, &body);
-        owed.push((self.seq, token.workspace.clone()));
+        all.owed.push((self.seq, token.workspace.clone()));
         for one in &family {
             let reason = format!("{REASON} ({} of its family was found)", token.id);
-            self.mark_revoked(&one.id, &one.workspace, &one.name, &reason)?;
+            self.log_revoked(&one.id, &one.workspace, &one.name, &reason);
+            all.revoke(one, reason, self.seconds());
         }
         let revoked = std::iter::once(token.id).chain(family.into_iter().map(|one| one.id));
-        Ok(LeakRevocation::Revoked(revoked.collect()))
+        LeakRevocation::Revoked(revoked.collect())
+    }
+}
+
+impl Found {
+    /// The other tokens of a token's family that work, by id.
+    fn working_family_of(&self, token: &TokenRecord, unix_seconds: u64) -> Vec<TokenRecord> {
+        let ends_too = |other: &&TokenRecord| {
+            other.family == token.family
+                && other.id != token.id
+                && other.state_at(unix_seconds) == TokenState::Active
+        };
+        self.tokens.values().filter(ends_too).cloned().collect()
     }
 
-    /// The other tokens of a token's family that work.
-    fn working_family_of(&self, token: &TokenRecord) -> Result<Vec<TokenRecord>, Failure> {
-        let family = self.on.working_family(&token.family, self.seconds())?;
-        Ok(family.into_iter().filter(|other| other.id != token.id).collect())
+    fn revoke(&mut self, token: &TokenRecord, reason: String, unix_seconds: u64) {
+        if let Some(held) = self.tokens.get_mut(&token.id) {
+            held.revoked_at_unix_seconds = Some(unix_seconds);
+        }
+        self.revoked.push((token.id.clone(), reason));
     }
 }

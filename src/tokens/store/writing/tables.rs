@@ -35,8 +35,8 @@ pub(in crate::tokens::store) trait Tables {
     /// The token that the first of these digests stands for.
     fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure>;
 
-    /// The tokens of a family that work at a time, by id.
-    fn working_family(&self, family: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure>;
+    /// The tokens with these ids, and all that work at a time of their families, each once.
+    fn with_families(&self, ids: &[&str], unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure>;
 
     /// The tokens that work at a time of those that this one took the place of, however many there were, by id.
     fn working_predecessors(&self, id: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure>;
@@ -57,6 +57,9 @@ pub(in crate::tokens::store) trait Tables {
     fn set_replaced(&self, id: &str, overlap_until_unix_seconds: u64, by: &str) -> Result<(), Failure>;
 
     fn set_revoked(&self, id: &str, unix_seconds: u64, reason: &str) -> Result<(), Failure>;
+
+    /// Revokes tokens, by their ids, each for its reason.
+    fn set_all_revoked(&self, revoked: &[(String, String)], unix_seconds: u64) -> Result<(), Failure>;
 
     /// Adds an override, or replaces the one of its holder and policy.
     fn put_override(&self, holder: &OverrideHolder, record: &OverrideRecord) -> Result<(), Failure>;
