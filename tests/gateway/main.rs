@@ -29,6 +29,7 @@ mod metrics;
 mod overrides;
 mod owners;
 mod pages;
+mod providers;
 mod recorded;
 mod regions;
 mod reload;
