@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::StartError;
 use super::node::Node;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::tokens::HeadKey;
 
 /// How often it is looked whether a head is due.
@@ -14,8 +16,17 @@ const EVERY: Duration = Duration::from_hours(1);
 /// After how many entries it is signed whatever the time.
 const ENTRIES: u64 = 10_000;
 
+/// Signs from now on, if there is a key.
+pub(super) fn start(node: &Arc<Node>, config: &Config, clock: &Clock) -> Result<(), StartError> {
+    if let Some(file) = &config.tokens.audit_key_file {
+        let key = HeadKey::open(file)?;
+        node.background.spawn(sign(Arc::clone(node), key, clock.clone()));
+    }
+    Ok(())
+}
+
 /// Signs at the start and from then on, for as long as the node lives.
-pub(super) async fn sign(node: Arc<Node>, key: HeadKey, clock: Clock) {
+async fn sign(node: Arc<Node>, key: HeadKey, clock: Clock) {
     let (mut signed, mut signed_at) = (0, None);
     loop {
         let (now, head) = (clock.now(), node.registry.followed_head());

@@ -46,7 +46,7 @@ use crate::journal::{Forwarder, JournalError};
 use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, HeadKey, Random as _, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -148,16 +148,12 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let owners = Owners::new(Arc::clone(&mint), Arc::clone(&registry), journal.clone(), clock.clone());
     let node = Arc::new(Node {
         clock: clock.clone(),
         started: now,
         telemetry,
-        owners: Arc::new(Owners::new(
-            Arc::clone(&mint),
-            Arc::clone(&registry),
-            journal.clone(),
-            clock.clone(),
-        )),
+        owners: Arc::new(owners),
         notifications: Arc::default(),
         journal,
         mint,
@@ -175,10 +171,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let status = NodeStatus::new(Arc::clone(&node));
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
-    if let Some(file) = &config.tokens.audit_key_file {
-        let key = HeadKey::open(file)?;
-        node.background.spawn(heads::sign(Arc::clone(&node), key, clock.clone()));
-    }
+    heads::start(&node, &config, clock)?;
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
     let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
