@@ -20,7 +20,7 @@ use crate::fleet::server::Server;
 use crate::support::{make_workspaces, run_json, tollgate};
 
 /// What a killed command was about.
-enum Change {
+pub(crate) enum Change {
     Create,
     Rotate(String),
     Revoke(String),
@@ -36,7 +36,7 @@ impl Change {
     }
 
     /// Whether the store has the change that was answered with this token.
-    fn is_in(&self, store: &dyn Store, answer: &Value) -> bool {
+    pub(crate) fn is_in(&self, store: &dyn Store, answer: &Value) -> bool {
         let id = answer["id"].as_str().unwrap();
         let token = |id: &str| store.token(id).unwrap();
         match self {
@@ -50,18 +50,23 @@ impl Change {
 }
 
 /// Numbers that differ from run to run.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         Self(now.as_nanos() as u64)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end.max(1)
     }
+}
+
+/// The store that a configuration names.
+pub(crate) fn open(config: &Path) -> Arc<dyn Store> {
+    load_registry(config, &|_| None).ok().unwrap().tokens.store.open().unwrap()
 }
 
 /// Every token of a store.
@@ -70,7 +75,7 @@ fn all(store: &dyn Store) -> Vec<TokenRecord> {
 }
 
 /// Whether tables and log tell the same, and the log is unbroken.
-fn assert_whole(store: &dyn Store) {
+pub(crate) fn assert_whole(store: &dyn Store) {
     verify(store, &mut |_| {}).unwrap();
     let (mut made, mut rotated, mut revoked) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
     for entry in store.log(0, 100_000).unwrap() {
@@ -105,11 +110,9 @@ fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
         run_json(&create);
     }
     let usual = began.elapsed() / 3;
-    let open =
-        || -> Arc<dyn Store> { load_registry(config, &|_| None).ok().unwrap().tokens.store.open().unwrap() };
     let (mut random, mut answered, mut unanswered) = (Chance::new(), Vec::new(), [0, 0]);
     for moment in 0..if is_long { 200 } else { 20 } {
-        let store = open();
+        let store = open(config);
         let before = store.head().unwrap().0;
         let is_free =
             |token: &TokenRecord| token.replaced_by.is_none() && token.revoked_at_unix_seconds.is_none();
@@ -127,7 +130,7 @@ fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         let answer = serde_json::from_slice::<Value>(&output.stdout).ok();
-        let store = open();
+        let store = open(config);
         assert_whole(&*store);
         let is_done = store.head().unwrap().0 > before;
         match answer {
@@ -139,7 +142,7 @@ fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
         }
     }
     restart();
-    let store = open();
+    let store = open(config);
     assert_whole(&*store);
     for (change, answer) in &answered {
         assert!(change.is_in(&*store, answer), "answered and lost: {answer}");
