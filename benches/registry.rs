@@ -102,7 +102,7 @@ fn workspace(index: u64) -> Row {
 
 fn token(index: u64, format: &Format, peppers: &Peppers) -> Row {
     let id = format!("tok_{index:016}");
-    Row::Token(StoredToken {
+    Row::Token(Box::new(StoredToken {
         record: TokenRecord {
             family: id.clone(),
             id,
@@ -120,10 +120,12 @@ fn token(index: u64, format: &Format, peppers: &Peppers) -> Row {
             overlap_until_unix_seconds: None,
             replaced_by: None,
             last_used_unix_seconds: None,
+            allowed_networks: Vec::new(),
+            is_decoy: false,
         },
         digest: peppers.digest(plain(index, format).as_bytes()),
         foreign: false,
-    })
+    }))
 }
 
 /// The token of a number: the same in every run.

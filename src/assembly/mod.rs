@@ -41,7 +41,7 @@ use crate::journal::JournalError;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom, Teller};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -112,6 +112,7 @@ pub struct Running {
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
+    sightings_teller: Teller,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -164,6 +165,8 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
     let registry_saver =
         config.tokens.snapshot_file.clone().map(saver).transpose().map_err(StartError::Thread)?;
+    let teller = node.registry.tell_sightings(clock.clone(), config.tokens.network_learning);
+    let sightings_teller = teller.map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let mut workers = Vec::new();
     for (index, sockets) in by_worker.into_iter().enumerate() {
@@ -185,6 +188,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         admin_listener,
         registry_follower,
         registry_saver,
+        sightings_teller,
     })
 }
 
@@ -212,6 +216,7 @@ impl Running {
         }
         drop(self.registry_follower);
         drop(self.registry_saver);
+        drop(self.sightings_teller);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));
     }

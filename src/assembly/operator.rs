@@ -14,7 +14,7 @@ use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
 use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
-use crate::tokens::{Mint, Registry};
+use crate::tokens::{Mint, Registry, SightingCounts};
 use crate::upstream::{BreakerState, ServerStatus};
 
 /// Everything that an operator may ask.
@@ -39,6 +39,7 @@ impl NodeStatus {
                 count(node.registry.status().tokens)
             }));
         });
+        self.add_sightings();
         self.add(|telemetry, node| {
             let help = "Revocations of JWTs in memory.";
             telemetry.add_gauge(Gauge::single("tollgate_jwt_revocations", help, move || {
@@ -60,6 +61,27 @@ impl NodeStatus {
 
     fn add(&self, gauge: impl FnOnce(&Telemetry, Arc<Node>)) {
         gauge(&self.node.telemetry, Arc::clone(&self.node));
+    }
+
+    fn add_sightings(&self) {
+        type OfCounts = fn(SightingCounts) -> u64;
+        let counts: [(&str, &str, OfCounts); 3] = [
+            ("tollgate_decoy_uses_total", "Uses of decoys.", |counts| counts.decoy_uses),
+            (
+                "tollgate_new_networks_total",
+                "First uses of a token from a network that were told.",
+                |counts| counts.new_networks,
+            ),
+            ("tollgate_sightings_lost_total", "Uses that there was no room to tell of.", |counts| {
+                counts.lost
+            }),
+        ];
+        for (name, help, of) in counts {
+            self.add(|telemetry, node| {
+                let read = move || whole(of(node.registry.sighting_counts()));
+                telemetry.add_gauge(Gauge::single(name, help, read).counted());
+            });
+        }
     }
 
     fn add_configuration(&self) {

@@ -163,13 +163,13 @@ impl Authenticator {
     }
 
     /// Whose a credential is that came where none should be, if it is in force: a live one is to be reported as
-    /// exposed. Costs a signature check for a JWT and never asks an issuer.
-    pub fn exposed<T: Tokens>(&self, value: &[u8], tokens: &T, now: Now) -> Option<Caller> {
+    /// exposed, a decoy as used. Costs a signature check for a JWT and never asks an issuer.
+    pub fn exposed<T: Tokens>(&self, value: &[u8], tokens: &T, now: Now) -> Result<Caller, Refused> {
         match Credential::of(value) {
-            Credential::Opaque(token) => opaque(token, tokens, now).ok(),
-            Credential::Jwt(token) => match self.recall_or_verify(token, now) {
-                Ok(Verification::Genuine(verified)) => verified.caller(tokens, now).ok(),
-                Ok(Verification::KeyUnknown(_)) | Err(_) => None,
+            Credential::Opaque(token) => opaque(token, tokens, now),
+            Credential::Jwt(token) => match self.recall_or_verify(token, now)? {
+                Verification::Genuine(verified) => verified.caller(tokens, now),
+                Verification::KeyUnknown(_) => Err(InvalidJwt::KeyUnknown.into()),
             },
         }
     }
@@ -333,8 +333,10 @@ fn proven(lookup: TokenLookup, available: bool) -> Result<Caller, Refused> {
             scopes: entry.scopes,
             own_limit: entry.own_limit,
             overrides: entry.overrides,
+            allowed_networks: entry.allowed_networks,
             expires_at_unix_seconds: entry.expires_at_unix_seconds,
         }),
+        TokenLookup::Decoy(whose) => Err(Refused::Decoy(whose)),
         TokenLookup::Unknown if !available => Err(Refused::RegistryUnavailable),
         TokenLookup::Unknown => Err(Refused::TokenUnknown),
         TokenLookup::Unplaced => Err(Refused::RegistryUnavailable),

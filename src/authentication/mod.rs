@@ -40,7 +40,7 @@ pub use caller::{Caller, CredentialKind};
 pub use jwks::Refresher;
 pub use jwt::{Algorithm, ClaimName, InvalidJwt};
 pub use refused::Refused;
-pub use registry::{JwtIdentity, TokenEntry, TokenLookup, Tokens};
+pub use registry::{JwtIdentity, TokenEntry, TokenLookup, Tokens, Whose};
 pub use settings::{Checked, ClaimSettings, IssuerSettings, Settings, from_settings};
 pub use subject::SubjectKey;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Owners;
-use crate::authentication::{Authenticator, JwtIdentity, TokenEntry, TokenLookup, Tokens};
+use crate::authentication::{Authenticator, JwtIdentity, TokenEntry, TokenLookup, Tokens, Whose};
 use crate::authorization::UnmatchedNeeds;
 use crate::clock::{Clock, Now};
 use crate::domain::Workspace;
@@ -16,7 +16,7 @@ use crate::reply::Replies;
 use crate::routing::Table;
 use crate::secret_scanning::Receiver;
 use crate::telemetry::{OperationLabel, PolicyLabel, RegionLabel};
-use crate::tokens::{JwtNames, Lookup, Registry};
+use crate::tokens::{Entry, JwtNames, Lookup, Registry};
 use crate::upstream::Groups;
 
 /// One configuration, ready for the request path; immutable.
@@ -96,12 +96,18 @@ fn placed(lookup: Lookup) -> Option<TokenLookup> {
             own_limit: entry.own_limit(),
             overrides: entry.overrides(),
             expires_at_unix_seconds: entry.expires_at_unix_seconds(),
+            allowed_networks: entry.allowed_networks(),
         }),
+        Lookup::Decoy(entry) => TokenLookup::Decoy(whose(&entry)),
         Lookup::Revoked(_) => TokenLookup::Revoked,
         Lookup::Expired(_) => TokenLookup::Expired,
         Lookup::Unplaced => TokenLookup::Unplaced,
         Lookup::Unknown => return None,
     })
+}
+
+fn whose(entry: &Entry) -> Whose {
+    Whose { token_id: entry.token_id().clone(), workspace_id: Arc::clone(&entry.workspace().id) }
 }
 
 impl Tokens for PlacedTokens<'_> {

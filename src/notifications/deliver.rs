@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::backoff::next_attempt;
-use super::message::{LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
+use super::message::{Data, LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
+use super::used::{self, UseBody};
 use super::webhook::{self, Refusal, Signed};
 use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, text};
 use crate::clock::{Clock, Now};
 use crate::domain::Regions;
 use crate::journal::{Journal, JournalError, Question};
-use crate::tokens::store::{Attempt, Delivery, Recipient};
+use crate::tokens::store::{Attempt, Delivery, LogEntry, Recipient};
 use crate::tokens::{self, Moment, Random, Store};
 
 /// Time between two looks into the outbox.
@@ -151,9 +152,16 @@ impl Notifier {
         let failed = |why: String| (Channel::Webhook, Failure::Again(why));
         let message = self.message(delivery).map_err(failed)?;
         let (contacts, signed_as) = match &delivery.recipient {
-            Recipient::Contact(contact) => (vec![contact], &*message.data.workspace_id),
+            Recipient::Contact(contact) => (vec![contact], message.data.workspace_id()),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
         };
+        if let (Recipient::Operator, Data::Used(used)) = (&delivery.recipient, &message.data)
+            && contacts.is_empty()
+            && used.has_contacts
+        {
+            // The workspace's contacts are told, and the operator asked for nothing.
+            return Ok(Channel::Webhook);
+        }
         let mut channel = Channel::Webhook;
         for contact in &contacts {
             channel = channel_of(contact);
@@ -212,6 +220,9 @@ impl Notifier {
     fn message(&self, delivery: &Delivery) -> Result<Message, String> {
         let told = |error: tokens::Error| error.to_string();
         let entry = &delivery.entry;
+        if used::is_use(entry) {
+            return self.message_of_use(entry);
+        }
         let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
         let token = self.0.store.token(&entry.subject).map_err(told)?;
         let workspace = self.0.store.workspace(&body.workspace).map_err(told)?;
@@ -223,6 +234,15 @@ impl Notifier {
             None
         });
         Ok(Message::of_leak(entry, body, token.as_ref(), base_url, report))
+    }
+
+    fn message_of_use(&self, entry: &LogEntry) -> Result<Message, String> {
+        let body: UseBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+        let workspace = self.0.store.workspace(&body.workspace).map_err(|error| error.to_string())?;
+        let has_contacts = workspace.as_ref().is_some_and(|workspace| !workspace.contacts.is_empty());
+        let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
+        let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
+        Ok(Message::of_use(entry, body, base_url, has_contacts))
     }
 
     fn report(&self, token_id: &str, revoked_unix_millis: u64) -> Result<Option<Report>, JournalError> {
@@ -249,10 +269,11 @@ impl Notifier {
     fn settle(&self, delivery: &Delivery, settings: &Checked, sent: Result<Channel, (Channel, Failure)>) {
         let now = self.0.clock.now();
         let (token, message, attempt) = (&*delivery.entry.subject, &*delivery.id, delivery.attempt);
+        let event = &*delivery.entry.kind;
         let end = match sent {
             Ok(channel) => {
                 self.0.counts.add(channel, End::Delivered);
-                tracing::info!(message, token, attempt, channel = channel.name(), "a leak was told");
+                tracing::info!(message, event, token, attempt, channel = channel.name(), "owners were told");
                 Attempt::Delivered
             }
             Err((channel, failure)) => {
@@ -266,12 +287,13 @@ impl Notifier {
                     let channel = channel.name();
                     tracing::warn!(
                         message,
+                        event,
                         token,
                         attempt,
                         channel,
                         why,
                         again_seconds,
-                        "a leak was not told yet"
+                        "owners were not told yet"
                     );
                     Attempt::Failed { due_at_unix_millis, why }
                 } else {
@@ -279,11 +301,12 @@ impl Notifier {
                     let channel = channel.name();
                     tracing::error!(
                         message,
+                        event,
                         token,
                         attempt,
                         channel,
                         why,
-                        "a leak could not be told; given up"
+                        "owners could not be told; given up"
                     );
                     Attempt::GivenUp { why }
                 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::used::Used;
 use crate::domain::Role;
 use crate::journal::{Activity, Entry};
 use crate::tokens::store::LogEntry;
@@ -31,9 +32,28 @@ pub(super) struct Message {
     pub(super) data: Data,
 }
 
+/// What a message tells.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Data {
+    /// A token was found where strangers can read it.
+    Leaked(Box<Leaked>),
+    /// A token was used.
+    Used(Box<Used>),
+}
+
+impl Data {
+    pub(super) fn workspace_id(&self) -> &str {
+        match self {
+            Self::Leaked(leaked) => &leaked.workspace_id,
+            Self::Used(used) => &used.workspace_id,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Data {
+pub(super) struct Leaked {
     pub(super) workspace_id: String,
     pub(super) token_id: String,
     pub(super) token_name: String,
@@ -155,7 +175,7 @@ impl Message {
             source: leak.source().to_owned(),
             reported_at: leak.reported_at(),
         };
-        let data = Data {
+        let data = Leaked {
             workspace_id: workspace,
             token_id: entry.subject.clone(),
             token_name: name,
@@ -165,6 +185,7 @@ impl Message {
             activity: report,
             next_steps,
         };
+        let data = Data::Leaked(Box::new(data));
         Self { kind: "token.leaked", timestamp: revoked_at, data }
     }
 }

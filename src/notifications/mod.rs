@@ -17,6 +17,7 @@ mod message;
 mod settings;
 mod signature;
 mod text;
+mod used;
 mod webhook;
 
 pub use counts::{Channel, Counts, End};

@@ -2,35 +2,41 @@
 
 use std::fmt::Write as _;
 
-use super::message::{Data, Message, Report};
+use super::message::{Data, Leaked, Message, Report};
+use super::used;
 use crate::tokens::Moment;
 
 /// The subject of a mail; one line, because a token's name and a workspace's id are.
 pub(super) fn subject(message: &Message) -> String {
-    let data = &message.data;
-    format!("Leaked and revoked: {} of workspace {}", named(data), data.workspace_id)
+    match &message.data {
+        Data::Leaked(leaked) => {
+            let token = named(&leaked.token_id, &leaked.token_name);
+            format!("Leaked and revoked: {token} of workspace {}", leaked.workspace_id)
+        }
+        Data::Used(used) => used::subject(used),
+    }
 }
 
 /// The text of a mail.
 pub(super) fn text(message: &Message) -> String {
-    let data = &message.data;
     let mut text = String::new();
     // Writing to a text cannot fail.
-    let _ = write_text(&mut text, data);
+    let _ = match &message.data {
+        Data::Leaked(leaked) => write_text(&mut text, leaked),
+        Data::Used(used) => used::write_text(&mut text, used),
+    };
     text
 }
 
-fn named(data: &Data) -> String {
-    if data.token_name.is_empty() {
-        format!("token {}", data.token_id)
-    } else {
-        format!("token {} \"{}\"", data.token_id, data.token_name)
-    }
+/// A token as people know it.
+pub(super) fn named(id: &str, name: &str) -> String {
+    if name.is_empty() { format!("token {id}") } else { format!("token {id} \"{name}\"") }
 }
 
-fn write_text(text: &mut String, data: &Data) -> std::fmt::Result {
+fn write_text(text: &mut String, data: &Leaked) -> std::fmt::Result {
     let found = &data.found;
-    writeln!(text, "The {} of workspace {} was found by {}", named(data), data.workspace_id, found.by)?;
+    let token = named(&data.token_id, &data.token_name);
+    writeln!(text, "The {token} of workspace {} was found by {}", data.workspace_id, found.by)?;
     writeln!(text, "where strangers can read it, and does not work any more.\n")?;
     for (what, value) in [("Found at", &found.url), ("Found in", &found.source), ("Kind", &found.kind)] {
         if !value.is_empty() {

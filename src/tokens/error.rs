@@ -43,6 +43,14 @@ pub enum Error {
         /// What it is instead of active.
         state: &'static str,
     },
+    /// A token that does not work cannot be changed.
+    #[error("token {id} is {state} and cannot be changed; create a new one with `tollgate token create`")]
+    Ended {
+        /// The token.
+        id: String,
+        /// What it is instead of active.
+        state: &'static str,
+    },
     /// The workspace has as many tokens as it may.
     #[error(
         "workspace `{workspace}` has {cap} working tokens, as many as `tokens.tokens_per_workspace` allows; revoke one that is not used (`tollgate token list --workspace {workspace}`)"

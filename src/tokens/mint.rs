@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{Quota, Regions, Role, Secret};
+use crate::domain::{Network, Quota, Regions, Role, Secret};
 
 use super::random::push_base62;
 use super::store::{
-    Act, Leak, LeakedToken, MOST_WORDS, NewToken, NewWorkspace, Replacement, Store, WorkspaceChange,
+    Act, Leak, LeakedToken, MOST_NETWORKS, MOST_WORDS, NewToken, NewWorkspace, Replacement, Store,
+    TokenChange, WorkspaceChange,
 };
 use super::{Error, Format, Peppers, Random, Rules, TokenRecord, WorkspaceRecord, pepper_file};
 
@@ -41,6 +42,10 @@ pub struct TokenRequest {
     pub own_limit: Option<Quota>,
     /// How long it lives; [`None`] is for ever.
     pub lifetime_seconds: Option<u64>,
+    /// Where it may be used from, up to 16 networks; from everywhere if there are none.
+    pub allowed_networks: Vec<Network>,
+    /// Whether it is a decoy.
+    pub decoy: bool,
 }
 
 /// A new token, in plain text for the only time.
@@ -144,6 +149,8 @@ impl Mint {
             scopes: scopes.clone(),
             role: request.role,
             own_limit: request.own_limit,
+            allowed_networks: networks(&request.allowed_networks)?,
+            is_decoy: request.decoy,
             expires_at_unix_seconds: end(act, request.lifetime_seconds)?,
             digest: self.peppers.digest(token.expose().as_bytes()),
             foreign: false,
@@ -152,7 +159,16 @@ impl Mint {
         Ok(Minted { record, token })
     }
 
-    /// Replaces a token by a new one of the same family, scopes, role and limit. The old one goes on working
+    /// Changes a token; [`Error::TokenUnknown`], [`Error::Ended`].
+    pub fn set_token(&self, act: Act<'_>, id: &str, change: &TokenChange) -> Result<TokenRecord, Error> {
+        if let Some(name) = &change.name {
+            check_name(name)?;
+        }
+        let allowed_networks = change.allowed_networks.as_deref().map(networks).transpose()?;
+        self.store.set_token(act, id, &TokenChange { allowed_networks, ..change.clone() })
+    }
+
+    /// Replaces a token by a new one of the same family, scopes, role, limit and networks. The old one goes on working
     /// for the overlap. Without `lifetime_seconds` the new one lives as long as the old one was made for.
     pub fn rotate_token(
         &self,
@@ -228,6 +244,18 @@ pub(super) fn end(act: Act<'_>, lifetime_seconds: Option<u64>) -> Result<Option<
         }
         Some(lifetime) => Ok(Some(act.now.unix_seconds().saturating_add(lifetime))),
     }
+}
+
+/// Networks in their canonical order.
+pub(super) fn networks(given: &[Network]) -> Result<Vec<Network>, Error> {
+    let mut all = given.to_vec();
+    all.sort_unstable();
+    all.dedup();
+    if all.len() <= MOST_NETWORKS {
+        return Ok(all);
+    }
+    let value = format!("{} of them", all.len());
+    Err(invalid("allowed network", &value, "a token has at most 16; write wider ones"))
 }
 
 pub(super) fn check_workspace_id(id: &str) -> Result<(), Error> {

@@ -34,10 +34,12 @@ pub use overrides::{HeldOverride, NewOverride, OverrideRecord, OverrideView};
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
 pub use registry::{
-    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, Status,
+    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, SightingCounts,
+    Status, Teller,
 };
 pub use settings::{Rules, Settings};
 pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
 pub use store::{
-    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
+    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, Sighting, SqliteStore, Store, StoreAddress,
+    TokenChange, WorkspaceChange,
 };

@@ -52,6 +52,7 @@ fn defaults() -> ImportDefaults {
         scopes: vec![],
         role: Role::Owner,
         lifetime_seconds: None,
+        allowed_networks: Vec::new(),
     }
 }
 

@@ -277,7 +277,10 @@ impl Loader {
     fn granted(&mut self, record: &TokenRecord) -> Grants {
         let scopes = record.scopes.iter().map(|scope| self.scope(scope)).collect();
         let overrides = (!record.overrides.is_empty()).then(|| OverrideRecord::all_as_met(&record.overrides));
-        Grants { scopes, role: record.role, own_limit: record.own_limit, overrides }
+        let allowed_networks =
+            (!record.allowed_networks.is_empty()).then(|| record.allowed_networks.as_slice().into());
+        let (role, own_limit, is_decoy) = (record.role, record.own_limit, record.is_decoy);
+        Grants { scopes, role, own_limit, overrides, allowed_networks, is_decoy }
     }
 
     pub(super) fn scope(&mut self, name: &str) -> Arc<str> {

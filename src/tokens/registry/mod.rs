@@ -11,6 +11,7 @@ mod operators;
 mod record;
 mod revoked_jwts;
 mod saved;
+mod sightings;
 mod table;
 mod unwritten;
 
@@ -37,6 +38,8 @@ pub use operators::OperatorLookup;
 use record::{PackedId, Values};
 pub use revoked_jwts::JwtNames;
 pub use saved::Saver;
+use sightings::Noted;
+pub use sightings::{SightingCounts, Teller};
 use table::Table;
 pub use unwritten::MOST_UNWRITTEN;
 use unwritten::Unwritten;
@@ -50,6 +53,8 @@ pub enum Lookup {
     Revoked(Entry),
     /// Genuine, and its time is over.
     Expired(Entry),
+    /// A decoy that is armed: never valid, and its use is to be told of.
+    Decoy(Entry),
     /// Genuine, but the configuration has no region for its workspace: our fault, not the caller's.
     Unplaced,
     /// Genuine, and it works.
@@ -96,6 +101,7 @@ pub struct Registry {
     /// Whether a token may be known by its plain SHA-256 only.
     has_sha256: AtomicBool,
     unwritten: Unwritten,
+    noted: Noted,
     loader: Mutex<Loader>,
     applied_seq: AtomicU64,
     head_seq: AtomicU64,
@@ -139,6 +145,7 @@ impl Registry {
             has_foreign: AtomicBool::new(false),
             has_sha256: AtomicBool::new(false),
             unwritten: Unwritten::default(),
+            noted: Noted::new(mint.peppers()),
             loader: Mutex::new(Loader::new(writer)),
             applied_seq: AtomicU64::new(0),
             head_seq: AtomicU64::new(0),
@@ -211,6 +218,11 @@ impl Registry {
             Some(Entry { id: self.id_of(values.id)?, subject, end: values.end(), grants, workspace })
         })();
         let Some(entry) = described else { return Lookup::Unplaced };
+        if entry.grants.is_decoy {
+            let is_armed = values.state_at(now) == TokenState::Active && !self.unwritten.refuses(&entry.id);
+            // One that was revoked is like any that never was: nobody is to learn that it was a token of ours.
+            return if is_armed { Lookup::Decoy(entry) } else { Lookup::Unknown };
+        }
         match values.state_at(now) {
             TokenState::Active if self.unwritten.refuses(&entry.id) => Lookup::Revoked(entry),
             TokenState::Active => Lookup::Found(entry),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::domain::Quota;
+use crate::domain::{Network, Quota};
 use crate::tokens::{Digest, JwtsRevoked, OverrideRecord, Scheme};
 
 /// How a scheme is stored: the pepper's version, 0 for plain SHA-256.
@@ -33,6 +33,14 @@ pub(super) fn quota(text: &str) -> Option<Quota> {
     let period_seconds = numbers.next()??;
     let burst = NonZeroU32::new(numbers.next()??)?;
     Some(Quota::new(requests, period_seconds).with_burst(burst))
+}
+
+pub(super) fn networks(texts: &[String]) -> Option<Vec<Network>> {
+    texts.iter().map(|text| Network::parse(text)).collect()
+}
+
+pub(super) fn network_texts(networks: &[Network]) -> Vec<String> {
+    networks.iter().map(Network::to_string).collect()
 }
 
 /// Reads a JSON array of overrides, each an array of policy, quota, end, reason and when it was set; by policy.

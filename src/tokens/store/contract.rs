@@ -53,6 +53,8 @@ pub(crate) fn all_proofs() -> Vec<Proof> {
         idempotency::contract::PROOFS,
         jwt_revocations::contract::PROOFS,
         operators::contract::PROOFS,
+        token_changes::contract::PROOFS,
+        sightings::contract::PROOFS,
     ]
     .concat()
 }
@@ -76,6 +78,8 @@ macro_rules! prove_store {
         $crate::tokens::store::idempotency::contract::prove_idempotency!($fixture);
         $crate::tokens::store::jwt_revocations::contract::prove_jwt_revocations!($fixture);
         $crate::tokens::store::operators::contract::prove_operators!($fixture);
+        $crate::tokens::store::token_changes::contract::prove_token_changes!($fixture);
+        $crate::tokens::store::sightings::contract::prove_sightings!($fixture);
     };
 }
 pub(crate) use prove_store;
@@ -117,10 +121,12 @@ pub(crate) fn token(id: &str, workspace: &str, number: u64) -> NewToken {
         expires_at_unix_seconds: None,
         digest: digest(number),
         foreign: false,
+        allowed_networks: Vec::new(),
+        is_decoy: false,
     }
 }
 
-fn replacement(id: &str, number: u64, overlap_seconds: u64) -> Replacement {
+pub(crate) fn replacement(id: &str, number: u64, overlap_seconds: u64) -> Replacement {
     Replacement { id: id.into(), digest: digest(number), expires_at_unix_seconds: None, overlap_seconds }
 }
 
@@ -134,4 +140,4 @@ fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
     }
 }
 
-const CAP: u32 = 100;
+pub(crate) const CAP: u32 = 100;

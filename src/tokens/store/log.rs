@@ -52,10 +52,18 @@ kinds! {
     TokenCreated = "token.created", "API Token Created", "TOKEN";
     /// A token of another system was taken over.
     TokenImported = "token.imported", "API Token Imported", "TOKEN";
+    /// A token was changed.
+    TokenModified = "token.modified", "API Token Modified", "TOKEN";
     /// A token was replaced by another.
     TokenRotated = "token.rotated", "API Token Rotated", "TOKEN";
     /// A token was revoked.
     TokenRevoked = "token.revoked", "API Token Revoked", "TOKEN";
+    /// A decoy was used.
+    DecoyUsed = "token.decoy_used", "Decoy Token Used", "TOKEN";
+    /// A decoy was found where strangers can read it.
+    DecoyFound = "token.decoy_found", "Decoy Token Found", "TOKEN";
+    /// A token was used from a network that its family was not seen from before.
+    TokenNewNetwork = "token.new_network", "API Token Used From New Network", "TOKEN";
     /// A limit of a token's family was overridden.
     TokenLimitSet = "token.limit_set", "API Token Limit Overridden", "TOKEN";
     /// An override of a limit of a token's family was removed.

@@ -16,8 +16,10 @@ pub mod log;
 pub mod operators;
 pub mod outbox;
 pub mod postgres;
+pub mod sightings;
 pub mod sqlite;
 pub mod subject_log;
+pub mod token_changes;
 mod writing;
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ pub(crate) mod contract;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
+use crate::domain::{Network, OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
 use super::{
     Digest, Error, HeldOverride, JwtRevocation, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord,
@@ -40,11 +42,16 @@ pub use log::{ChangeKind, LogEntry};
 pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use postgres::{PostgresAddress, PostgresStore};
+pub use sightings::{DecoyTold, DecoyUses, KnownNetwork, NetworkNoted, Sighting, Sightings};
 pub use sqlite::SqliteStore;
 pub use subject_log::SubjectLog;
+pub use token_changes::{TokenChange, TokenChanges};
 
 /// How many features, and how many contacts, one workspace may have.
 pub const MOST_WORDS: usize = 64;
+
+/// How many networks one token may be bound to.
+pub const MOST_NETWORKS: usize = 16;
 
 /// How many overrides in force one holder may have.
 pub const MOST_OVERRIDES: usize = 64;
@@ -107,6 +114,10 @@ pub struct NewToken {
     pub role: Role,
     /// A limit of its own.
     pub own_limit: Option<Quota>,
+    /// Where it may be used from, sorted; from everywhere if there are none.
+    pub allowed_networks: Vec<Network>,
+    /// Whether it is a decoy.
+    pub is_decoy: bool,
     /// When it ends by itself.
     pub expires_at_unix_seconds: Option<u64>,
     /// What stands for it at rest.
@@ -177,7 +188,7 @@ pub enum Row {
     /// A workspace as it is now.
     Workspace(WorkspaceRecord),
     /// A token as it is now.
-    Token(StoredToken),
+    Token(Box<StoredToken>),
     /// An operator as it is now.
     Operator(StoredOperator),
     /// A revocation of JWTs as it is now.
@@ -203,7 +214,17 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 /// Where a method says so it refuses with the [`Error`] of that name; every other failure is
 /// [`Error::Store`], and then nothing was changed, or [`Error::StoreUnsure`], and then that is not known.
 pub trait Store:
-    Leaks + Outbox + Operators + JwtRevocations + IdempotencyKeys + SubjectLog + Send + Sync + std::fmt::Debug
+    Leaks
+    + Outbox
+    + Operators
+    + JwtRevocations
+    + IdempotencyKeys
+    + SubjectLog
+    + TokenChanges
+    + Sightings
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// Makes a workspace; [`Error::WorkspaceExists`].
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error>;

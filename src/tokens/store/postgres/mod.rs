@@ -20,6 +20,7 @@ mod pool;
 mod reads;
 mod rows;
 mod schema;
+mod sightings;
 mod subject_log;
 mod tables;
 mod wait;
@@ -34,7 +35,7 @@ use super::failure::Failure;
 use super::writing::{Tables, Writing};
 use super::{
     Act, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
-    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
+    NewWorkspace, Replacement, Row, Store, TokenChange, TokenChanges, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -211,6 +212,12 @@ impl std::fmt::Debug for PostgresStore {
 impl Leaks for PostgresStore {
     fn revoke_leaked(&self, act: Act<'_>, found: &[LeakedToken]) -> Result<Vec<LeakRevocation>, Error> {
         self.write(act, |writing| writing.revoke_leaked(found))
+    }
+}
+
+impl TokenChanges for PostgresStore {
+    fn set_token(&self, act: Act<'_>, id: &str, change: &TokenChange) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.set_token(id, change))
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn snapshot(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<u6
         for row in &page {
             let stored = rows::token(row)?;
             after.clone_from(&stored.record.id);
-            load(Row::Token(stored));
+            load(Row::Token(Box::new(stored)));
         }
         if page.len() < PAGE as usize {
             break;
@@ -126,7 +126,7 @@ pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Change
         let sql = format!("{} WHERE t.id = ANY($1) OR t.family = ANY($2) ORDER BY t.id", rows::TOKEN);
         let ids = [(&about.tokens as _, Type::TEXT_ARRAY), (&about.families as _, Type::TEXT_ARRAY)];
         for row in on.query(&sql, &ids)? {
-            changes.rows.push(Row::Token(rows::token(&row)?));
+            changes.rows.push(Row::Token(Box::new(rows::token(&row)?)));
         }
     }
     if !about.operators.is_empty() {

@@ -32,7 +32,7 @@ pub(super) const WORKSPACE: &str = concat!(
 pub(super) const TOKEN: &str = concat!(
     "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, t.own_limit, t.created_at, \
      t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, u.at, t.pepper, t.digest, \
-     t.is_foreign, ",
+     t.is_foreign, t.allowed_networks, t.is_decoy, ",
     overrides_of!("token", "t.family"),
     " FROM tollgate.token t LEFT JOIN tollgate.token_use u ON u.token = t.id"
 );
@@ -69,7 +69,10 @@ pub(super) fn token(row: &Row) -> Result<StoredToken, Failure> {
         scopes: row.try_get(5)?,
         role: word(row, 6, Role::by_name)?,
         own_limit,
-        overrides: word(row, 18, columns::overrides)?,
+        allowed_networks: columns::networks(&row.try_get::<_, Vec<String>>(18)?)
+            .ok_or_else(|| unreadable(18))?,
+        is_decoy: row.try_get(19)?,
+        overrides: word(row, 20, columns::overrides)?,
         created_at_unix_seconds: unsigned(row, 8)?,
         expires_at_unix_seconds: time(row, 9)?,
         revoked_at_unix_seconds: time(row, 10)?,

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::pool::{ANSWER_DEADLINE, SCHEMA_DEADLINE, Session};
-use super::{idempotency, jwt_revocations, operators, outbox};
+use super::{idempotency, jwt_revocations, operators, outbox, sightings};
 use crate::tokens::Error;
 use crate::tokens::store::failure::Failure;
 
@@ -11,8 +11,16 @@ use crate::tokens::store::failure::Failure;
 pub(super) const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &[&str]); 2] =
-    [(1, &[TABLES]), (2, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE])];
+const STEPS: [(i64, &[&str]); 3] = [
+    (1, &[TABLES]),
+    (2, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
+    (3, &[POWERS, sightings::TABLE]),
+];
+
+const POWERS: &str = "
+ALTER TABLE tollgate.token ADD COLUMN allowed_networks TEXT[] NOT NULL DEFAULT '{}';
+ALTER TABLE tollgate.token ADD COLUMN is_decoy BOOLEAN NOT NULL DEFAULT false;
+";
 
 /// The lock under which steps are taken (`tgte`).
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1952936037)";

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::pool::Session;
 use super::{jwt_revocations, operators, outbox, rows};
 use crate::domain::OverrideHolder;
-use crate::tokens::store::columns::{pepper_number, quota_text, signed};
+use crate::tokens::store::columns::{network_texts, pepper_number, quota_text, signed};
 use crate::tokens::store::failure::Failure;
 use crate::tokens::store::writing::{NewMessage, Tables};
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
@@ -137,8 +137,8 @@ impl Tables for Session<'_> {
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
         let sql = "INSERT INTO tollgate.token (id, family, number, workspace, name, scopes, role, own_limit, \
-                   created_at, expires_at, pepper, digest, is_foreign) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+                   created_at, expires_at, pepper, digest, is_foreign, allowed_networks, is_decoy) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
         self.execute(
             sql,
             &[
@@ -155,7 +155,19 @@ impl Tables for Session<'_> {
                 (&i32::from(pepper_number(digest.scheme)), Type::INT4),
                 (&&digest.bytes[..], Type::BYTEA),
                 (&foreign, Type::BOOL),
+                (&network_texts(&record.allowed_networks), Type::TEXT_ARRAY),
+                (&record.is_decoy, Type::BOOL),
             ],
+        )?;
+        Ok(())
+    }
+
+    fn set_token(&self, record: &TokenRecord) -> Result<(), Failure> {
+        let sql = "UPDATE tollgate.token SET name = $2, allowed_networks = $3 WHERE id = $1";
+        let networks = network_texts(&record.allowed_networks);
+        self.execute(
+            sql,
+            &[(&record.id, Type::TEXT), (&record.name, Type::TEXT), (&networks, Type::TEXT_ARRAY)],
         )?;
         Ok(())
     }

@@ -14,6 +14,7 @@ mod outbox;
 mod overrides;
 mod rows;
 mod schema;
+mod sightings;
 mod subject_log;
 mod write;
 
@@ -27,7 +28,7 @@ use super::postgres::Watch;
 use super::writing::Tables;
 use super::{
     Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
-    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
+    NewWorkspace, Replacement, Row, Store, TokenChange, TokenChanges, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -134,6 +135,12 @@ impl Leaks for SqliteStore {
     }
 }
 
+impl TokenChanges for SqliteStore {
+    fn set_token(&self, act: Act<'_>, id: &str, change: &TokenChange) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.set_token(id, change))
+    }
+}
+
 impl Store for SqliteStore {
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error> {
         self.write(act, |writing| writing.create_workspace(new))
@@ -232,7 +239,7 @@ impl Store for SqliteStore {
                 load(Row::Workspace(workspace?));
             }
             for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
-                load(Row::Token(token?));
+                load(Row::Token(Box::new(token?)));
             }
             few(on, load)?;
             Ok(head)
@@ -341,7 +348,7 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
         changed.extend(rows::workspace_by_id(on, id)?.map(Row::Workspace));
     }
     for id in &tokens {
-        changed.extend(rows::token_by_id(on, id)?.map(Row::Token));
+        changed.extend(rows::token_by_id(on, id)?.map(Box::new).map(Row::Token));
     }
     for name in &operator_names {
         changed.extend(operators::by_name(on, name)?.map(Row::Operator));

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use super::rows::{self, json, pepper_number, quota_text, signed};
 use super::{Failure, head, jwt_revocations, operators, outbox};
 use crate::domain::OverrideHolder;
+use crate::tokens::store::columns::network_texts;
 use crate::tokens::store::writing::{self, NewMessage, Tables};
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
@@ -103,8 +104,8 @@ impl Tables for Connection {
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
         let sql = "INSERT INTO token (id, family, number, workspace, name, scopes, role, own_limit, created_at, \
-                   expires_at, pepper, digest, is_foreign) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                   expires_at, pepper, digest, is_foreign, allowed_networks, is_decoy) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
         self.prepare_cached(sql)?.execute(params![
             record.id,
             record.family,
@@ -119,7 +120,15 @@ impl Tables for Connection {
             pepper_number(digest.scheme),
             digest.bytes,
             foreign,
+            json(&network_texts(&record.allowed_networks)),
+            record.is_decoy,
         ])?;
+        Ok(())
+    }
+
+    fn set_token(&self, record: &TokenRecord) -> Result<(), Failure> {
+        self.prepare_cached("UPDATE token SET name = ?2, allowed_networks = ?3 WHERE id = ?1")?
+            .execute(params![record.id, record.name, json(&network_texts(&record.allowed_networks))])?;
         Ok(())
     }
 

@@ -26,6 +26,14 @@ impl<T: Tables> Writing<'_, T> {
         if state != TokenState::Active {
             return Ok(LeakRevocation::NotActive(state));
         }
+        if token.is_decoy {
+            // It was put there to be found, and goes on telling who uses it.
+            if self.on.last_told(&token.id, ChangeKind::DecoyFound)?.is_none_or(|last| self.is_over(last)) {
+                let body = json!({"workspace": token.workspace, "name": token.name, "leak": found.leak});
+                self.append(ChangeKind::DecoyFound, &token.id, &body);
+            }
+            return Ok(LeakRevocation::Decoy);
+        }
         let family = self.working_family_of(&token)?;
         let also: Vec<&str> = family.iter().map(|one| &*one.id).collect();
         self.set_revoked(&token.id, REASON)?;

@@ -1,6 +1,6 @@
 //! What a change needs of a database.
 
-use super::Failure;
+use super::{Failure, SightingTables};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
@@ -18,7 +18,7 @@ pub(in crate::tokens::store) struct NewMessage {
 }
 
 /// The statements of one open transaction. They check nothing that [`super::Writing`] checks.
-pub(in crate::tokens::store) trait Tables {
+pub(in crate::tokens::store) trait Tables: SightingTables {
     /// Number and hash of the log's last entry. Until the transaction ends, no other changes anything.
     fn lock_head(&self) -> Result<(u64, [u8; 32]), Failure>;
 
@@ -48,6 +48,9 @@ pub(in crate::tokens::store) trait Tables {
     fn unrevoked_tokens(&self, workspace: &str) -> Result<Vec<(String, String)>, Failure>;
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure>;
+
+    /// Replaces a token's name and networks.
+    fn set_token(&self, record: &TokenRecord) -> Result<(), Failure>;
 
     fn set_replaced(&self, id: &str, overlap_until_unix_seconds: u64, by: &str) -> Result<(), Failure>;
 
