@@ -124,6 +124,7 @@ fn token(index: u64, format: &Format, peppers: &Peppers) -> Row {
             is_decoy: false,
         },
         digest: peppers.digest(plain(index, format).as_bytes()),
+        former: Vec::new(),
         foreign: false,
     }))
 }

@@ -8,12 +8,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json as object;
 
 use super::output::{Table, json, list, pairs, thousands};
+use super::peppers::{self, PepperCommand};
 use super::registry::{network, plan, quota, role, seconds, token_state};
 use super::{Error, RegistryAccess};
 use crate::clock::{Clock, Now};
 use crate::domain::{Network, Plan, Quota, Role};
 use crate::tokens::{
-    self, Format, ImportDefaults, Leak, LineRefused, Mint, Minted, Moment, TokenChange, TokenRecord,
+    self, Format, ImportDefaults, Leak, LineRefused, Mint, Minted, Moment, Scheme, TokenChange, TokenRecord,
     TokenRequest, TokenState, TokenView,
 };
 
@@ -52,6 +53,12 @@ pub enum TokenCommand {
     Revoke(RevokeToken),
     /// Take over the tokens of another system, from plain texts or hashes.
     Import(ImportTokens),
+    /// List the peppers under which tokens are hashed, and rotate them.
+    Peppers {
+        /// What to do; a list if left out.
+        #[command(subcommand)]
+        command: Option<PepperCommand>,
+    },
     /// Print what secret scanners need to find tokens: a regular expression, a rule for gitleaks, and the fields of
     /// a custom pattern of GitHub.
     Pattern {
@@ -130,6 +137,9 @@ pub struct ListTokens {
     /// Only those that were not used for so many days; one that was never used counts from when it was made.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     pub unused_days: Option<u64>,
+    /// Only those that are hashed under this pepper version; 0 for hashes that were imported.
+    #[arg(long, value_name = "VERSION", conflicts_with = "workspace")]
+    pub pepper: Option<u16>,
 }
 
 /// `tollgate token rotate`.
@@ -214,7 +224,7 @@ pub fn run(
             show_minted(&mint()?.create_token(act, &request)?, now, args.json, out)
         }
         TokenCommand::List(filter) => list_all(&mint()?, filter, now, args.json, out),
-        TokenCommand::Show { id } => show(&mint()?.token(id)?, now, args.json, out),
+        TokenCommand::Show { id } => show_with_networks(&mint()?, id, now, args.json, out),
         TokenCommand::Set(set) => {
             let replaces = set.from_anywhere || !set.from.is_empty();
             let allowed_networks = replaces.then(|| set.from.clone());
@@ -238,6 +248,7 @@ pub fn run(
             show(&mint()?.revoke_token(act, &revoke.id, &revoke.reason)?, now, args.json, out)
         }
         TokenCommand::Import(import) => run_import(import, &mint()?, access, now, args.json, out),
+        TokenCommand::Peppers { command } => peppers::run(command.as_ref(), access, now, args.json, out),
         TokenCommand::Pattern { only } => show_pattern(&access.rules().format, *only, args.json, out),
     }
 }
@@ -320,6 +331,30 @@ fn show(token: &TokenRecord, now: Now, as_json: bool, out: &mut dyn Write) -> Re
     )
 }
 
+/// Writes a token and where its family was seen.
+fn show_with_networks(
+    mint: &Mint,
+    id: &str,
+    now: Now,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let token = mint.token(id)?;
+    let known = mint.store().known_networks(id)?;
+    if as_json {
+        let mut value = serde_json::to_value(token.view(now.unix_seconds()))?;
+        let known = known.iter().map(|one| {
+            object!({"network": one.network, "first_seen_at": Moment(one.first_seen_unix_seconds),
+                     "seen_at": Moment(one.seen_unix_seconds)})
+        });
+        value["known_networks"] = known.collect();
+        return json(out, &value);
+    }
+    show(&token, now, false, out)?;
+    let networks: Vec<String> = known.iter().map(|one| one.network.to_string()).collect();
+    pairs(out, &[("seen from", list(&networks))])
+}
+
 fn list_all(
     mint: &Mint,
     filter: &ListTokens,
@@ -333,7 +368,10 @@ fn list_all(
     let mut all: Vec<TokenRecord> = Vec::new();
     let mut after = String::new();
     loop {
-        let page = mint.store().tokens(filter.workspace.as_deref(), &after, PAGE)?;
+        let page = match filter.pepper {
+            Some(version) => mint.store().tokens_under(Scheme::of(version), &after, PAGE)?,
+            None => mint.store().tokens(filter.workspace.as_deref(), &after, PAGE)?,
+        };
         let Some(last) = page.last() else { break };
         after.clone_from(&last.id);
         let wanted = |token: &TokenRecord| {

@@ -108,6 +108,11 @@ fn kind(error: &Error) -> Kind {
         | Error::PepperMissing(_)
         | Error::PepperInvalid { .. }
         | Error::PepperMismatch { .. }
+        | Error::PepperGone { .. }
+        | Error::PepperUnknown(_)
+        | Error::PepperNeeded { .. }
+        | Error::PepperInUse(_)
+        | Error::PepperRetired(_)
         | Error::Randomness
         | Error::File { .. }
         | Error::RevocationUnwritten { .. }

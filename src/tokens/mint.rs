@@ -3,6 +3,7 @@
 //! The only place where a new token exists in plain text; it is handed out once, as a
 //! [`Secret`], and kept nowhere.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Now;
@@ -13,7 +14,9 @@ use super::store::{
     Act, Leak, LeakedToken, MOST_NETWORKS, MOST_WORDS, NewToken, NewWorkspace, Replacement, Store,
     TokenChange, WorkspaceChange,
 };
-use super::{Error, Format, Peppers, Random, Rules, TokenRecord, WorkspaceRecord, pepper_file};
+use super::{
+    Digest, Error, Format, Peppers, Random, Rules, Scheme, TokenRecord, WorkspaceRecord, pepper_file,
+};
 
 const ID_CHARACTERS: usize = 16;
 
@@ -73,6 +76,7 @@ impl Mint {
             read => read?,
         };
         peppers.check(&known, &rules.pepper_file)?;
+        check_complete(&*store, &peppers, &known, &rules.pepper_file, now)?;
         let ours: Vec<_> = peppers.fingerprints().collect();
         if ours.iter().any(|fingerprint| !known.contains(fingerprint)) {
             store.add_fingerprints(Act { actor: "tollgate", now }, &ours)?;
@@ -229,6 +233,33 @@ impl Mint {
 impl std::fmt::Debug for Mint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mint").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// Refuses peppers among which one is missing that working tokens are hashed under, and warns of one that was retired.
+/// What is stored is counted only if a version is missing.
+fn check_complete(
+    store: &dyn Store,
+    peppers: &Peppers,
+    known: &[Digest],
+    file: &Path,
+    now: Now,
+) -> Result<(), Error> {
+    let retired = store.retired_peppers()?;
+    for version in retired.iter().filter(|version| peppers.holds(**version)) {
+        tracing::warn!(version, file = %file.display(), "the pepper file holds a version that was retired");
+    }
+    let is_missing = |scheme: Scheme| match scheme {
+        Scheme::Hmac(version) => !peppers.holds(version) && !retired.contains(&version),
+        Scheme::Sha256 => false,
+    };
+    if !known.iter().any(|known| is_missing(known.scheme)) {
+        return Ok(());
+    }
+    let seen = store.under_peppers(now)?;
+    match seen.iter().find(|found| found.is_needed() && is_missing(found.scheme)).map(|found| found.scheme) {
+        Some(Scheme::Hmac(version)) => Err(Error::PepperGone { version, file: file.to_owned() }),
+        Some(Scheme::Sha256) | None => Ok(()),
     }
 }
 

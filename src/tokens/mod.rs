@@ -20,6 +20,7 @@ mod pepper_file;
 mod random;
 mod record;
 mod registry;
+mod rotation;
 mod settings;
 pub mod store;
 
@@ -31,15 +32,17 @@ pub use jwt_revocations::{JwtRevocation, JwtRevocationView, JwtsRevoked};
 pub use mint::{Mint, Minted, TokenRequest};
 pub use operators::{MintedOperator, OPERATOR_PREFIX, OperatorRecord, OperatorView};
 pub use overrides::{HeldOverride, NewOverride, OverrideRecord, OverrideView};
+pub use pepper_file::pepper_file_fault;
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
 pub use registry::{
     Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, SightingCounts,
     Status, Teller,
 };
+pub use rotation::{PepperState, PepperView, Rotation};
 pub use settings::{Rules, Settings};
 pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
 pub use store::{
-    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, Sighting, SqliteStore, Store, StoreAddress,
-    TokenChange, WorkspaceChange,
+    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, PepperUse, Sighting, SqliteStore, Store,
+    StoreAddress, TokenChange, WorkspaceChange,
 };

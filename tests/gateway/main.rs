@@ -25,6 +25,8 @@ mod limits;
 mod metrics;
 mod overrides;
 mod owners;
+mod peppers;
+mod powers;
 mod recorded;
 mod regions;
 mod reload;

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Now};
 use crate::domain::TokenId;
 use crate::tokens::store::postgres::Watch;
 use crate::tokens::store::{Row, StoredToken};
-use crate::tokens::{Error, OverrideRecord, Scheme, TokenRecord};
+use crate::tokens::{Digest, Error, OverrideRecord, Scheme, TokenRecord};
 
 const BATCH: u32 = 2_000;
 
@@ -149,10 +149,38 @@ impl Registry {
             self.has_sha256.store(true, Ordering::Relaxed);
         }
         let values = Values::new(stored.digest.key(), id, record, grants, workspace);
-        match self.tokens.put(&mut loader.writer, values) {
+        self.note_pepper(stored.digest.scheme);
+        match self.put_in_place(&mut loader.writer, stored, values) {
             Ok(Some(before)) => loader.grants.release(before.grants, &self.grants),
             Ok(None) => {}
             Err(TableFull) => tracing::error!(token = record.id, "there is no room for this token in memory"),
+        }
+    }
+
+    /// Puts a token in the place that it has in memory, which may be that of a former digest.
+    fn put_in_place(
+        &self,
+        writer: &mut TableWriter,
+        stored: &StoredToken,
+        values: Values,
+    ) -> Result<Option<Values>, TableFull> {
+        let is_it = |key| self.tokens.find(key, |_, held| held.id == values.id).unwrap_or(false);
+        let former = stored.former.iter().map(Digest::key).find(|key| *key != values.key && is_it(*key));
+        match former {
+            Some(former) if !is_it(values.key) => self.tokens.put_over(writer, former, values),
+            Some(_) | None => self.tokens.put(writer, values),
+        }
+    }
+
+    /// Says once that tokens are stored under a pepper that is not there: they are answered 401.
+    fn note_pepper(&self, scheme: Scheme) {
+        let Scheme::Hmac(version) = scheme else { return };
+        if !self.peppers.holds(version) && self.missing_pepper.swap(version, Ordering::Relaxed) != version {
+            tracing::error!(
+                version,
+                "tokens are hashed under a pepper that this gateway does not have, and are refused; put its line into \
+                 `tokens.pepper_file` and restart"
+            );
         }
     }
 

@@ -9,13 +9,14 @@ mod follow;
 mod numbered;
 mod operators;
 mod record;
+mod rehash;
 mod revoked_jwts;
 mod saved;
 mod sightings;
 mod table;
 mod unwritten;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use follow::Loader;
 use numbered::Numbered;
 pub use operators::OperatorLookup;
 use record::{PackedId, Values};
+use rehash::Outdated;
 pub use revoked_jwts::JwtNames;
 pub use saved::Saver;
 use sightings::Noted;
@@ -102,6 +104,9 @@ pub struct Registry {
     has_sha256: AtomicBool,
     unwritten: Unwritten,
     noted: Noted,
+    outdated: Outdated,
+    /// The last pepper version that was met and is not there; 0 for none.
+    missing_pepper: AtomicU16,
     loader: Mutex<Loader>,
     applied_seq: AtomicU64,
     head_seq: AtomicU64,
@@ -146,6 +151,8 @@ impl Registry {
             has_sha256: AtomicBool::new(false),
             unwritten: Unwritten::default(),
             noted: Noted::new(mint.peppers()),
+            outdated: Outdated::default(),
+            missing_pepper: AtomicU16::new(0),
             loader: Mutex::new(Loader::new(writer)),
             applied_seq: AtomicU64::new(0),
             head_seq: AtomicU64::new(0),
@@ -193,9 +200,13 @@ impl Registry {
                 found
             })
         };
-        self.peppers.digests(token).find_map(by_digest).or_else(|| {
-            self.has_sha256.load(Ordering::Relaxed).then(|| by_digest(Digest::sha256(token))).flatten()
-        })
+        let sha256 = || self.has_sha256.load(Ordering::Relaxed).then(|| Digest::sha256(token)).into_iter();
+        let mut digests = self.peppers.digests(token).chain(std::iter::once_with(sha256).flatten());
+        let (found, digest) = digests.find_map(|digest| by_digest(digest).map(|found| (found, digest)))?;
+        if notes_use {
+            self.note_digest(digest, token);
+        }
+        Some(found)
     }
 
     /// What [`Registry::look_up`] says of the token with a public id. Looks through all of them, so it is for

@@ -221,11 +221,14 @@ impl Untold {
                 }
             }
         }
-        let result = self.tell_decoys(registry, now).and(self.tell_networks(registry, networks, now));
+        let result = self
+            .tell_decoys(registry, now)
+            .and(self.tell_networks(registry, networks, now))
+            .and(registry.move_outdated(now).map(drop));
         if let Err(error) = &result
             && !self.has_failed
         {
-            tracing::error!(%error, "what tokens were used for cannot be told yet; it is kept and tried again");
+            tracing::error!(%error, "the uses of tokens cannot be told or kept yet; it is tried again");
         }
         self.has_failed = result.is_err();
     }

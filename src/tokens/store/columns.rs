@@ -14,8 +14,7 @@ pub(super) const fn pepper_number(scheme: Scheme) -> u16 {
 }
 
 pub(super) const fn digest(pepper: u16, bytes: [u8; 32]) -> Digest {
-    let scheme = if pepper == 0 { Scheme::Sha256 } else { Scheme::Hmac(pepper) };
-    Digest { scheme, bytes }
+    Digest { scheme: Scheme::of(pepper), bytes }
 }
 
 /// A time or number for databases, whose integers are signed.

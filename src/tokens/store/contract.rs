@@ -55,6 +55,7 @@ pub(crate) fn all_proofs() -> Vec<Proof> {
         operators::contract::PROOFS,
         token_changes::contract::PROOFS,
         sightings::contract::PROOFS,
+        peppers::contract::PROOFS,
     ]
     .concat()
 }
@@ -80,6 +81,7 @@ macro_rules! prove_store {
         $crate::tokens::store::operators::contract::prove_operators!($fixture);
         $crate::tokens::store::token_changes::contract::prove_token_changes!($fixture);
         $crate::tokens::store::sightings::contract::prove_sightings!($fixture);
+        $crate::tokens::store::peppers::contract::prove_peppers!($fixture);
     };
 }
 pub(crate) use prove_store;
@@ -104,7 +106,7 @@ pub(crate) fn workspace(id: &str) -> NewWorkspace {
     }
 }
 
-fn digest(number: u64) -> Digest {
+pub(crate) fn digest(number: u64) -> Digest {
     let mut bytes = [0xAB; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     Digest { scheme: Scheme::Hmac(1), bytes }
@@ -130,7 +132,7 @@ pub(crate) fn replacement(id: &str, number: u64, overlap_seconds: u64) -> Replac
     Replacement { id: id.into(), digest: digest(number), expires_at_unix_seconds: None, overlap_seconds }
 }
 
-fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
+pub(crate) fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
     ImportedToken {
         token: token(id, workspace, number),
         known_as: vec![digest(number)],

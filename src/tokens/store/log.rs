@@ -80,6 +80,10 @@ kinds! {
     JwtRevoked = "jwt.revoked", "JWT Revoked", "JWT";
     /// A pepper version came into use.
     PepperAdded = "pepper.added", "Pepper Added", "PEPPER";
+    /// Tokens were stored under another pepper version.
+    PepperMoved = "pepper.moved", "Tokens Moved To Pepper", "PEPPER";
+    /// A pepper version is not used any more.
+    PepperRetired = "pepper.retired", "Pepper Retired", "PEPPER";
 }
 
 /// One entry.

@@ -15,6 +15,7 @@ pub mod leaks;
 pub mod log;
 pub mod operators;
 pub mod outbox;
+pub mod peppers;
 pub mod postgres;
 pub mod sightings;
 pub mod sqlite;
@@ -41,6 +42,7 @@ pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
 pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
+pub use peppers::{PepperRotation, PepperUse, Rehash};
 pub use postgres::{PostgresAddress, PostgresStore};
 pub use sightings::{DecoyTold, DecoyUses, KnownNetwork, NetworkNoted, Sighting, Sightings};
 pub use sqlite::SqliteStore;
@@ -180,6 +182,8 @@ pub struct StoredToken {
     pub digest: Digest,
     /// Whether it may lack our format and checksum.
     pub foreign: bool,
+    /// What stood for it before; told by [`Store::changes`] alone.
+    pub former: Vec<Digest>,
 }
 
 /// A row of the read model.
@@ -222,6 +226,7 @@ pub trait Store:
     + SubjectLog
     + TokenChanges
     + Sightings
+    + PepperRotation
     + Send
     + Sync
     + std::fmt::Debug

@@ -9,6 +9,7 @@ mod leaks;
 mod operators;
 mod outbox;
 mod overrides;
+mod peppers;
 mod sightings;
 mod tables;
 mod token_changes;
@@ -20,6 +21,7 @@ use super::failure::Failure;
 use super::{Act, ChangeKind, LogEntry, MOST_WORDS, NewToken, NewWorkspace, Replacement, WorkspaceChange};
 use crate::domain::WorkspaceState;
 use crate::tokens::{Digest, Error, TokenRecord, TokenState, WorkspaceRecord};
+pub(super) use peppers::PepperTables;
 pub(super) use sightings::SightingTables;
 pub(super) use tables::{NewMessage, Tables};
 

@@ -16,6 +16,7 @@ mod jwt_revocations;
 mod listen;
 mod operators;
 mod outbox;
+mod peppers;
 mod pool;
 mod reads;
 mod rows;

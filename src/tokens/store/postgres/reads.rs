@@ -3,11 +3,12 @@
 use tokio_postgres::types::Type;
 
 use super::pool::Session;
-use super::{jwt_revocations, operators, rows};
+use super::{jwt_revocations, operators, peppers, rows};
 use crate::domain::OverrideHolder;
+use crate::tokens::store::changed::BODY;
 use crate::tokens::store::columns::signed;
 use crate::tokens::store::failure::Failure;
-use crate::tokens::store::{Changed, Changes, LogEntry, Row};
+use crate::tokens::store::{Changed, Changes, LogEntry, Row, StoredToken};
 use crate::tokens::{Digest, HeldOverride, TokenRecord, WorkspaceRecord};
 
 /// Rows of a snapshot that are fetched at once.
@@ -110,11 +111,12 @@ pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Change
     if head == after {
         return Ok(changes);
     }
-    let sql = "SELECT seq, kind, subject FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let sql =
+        format!("SELECT seq, kind, subject, {BODY} FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2");
     let mut about = Changed::default();
-    for row in on.query(sql, &[(&signed(after), Type::INT8), (&i64::from(count), Type::INT8)])? {
+    for row in on.query(&sql, &[(&signed(after), Type::INT8), (&i64::from(count), Type::INT8)])? {
         changes.seqs.push(rows::unsigned(&row, 0)?);
-        about.note(row.try_get(1)?, row.try_get(2)?);
+        about.note(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     }
     if !about.workspaces.is_empty() {
         let sql = format!("{} WHERE id = ANY($1) ORDER BY id", rows::WORKSPACE);
@@ -125,9 +127,14 @@ pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Change
     if !about.tokens.is_empty() || !about.families.is_empty() {
         let sql = format!("{} WHERE t.id = ANY($1) OR t.family = ANY($2) ORDER BY t.id", rows::TOKEN);
         let ids = [(&about.tokens as _, Type::TEXT_ARRAY), (&about.families as _, Type::TEXT_ARRAY)];
-        for row in on.query(&sql, &ids)? {
-            changes.rows.push(Row::Token(Box::new(rows::token(&row)?)));
-        }
+        let found = on.query(&sql, &ids)?;
+        let stored = found.iter().map(rows::token).collect::<Result<Vec<_>, _>>()?;
+        let found: Vec<&str> = stored.iter().map(|stored| &*stored.record.id).collect();
+        let mut former = peppers::former_of(on, &found)?;
+        changes.rows.extend(stored.into_iter().map(|stored| {
+            let former = former.remove(&stored.record.id).unwrap_or_default();
+            Row::Token(Box::new(StoredToken { former, ..stored }))
+        }));
     }
     if !about.operators.is_empty() {
         let names: Vec<&str> = about.operators.iter().map(String::as_str).collect();

@@ -81,7 +81,7 @@ pub(super) fn token(row: &Row) -> Result<StoredToken, Failure> {
         replaced_by: row.try_get(13)?,
         last_used_unix_seconds: time(row, 14)?,
     };
-    Ok(StoredToken { record, digest: digest(row, 15, 16)?, foreign: row.try_get(17)? })
+    Ok(StoredToken { record, digest: digest(row, 15, 16)?, foreign: row.try_get(17)?, former: Vec::new() })
 }
 
 pub(super) fn log_entry(row: &Row) -> Result<LogEntry, Failure> {

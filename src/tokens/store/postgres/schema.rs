@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::pool::{ANSWER_DEADLINE, SCHEMA_DEADLINE, Session};
-use super::{idempotency, jwt_revocations, operators, outbox, sightings};
+use super::{idempotency, jwt_revocations, operators, outbox, peppers, sightings};
 use crate::tokens::Error;
 use crate::tokens::store::failure::Failure;
 
@@ -14,7 +14,7 @@ pub(super) const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 const STEPS: [(i64, &[&str]); 3] = [
     (1, &[TABLES]),
     (2, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
-    (3, &[POWERS, sightings::TABLE]),
+    (3, &[POWERS, sightings::TABLE, peppers::TABLES]),
 ];
 
 const POWERS: &str = "

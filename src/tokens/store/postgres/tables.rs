@@ -255,7 +255,7 @@ impl Tables for Session<'_> {
     }
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {
-        let sql = "INSERT INTO tollgate.pepper VALUES ($1, $2) ON CONFLICT (version) DO NOTHING";
+        let sql = "INSERT INTO tollgate.pepper (version, fingerprint) VALUES ($1, $2) ON CONFLICT (version) DO NOTHING";
         let parameters = [(&i32::from(version) as _, Type::INT4), (&&fingerprint[..] as _, Type::BYTEA)];
         Ok(self.execute(sql, &parameters)? > 0)
     }

@@ -12,6 +12,7 @@ mod jwt_revocations;
 mod operators;
 mod outbox;
 mod overrides;
+mod peppers;
 mod rows;
 mod schema;
 mod sightings;
@@ -23,12 +24,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::changed::BODY;
 use super::failure::Failure;
 use super::postgres::Watch;
 use super::writing::Tables;
 use super::{
     Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
-    NewWorkspace, Replacement, Row, Store, TokenChange, TokenChanges, Wake, WorkspaceChange,
+    NewWorkspace, Replacement, Row, Store, StoredToken, TokenChange, TokenChanges, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -325,14 +327,16 @@ fn head(on: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
 }
 
 fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Changes, Failure> {
-    let mut statement =
-        on.prepare_cached("SELECT seq, kind, subject FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut statement = on.prepare_cached(&format!(
+        "SELECT seq, kind, subject, {BODY} FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+    ))?;
     let mut entries = statement.query(params![signed(after), count])?;
     let (mut seqs, mut about) = (Vec::new(), Changed::default());
     while let Some(row) = entries.next()? {
         seqs.push(unsigned(row, 0)?);
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
-        about.note(&kind, subject);
+        let body: Option<String> = row.get(3)?;
+        about.note(&kind, subject, body.as_deref());
     }
     let Changed { mut workspaces, mut tokens, families, operators: mut operator_names, mut revocations } =
         about;
@@ -348,7 +352,10 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
         changed.extend(rows::workspace_by_id(on, id)?.map(Row::Workspace));
     }
     for id in &tokens {
-        changed.extend(rows::token_by_id(on, id)?.map(Box::new).map(Row::Token));
+        if let Some(stored) = rows::token_by_id(on, id)? {
+            let former = peppers::former_of(on, id)?;
+            changed.push(Row::Token(Box::new(StoredToken { former, ..stored })));
+        }
     }
     for name in &operator_names {
         changed.extend(operators::by_name(on, name)?.map(Row::Operator));

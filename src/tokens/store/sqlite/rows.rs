@@ -63,7 +63,12 @@ pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
         replaced_by: row.get(13)?,
         last_used_unix_seconds: time(row, 14)?,
     };
-    Ok(StoredToken { record, digest: digest(row.get(15)?, row.get(16)?), foreign: row.get(17)? })
+    Ok(StoredToken {
+        record,
+        digest: digest(row.get(15)?, row.get(16)?),
+        foreign: row.get(17)?,
+        former: Vec::new(),
+    })
 }
 
 pub(super) fn log_entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{Failure, idempotency, jwt_revocations, operators, outbox, sightings};
+use super::{Failure, idempotency, jwt_revocations, operators, outbox, peppers, sightings};
 use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
@@ -23,7 +23,7 @@ const STEPS: [(i64, &[&str]); 5] = [
     (2, &[OVERRIDES]),
     (3, &[outbox::TABLES]),
     (4, &[operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
-    (5, &[POWERS, sightings::TABLE]),
+    (5, &[POWERS, sightings::TABLE, peppers::TABLES]),
 ];
 
 const POWERS: &str = "

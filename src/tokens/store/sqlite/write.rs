@@ -209,7 +209,9 @@ impl Tables for Connection {
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {
         let added = self
-            .prepare_cached("INSERT INTO pepper VALUES (?1, ?2) ON CONFLICT (version) DO NOTHING")?
+            .prepare_cached(
+                "INSERT INTO pepper (version, fingerprint) VALUES (?1, ?2) ON CONFLICT (version) DO NOTHING",
+            )?
             .execute(params![version, fingerprint])?;
         Ok(added > 0)
     }

@@ -1,6 +1,6 @@
 //! What a change needs of a database.
 
-use super::{Failure, SightingTables};
+use super::{Failure, PepperTables, SightingTables};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
@@ -18,7 +18,7 @@ pub(in crate::tokens::store) struct NewMessage {
 }
 
 /// The statements of one open transaction. They check nothing that [`super::Writing`] checks.
-pub(in crate::tokens::store) trait Tables: SightingTables {
+pub(in crate::tokens::store) trait Tables: SightingTables + PepperTables {
     /// Number and hash of the log's last entry. Until the transaction ends, no other changes anything.
     fn lock_head(&self) -> Result<(u64, [u8; 32]), Failure>;
 
