@@ -100,7 +100,7 @@ fn a_token_is_refused_from_outside_its_networks_and_they_are_not_told() {
     let file = world.gateway.file.to_str().unwrap();
     let question = ["explain", "--config", file, "GET", "/sources", "--token-id", &id];
     let explained = |address: &str| {
-        let output = run(&[&question[..], &["--address", address, "--json"]].concat());
+        let output = run(&[&question[..], &["--address", address, "--format", "json"]].concat());
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["outcome"].as_str().unwrap().to_owned()
     };
     assert_eq!(explained("203.0.113.1"), "address_not_allowed");
