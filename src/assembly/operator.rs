@@ -199,6 +199,10 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
+        if let Some(version) = self.node.registry.missing_pepper() {
+            let why = "is not in `tokens.pepper_file`, and tokens are hashed under it; add it and restart";
+            reasons.push(format!("pepper version {version} {why}"));
+        }
         let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node)).collect();
         Readiness { reasons, notes }
     }

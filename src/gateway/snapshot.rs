@@ -129,6 +129,10 @@ impl Tokens for PlacedTokens<'_> {
         self.registry.format().recognise(value).is_some()
     }
 
+    fn available(&self) -> bool {
+        self.registry.missing_pepper().is_none()
+    }
+
     fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {
         let JwtIdentity { issuer, jti, subject, client: _, issued_at_unix_seconds, workspace } = *jwt;
         self.registry.jwt_revoked(&JwtNames { issuer, jti, subject, issued_at_unix_seconds, workspace })

@@ -2,7 +2,7 @@
 //!
 //! A pepper goes three steps, with every gateway restarted after each: it is added, so that all recognise it; it is put
 //! first, so that new tokens and those that are seen are hashed under it; and the old one is retired once no working
-//! token has it. A gateway that skipped the first step would answer 401 to tokens that another made.
+//! token has it. A gateway that skipped the first step could not recognise tokens that another made.
 
 use std::path::PathBuf;
 use std::sync::Arc;

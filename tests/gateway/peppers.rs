@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::fleet::server::Server;
 use crate::support::{Behaviour, Gateway, PATIENCE, Upstream, config, request, run, run_json, until};
 
 /// What the clients know: where a gateway is at the moment, and the tokens.
@@ -86,8 +87,14 @@ impl Fleet {
         found["working_tokens"].as_u64().unwrap()
     }
 
+    /// A token made by one gateway's command that both gateways know.
     fn make(&self, at: usize) -> String {
-        self.gateways[at].as_ref().unwrap().token("ws-us", &[]).1
+        let token = self.gateways[at].as_ref().unwrap().token("ws-us", &[]).1;
+        for gateway in self.gateways.iter().flatten() {
+            let is_known = || status(gateway.address, &token).is_ok_and(|status| status == 200);
+            until("every gateway to know the token", || is_known().then_some(()));
+        }
+        token
     }
 
     /// Ends a gateway as an upgrade does, and starts it again.
@@ -103,13 +110,26 @@ impl Fleet {
 }
 
 #[test]
-fn a_fleet_rotates_its_pepper_under_load_and_refuses_no_token() {
+fn a_fleet_on_sqlite_rotates_its_pepper_under_load_and_refuses_no_token() {
+    rotates("tollgate.db", |first| first.with_file_name("tollgate.db").to_str().unwrap().to_owned());
+}
+
+#[test]
+fn a_fleet_on_postgresql_rotates_its_pepper_under_load_and_refuses_no_token() {
+    let server = Server::start();
+    let url = server.database();
+    rotates(&url, |_| url.clone());
+}
+
+/// Two gateways on one store, which the second finds by the first one's configuration.
+fn rotates(store: &str, second_store: impl FnOnce(&Path) -> String) {
     let upstreams = ["us", "eu"].map(|region| Upstream::start(Behaviour::status(200, region)));
-    let first = Gateway::start(&config(&upstreams[0].url(), &upstreams[1].url(), ""));
+    let text = |store: &str| {
+        config(&upstreams[0].url(), &upstreams[1].url(), &format!("[tokens]\nstore = {store:?}\n"))
+    };
+    let first = Gateway::start(&text(store));
     let folder = tempfile::tempdir().unwrap();
-    let store = first.file.with_file_name("tollgate.db");
-    let second = config(&upstreams[0].url(), &upstreams[1].url(), &format!("[tokens]\nstore = {store:?}\n"));
-    fs::write(folder.path().join("tollgate.toml"), second).unwrap();
+    fs::write(folder.path().join("tollgate.toml"), text(&second_store(&first.file))).unwrap();
     fs::copy(first.file.with_file_name("tollgate.pepper"), folder.path().join("tollgate.pepper")).unwrap();
     let second = Gateway::serve_in(folder);
     let load = Arc::new(Load::default());
@@ -148,9 +168,6 @@ fn a_fleet_rotates_its_pepper_under_load_and_refuses_no_token() {
     fleet.peppers(&["use", "3"]);
     fleet.restart(0);
     let made = fleet.make(0);
-    until("the other gateway to know it", || {
-        (status(fleet.gateways[1].as_ref().unwrap().address, &made).unwrap() == 200).then_some(())
-    });
     load.tokens.lock().unwrap().push(made);
     load.go_on();
     fs::copy(fleet.pepper_file(0), fleet.pepper_file(1)).unwrap();

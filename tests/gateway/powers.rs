@@ -219,6 +219,12 @@ fn a_decoy_is_like_any_unknown_token_and_its_use_is_told() {
     let output = world.gateway.process.output();
     assert!(output.contains("a decoy was used") && !output.contains(&decoy[..40]), "the decoy is in a log");
 
+    let file = world.gateway.file.to_str().unwrap();
+    let words = ["explain", "--config", file, "GET", "/sources", "--token-id", &id, "--format", "json"];
+    let explained: Value = serde_json::from_slice(&run(&words).stdout).unwrap();
+    assert_eq!(explained["outcome"], "token_unknown");
+    assert!(explained["notes"][0].as_str().unwrap().contains("a decoy of workspace ws-us"), "{explained}");
+
     // A leak of it is no leak, and a revoked one tells nobody.
     let leaked = world.command(&["token", "revoke", &id, "--leaked-at", "https://example.com/x", "--json"]);
     assert_eq!(leaked["state"], "active");

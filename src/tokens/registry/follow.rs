@@ -1,6 +1,6 @@
 //! Keeping the read model up to date: the snapshot at start, then the log, entry after entry.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::clock::{Clock, Now};
 use crate::domain::TokenId;
 use crate::tokens::store::postgres::Watch;
 use crate::tokens::store::{Row, StoredToken};
-use crate::tokens::{Digest, Error, OverrideRecord, Scheme, TokenRecord};
+use crate::tokens::{Digest, Error, OverrideRecord, PepperUse, Scheme, TokenRecord};
 
 const BATCH: u32 = 2_000;
 
@@ -28,6 +28,8 @@ pub(super) struct Loader {
     scopes: HashSet<Arc<str>>,
     /// Numbers of ids that a record cannot hold.
     listed_ids: HashMap<TokenId, u32>,
+    /// Peppers of tokens that were met and are not here, until it is known whether they were retired.
+    missing_peppers: BTreeSet<u16>,
     /// Workspaces whose region the configuration does not have, with that region.
     unplaced: BTreeMap<String, String>,
 }
@@ -37,6 +39,7 @@ impl Registry {
     pub(super) fn load(&self, now: Now) -> Result<(), Error> {
         let mut loader = self.loader();
         let seq = self.store.snapshot(&mut |row| self.apply(&mut loader, row))?;
+        self.note_missing_peppers(&mut loader, now)?;
         loader.all_placed()?;
         self.applied_seq.store(seq, Ordering::Release);
         self.head_seq.store(seq, Ordering::Release);
@@ -103,6 +106,7 @@ impl Registry {
             }
             self.applied_seq.store(applied, Ordering::Release);
         }
+        self.note_missing_peppers(&mut loader, now)?;
         self.succeeded(now);
         self.revoked_jwts.sweep(now);
         loader.all_placed()?;
@@ -149,7 +153,12 @@ impl Registry {
             self.has_sha256.store(true, Ordering::Relaxed);
         }
         let values = Values::new(stored.digest.key(), id, record, grants, workspace);
-        self.note_pepper(stored.digest.scheme);
+        if let Scheme::Hmac(version) = stored.digest.scheme
+            && values.ends != 0
+            && !self.peppers.holds(version)
+        {
+            loader.missing_peppers.insert(version);
+        }
         match self.put_in_place(&mut loader.writer, stored, values) {
             Ok(Some(before)) => loader.grants.release(before.grants, &self.grants),
             Ok(None) => {}
@@ -172,16 +181,27 @@ impl Registry {
         }
     }
 
-    /// Says once that tokens are stored under a pepper that is not there: they are answered 401.
-    fn note_pepper(&self, scheme: Scheme) {
-        let Scheme::Hmac(version) = scheme else { return };
-        if !self.peppers.holds(version) && self.missing_pepper.swap(version, Ordering::Relaxed) != version {
+    /// Notes if working tokens are stored under a pepper that is not here and was not retired: of no unknown token can it
+    /// be said that there is none.
+    fn note_missing_peppers(&self, loader: &mut Loader, now: Now) -> Result<(), Error> {
+        let met = std::mem::take(&mut loader.missing_peppers);
+        if met.is_empty() || self.missing_pepper().is_some() {
+            return Ok(());
+        }
+        let stored = self.store.under_peppers(now)?;
+        let is_missed = |one: &&PepperUse| one.is_needed() && one.retired_at_unix_seconds.is_none();
+        let missed = met
+            .into_iter()
+            .find(|version| stored.iter().filter(is_missed).any(|one| one.scheme == Scheme::Hmac(*version)));
+        if let Some(version) = missed {
+            self.missing_pepper.store(version, Ordering::Relaxed);
             tracing::error!(
                 version,
-                "tokens are hashed under a pepper that this gateway does not have, and are refused; put its line into \
+                "tokens are hashed under a pepper that this gateway does not have; put its line into \
                  `tokens.pepper_file` and restart"
             );
         }
+        Ok(())
     }
 
     /// The number of a workspace, which it keeps; new ones get the next.
@@ -289,6 +309,7 @@ impl Loader {
             grants: Interner::default(),
             scopes: HashSet::new(),
             listed_ids: HashMap::new(),
+            missing_peppers: BTreeSet::new(),
             unplaced: BTreeMap::new(),
         }
     }

@@ -263,6 +263,11 @@ impl Registry {
         &self.format
     }
 
+    /// A pepper that working tokens are hashed under and that is not here: an unknown token may be one of them.
+    pub fn missing_pepper(&self) -> Option<u16> {
+        Some(self.missing_pepper.load(Ordering::Relaxed)).filter(|version| *version != 0)
+    }
+
     /// How well the store is followed.
     pub fn status(&self) -> Status {
         Status {

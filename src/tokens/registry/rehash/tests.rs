@@ -163,7 +163,23 @@ fn a_gateway_that_only_recognises_the_new_pepper_moves_nothing_back() {
     // One that skipped the first step says so, and is why there is one.
     first.registry.sync(fleet.clock.now()).unwrap();
     assert!(!works(&first.sees(&fleet, made.token.expose())));
-    assert_eq!(first.registry.missing_pepper.load(Ordering::Relaxed), 2);
+    assert_eq!(first.registry.missing_pepper(), Some(2));
+    assert_eq!((old.registry.missing_pepper(), new.registry.missing_pepper()), (None, None));
+}
+
+#[test]
+fn a_pepper_that_was_given_up_is_not_missed() {
+    let fleet = Fleet::new();
+    let lost = fleet.gateway().make(&fleet);
+    fleet.rotation().add(fleet.clock.now()).unwrap();
+    fleet.rotation().put_first(2).unwrap();
+    fleet.rotation().retire(fleet.act(), 1, true).unwrap();
+    let gateway = fleet.gateway();
+    assert!(matches!(gateway.sees(&fleet, lost.token.expose()), Lookup::Unknown));
+    assert_eq!(gateway.registry.missing_pepper(), None);
+    let made = gateway.make(&fleet);
+    gateway.registry.sync(fleet.clock.now()).unwrap();
+    assert!(works(&gateway.sees(&fleet, made.token.expose())));
 }
 
 #[test]
