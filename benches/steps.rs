@@ -102,7 +102,7 @@ impl World {
         };
         let peer = Peer { address: nowhere, local: nowhere, is_tls: false };
         let (snapshot, core) = (Arc::new(snapshot), telemetry.core(0));
-        let owners = Arc::new(Owners::new(Arc::new(mint), Arc::clone(&registry), clock.clone()));
+        let owners = Arc::new(Owners::new(Arc::new(mint), Arc::clone(&registry), None, clock.clone()));
         Self { site, registry, owners, snapshot, core, clock, peer }
     }
 

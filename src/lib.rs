@@ -26,6 +26,7 @@ pub mod notifications;
 pub mod authentication;
 pub mod authorization;
 pub mod limits;
+pub mod central_store;
 pub mod input;
 pub mod place;
 pub mod secret_scanning;

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::authentication::Caller;
-use crate::domain::{Problems, Region, RegionId, Regions};
+use crate::domain::{Problems, Region, RegionId, Regions, UrlText};
 use crate::limits::Admission;
 
 /// `[regions.NAME]`: one region. Without any there is one, `main`, whose upstreams are `upstream.servers`.
@@ -23,6 +23,10 @@ pub struct RegionSettings {
     /// gateway serves.
     #[serde(default)]
     pub upstreams: Vec<String>,
+    /// The Redis or Valkey server in which this region's gateways share limits, for example
+    /// `rediss://tollgate:${PASSWORD}@redis.example.com:6379/0`. Default: none; each gateway keeps limits of its own.
+    #[serde(default)]
+    pub redis: UrlText,
 }
 
 /// `[place]`: which regions this gateway serves.
@@ -218,6 +222,7 @@ mod tests {
             letter,
             base_url: "https://api.example.com/".into(),
             upstreams: vec!["http://127.0.0.1:1".into()],
+            redis: UrlText::default(),
         }
     }
 

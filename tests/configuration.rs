@@ -94,7 +94,7 @@ fn the_sample_configurations_have_no_mistake() {
     let environment = |name: &str| match name {
         "TOLLGATE_CHAIN_FILE" => Some(chain_file.display().to_string()),
         "TOLLGATE_KEY_FILE" => Some(key_file.display().to_string()),
-        "TOLLGATE_STORE_PASSWORD" => Some("right".to_owned()),
+        "TOLLGATE_STORE_PASSWORD" | "TOLLGATE_REDIS_PASSWORD" => Some("right".to_owned()),
         "TOLLGATE_STATE_FOLDER" => Some(folder.path().display().to_string()),
         _ => None,
     };

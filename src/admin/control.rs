@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
+use crate::journal::Journal;
 use crate::limits;
 use crate::tokens::{Mint, Registry};
 
@@ -13,6 +14,8 @@ pub trait Control: Send + Sync + 'static {
     fn mint(&self) -> &Mint;
     /// Knows operators, and follows every change.
     fn registry(&self) -> &Registry;
+    /// What tokens did, if that is kept. Its methods block.
+    fn journal(&self) -> Option<&dyn Journal>;
     /// The time.
     fn now(&self) -> Now;
     /// The limits of the configuration in force.

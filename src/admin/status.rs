@@ -57,6 +57,8 @@ pub struct Status {
     pub issuers: Vec<IssuerStatus>,
     /// The registry of workspaces and tokens.
     pub registry: RegistryStatus,
+    /// Where limits are shared, by region.
+    pub shared_limits: Vec<SharedLimitsStatus>,
 }
 
 /// What runs.
@@ -117,6 +119,23 @@ pub struct IssuerStatus {
     pub last_error: Option<String>,
 }
 
+/// The Redis server in which a region's gateways share limits.
+#[derive(Clone, Debug, Serialize)]
+pub struct SharedLimitsStatus {
+    /// The region.
+    pub region: String,
+    /// Where it is, without its password.
+    pub address: String,
+    /// The breaker: `closed` while it answers, `open`, `half_open`.
+    pub breaker: &'static str,
+    /// For how long it has answered, or has not.
+    pub since_seconds: u64,
+    /// Gateways that share it, by the last that is known.
+    pub replicas: u32,
+    /// Why it does not answer, if it does not.
+    pub last_error: Option<String>,
+}
+
 /// The registry of workspaces and tokens.
 #[derive(Clone, Debug, Serialize)]
 pub struct RegistryStatus {
@@ -128,6 +147,10 @@ pub struct RegistryStatus {
     pub tokens: u64,
     /// How far memory is behind the store, in seconds; [`None`] if that cannot be told.
     pub staleness_seconds: Option<f64>,
+    /// Whether the store was read since the start; if not, all is as the saved registry has it.
+    pub store_reached: bool,
+    /// Revocations that are in force here and wait for the store.
+    pub unwritten_revocations: u64,
     /// Why the store cannot be read, if it cannot.
     pub last_error: Option<String>,
 }

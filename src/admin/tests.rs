@@ -13,6 +13,7 @@ use super::*;
 use crate::clock::{Clock, Now};
 use crate::domain::{JwtLifetime, Outcome, Problems, Region, Regions, Secret};
 use crate::gateway::explain::{Explanation, NotAQuestion, Question};
+use crate::journal::Journal;
 use crate::limits;
 use crate::telemetry::{self, Arrival, Build, Telemetry};
 use crate::tokens::{self, Act, Mint, Registry, Rules, SystemRandom};
@@ -56,6 +57,10 @@ impl Control for Fake {
 
     fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    fn journal(&self) -> Option<&dyn Journal> {
+        None
     }
 
     fn now(&self) -> Now {
@@ -116,12 +121,22 @@ impl Operator for Fake {
                 last_error: None,
             }],
             registry: RegistryStatus {
+                store_reached: true,
+                unwritten_revocations: 0,
                 store: "sqlite".to_owned(),
                 workspaces: 4,
                 tokens: 8,
                 staleness_seconds: Some(0.1),
                 last_error: None,
             },
+            shared_limits: vec![SharedLimitsStatus {
+                region: "us".to_owned(),
+                address: "redis://127.0.0.1:6379".to_owned(),
+                breaker: "closed",
+                since_seconds: 60,
+                replicas: 8,
+                last_error: None,
+            }],
         }
     }
 
@@ -322,7 +337,11 @@ fn the_page_reads_only_what_the_status_has() {
             assert!(known.contains(&name) || name == "json", "{object}.{name} is not in the status");
         }
     }
-    for (object, value) in [("registry", &status["registry"]), ("issuer", &status["issuers"][0])] {
+    for (object, value) in [
+        ("registry", &status["registry"]),
+        ("issuer", &status["issuers"][0]),
+        ("store", &status["shared_limits"][0]),
+    ] {
         let known = members(value);
         for piece in page.split(&format!(" {object}.")).skip(1) {
             let name: String = piece.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();

@@ -9,11 +9,14 @@
 mod alerts;
 mod files;
 mod issuers;
+mod journal;
 mod node;
 mod notifier;
 mod offline;
 mod operator;
+mod registry;
 mod reload;
+mod shared_limits;
 mod snapshot;
 mod worker;
 
@@ -37,11 +40,11 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
-use crate::journal::JournalError;
+use crate::journal::{Forwarder, JournalError};
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Mint, Random as _, Registry, Saver, SystemRandom, Teller};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom, Teller};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -109,10 +112,12 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
     notifier: JoinHandle<()>,
+    shared_limits: Option<shared_limits::Running>,
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
     sightings_teller: Teller,
+    journal_forwarder: Option<Forwarder>,
 }
 
 /// Sockets of every worker, and where they listen.
@@ -126,10 +131,11 @@ struct Sockets {
 pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let now = clock.now();
     let config = Arc::new(config);
-    let mint = Arc::new(Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?);
-    let registry = Registry::open_saved(&mint, config.tokens.snapshot_file.as_deref(), now)?;
+    let (mint, registry) =
+        tokens::open(&config.tokens, config.places.regions(), || Box::new(SystemRandom), now)?;
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
-    let journal = notifier::open_journal(&config, &telemetry)?;
+    let journal::OpenJournal { journal, forwarder: journal_forwarder } =
+        journal::open(&config, &telemetry, clock)?;
     let counters = Counters::new(secret()?);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
@@ -142,11 +148,18 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         clock: clock.clone(),
         started: now,
         telemetry,
-        owners: Arc::new(Owners::new(Arc::clone(&mint), Arc::clone(&registry), clock.clone())),
+        owners: Arc::new(Owners::new(
+            Arc::clone(&mint),
+            Arc::clone(&registry),
+            journal.clone(),
+            clock.clone(),
+        )),
+        journal,
         mint,
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
+        links: shared_limits::links(&config.redis, seed()?, clock),
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),
@@ -159,21 +172,15 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
-    let notifier = notifier::start(&node, journal, end_background.subscribe())?;
+    let notifier = notifier::start(&node, end_background.subscribe())?;
+    let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
     let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
     let registry_follower = follower.map_err(StartError::Thread)?;
-    let saver = |file| node.registry.save_every(clock.clone(), file, config.tokens.snapshot_every);
-    let registry_saver =
-        config.tokens.snapshot_file.clone().map(saver).transpose().map_err(StartError::Thread)?;
+    let registry_saver = start_saver(&node, &config)?;
     let teller = node.registry.tell_sightings(clock.clone(), config.tokens.network_learning);
     let sightings_teller = teller.map_err(StartError::Thread)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
-    let mut workers = Vec::new();
-    for (index, sockets) in by_worker.into_iter().enumerate() {
-        let edge = node.edge.with_sockets(sockets);
-        let core = node.telemetry.core(index);
-        workers.push(worker::start(index, edge, node.parts(), core, seed()?, stopped.clone())?);
-    }
+    let workers = start_workers(&node, by_worker, &stopped)?;
     let admin = admin_listener.address();
     Ok(Running {
         plain,
@@ -185,10 +192,12 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         workers,
         background,
         notifier,
+        shared_limits,
         admin_listener,
         registry_follower,
         registry_saver,
         sightings_teller,
+        journal_forwarder,
     })
 }
 
@@ -214,12 +223,34 @@ impl Running {
         if self.notifier.join().is_err() {
             tracing::error!("the thread that delivers messages ended in a panic");
         }
+        if self.shared_limits.is_some_and(|running| running.join().is_err()) {
+            tracing::error!("the thread that shares limits ended in a panic");
+        }
         drop(self.registry_follower);
         drop(self.registry_saver);
         drop(self.sightings_teller);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));
+        drop(self.journal_forwarder);
     }
+}
+
+fn start_saver(node: &Node, config: &Config) -> Result<Option<Saver>, StartError> {
+    let Some(file) = config.tokens.snapshot_file.clone() else { return Ok(None) };
+    let saver = node.registry.save_every(node.clock.clone(), file, config.tokens.snapshot_every);
+    saver.map(Some).map_err(StartError::Thread)
+}
+
+fn start_workers(
+    node: &Node,
+    sockets: Vec<Vec<Bound>>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let start = |(index, sockets)| {
+        let edge = node.edge.with_sockets(sockets);
+        worker::start(index, edge, node.parts(), node.telemetry.core(index), seed()?, stopped.clone())
+    };
+    sockets.into_iter().enumerate().map(start).collect()
 }
 
 fn open_sockets(config: &Config) -> Result<Sockets, StartError> {

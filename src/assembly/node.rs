@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::runtime::Handle;
 
+use crate::central_store::Link;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::gateway::{Owners, Parts, Snapshot};
+use crate::journal::Journal;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, Edge, LiveBounds};
 use crate::telemetry::Telemetry;
@@ -26,7 +28,11 @@ pub(super) struct Node {
     /// What kind of store the registry follows.
     pub(super) store_kind: &'static str,
     pub(super) owners: Arc<Owners>,
+    /// What tokens did, if that is kept.
+    pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) counters: Arc<Counters>,
+    /// Where limits are shared, by region.
+    pub(super) links: Vec<Arc<Link>>,
     pub(super) draining: AtomicBool,
     /// What requests are decided by.
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,

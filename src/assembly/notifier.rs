@@ -1,4 +1,4 @@
-//! The journal, and the thread that tells owners of leaks.
+//! The thread that tells owners of leaks.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -10,35 +10,18 @@ use tokio::task::LocalSet;
 use super::StartError;
 use super::node::Node;
 use super::operator::whole;
-use crate::config::Config;
-use crate::journal::{Journal, SqliteJournal, Writer};
 use crate::notifications::{Channel, Counts, End, Notifier, Parts, SigningKeys};
-use crate::telemetry::{Gauge, Telemetry};
+use crate::telemetry::Gauge;
 use crate::tokens::SystemRandom;
 
-/// Opens the journal that the configuration asks for, and has the cores write it.
-pub(super) fn open_journal(
-    config: &Config,
-    telemetry: &Telemetry,
-) -> Result<Option<Arc<dyn Journal>>, StartError> {
-    let Some(file) = &config.journal.file else { return Ok(None) };
-    let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(file, config.journal.bounds)?);
-    telemetry.keep_journal(Box::new(Writer::new(Arc::clone(&journal))))?;
-    Ok(Some(journal))
-}
-
 /// Starts the thread that delivers what the outbox holds.
-pub(super) fn start(
-    node: &Arc<Node>,
-    journal: Option<Arc<dyn Journal>>,
-    stopped: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, StartError> {
+pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {
     let counts = Arc::new(Counts::default());
     add_gauges(node, &counts);
     let settings = Arc::clone(node);
     let notifier = Notifier::new(Parts {
         store: Arc::clone(node.mint.store()),
-        journal,
+        journal: node.journal.clone(),
         flush_journal: Box::new(node.telemetry.journal_flush()),
         settings: Box::new(move || settings.configuration.config().notifications.clone()),
         keys: SigningKeys::of(node.mint.peppers()),

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, alerts, issuers};
-use crate::admin::{
-    BuildStatus, ConfigStatus, Control, Operator, Readiness, RegistryStatus, Status, UpstreamStatus,
-};
+use super::{BUILD, alerts, issuers, registry, shared_limits};
+use crate::admin::{BuildStatus, ConfigStatus, Control, Operator, Readiness, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
 use crate::gateway::explain::{Explainer, Explanation, NotAQuestion, Question};
+use crate::journal::Journal;
 use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
@@ -33,29 +32,20 @@ impl NodeStatus {
         self.add_upstreams();
         issuers::add_gauges(&self.node);
         alerts::add_gauges(&self.node);
-        self.add(|telemetry, node| {
-            let help = "Tokens in memory.";
-            telemetry.add_gauge(Gauge::single("tollgate_tokens", help, move || {
-                count(node.registry.status().tokens)
-            }));
-        });
         self.add_sightings();
-        self.add(|telemetry, node| {
-            let help = "Revocations of JWTs in memory.";
-            telemetry.add_gauge(Gauge::single("tollgate_jwt_revocations", help, move || {
-                count(node.registry.jwt_revocations())
-            }));
-        });
-        self.add(|telemetry, node| {
-            let help = "How far memory may be behind the token store.";
-            telemetry.add_gauge(Gauge::single("tollgate_registry_staleness_seconds", help, move || {
-                node.registry.staleness(node.clock.now()).as_secs_f64()
-            }));
-        });
+        shared_limits::add_gauges(&self.node);
+        registry::add_gauges(&self.node);
         self.add(|telemetry, node| {
             let help = "Buckets of limits that are not full.";
             telemetry
                 .add_gauge(Gauge::single("tollgate_limit_cells", help, move || count(node.counters.cells())));
+        });
+        self.add(|telemetry, node| {
+            let help = "Decisions on buckets that callers shared because there was no room for more.";
+            let overflow = Gauge::single("tollgate_limit_overflow_total", help, move || {
+                whole(node.counters.overflowed())
+            });
+            telemetry.add_gauge(overflow.counted());
         });
     }
 
@@ -176,6 +166,10 @@ impl Control for NodeStatus {
         &self.node.registry
     }
 
+    fn journal(&self) -> Option<&dyn Journal> {
+        self.node.journal.as_deref()
+    }
+
     fn now(&self) -> Now {
         self.node.clock.now()
     }
@@ -203,7 +197,9 @@ impl Operator for NodeStatus {
             let why = "is not in `tokens.pepper_file`, and tokens are hashed under it; add it and restart";
             reasons.push(format!("pepper version {version} {why}"));
         }
-        let notes = issuers::notes(&self.node).into_iter().chain(alerts::note(&self.node)).collect();
+        reasons.extend(registry::reason(&self.node));
+        let notes = registry::note(&self.node).into_iter().chain(issuers::notes(&self.node));
+        let notes = notes.chain(alerts::note(&self.node)).chain(shared_limits::notes(&self.node)).collect();
         Readiness { reasons, notes }
     }
 
@@ -213,7 +209,6 @@ impl Operator for NodeStatus {
 
     fn status(&self) -> Status {
         let now = self.node.clock.now();
-        let registry = self.node.registry.status();
         let configuration = &self.node.configuration;
         Status {
             now_unix_millis: now.unix_millis,
@@ -233,13 +228,8 @@ impl Operator for NodeStatus {
             traffic: self.node.telemetry.traffic(),
             upstreams: self.upstreams(now),
             issuers: issuers::status(&self.node, now),
-            registry: RegistryStatus {
-                store: self.node.store_kind.to_owned(),
-                workspaces: registry.workspaces as u64,
-                tokens: registry.tokens as u64,
-                staleness_seconds: Some(self.node.registry.staleness(now).as_secs_f64()),
-                last_error: registry.error.map(|error| error.to_string()),
-            },
+            registry: registry::status(&self.node, now),
+            shared_limits: shared_limits::status(&self.node, now),
         }
     }
 

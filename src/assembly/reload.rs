@@ -129,6 +129,7 @@ impl Reloader {
         }
         snapshot.alerts = receiver;
         alert_tasks.spawn(&node.background, &node.clock);
+        node.counters.changed(node.clock.now());
         node.snapshot.store(Arc::new(snapshot));
         node.edge.bounds.set(config.listen.bounds);
         let connections =

@@ -189,7 +189,7 @@ impl Authenticator {
     /// Whom an opaque token would prove of which the registry says this. For explanations: a request is identified
     /// by its own credential alone.
     pub fn as_if(lookup: TokenLookup) -> Result<Caller, Refused> {
-        proven(lookup, true)
+        proven(lookup)
     }
 
     /// Every issuer's keys.
@@ -317,11 +317,20 @@ fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refus
     if token.len() > MAX_OPAQUE_BYTES {
         return Err(Refused::TokenUnknown);
     }
-    proven(tokens.find(token, now), tokens.available())
+    match proven(tokens.find(token, now)) {
+        // A damaged one is refused whatever is known. A decoy must be told what any unknown token is.
+        Err(Refused::TokenUnknown | Refused::Decoy(_))
+            if tokens.recognises(token) && !tokens.is_current(now) =>
+        {
+            Err(Refused::RegistryUnavailable)
+        }
+        Ok(_) if !tokens.may_answer(now) => Err(Refused::RegistryUnavailable),
+        decided => decided,
+    }
 }
 
 /// What the registry's word on a token comes to.
-fn proven(lookup: TokenLookup, available: bool) -> Result<Caller, Refused> {
+fn proven(lookup: TokenLookup) -> Result<Caller, Refused> {
     match lookup {
         TokenLookup::Found(entry) => Ok(Caller {
             kind: CredentialKind::Opaque,
@@ -337,11 +346,10 @@ fn proven(lookup: TokenLookup, available: bool) -> Result<Caller, Refused> {
             expires_at_unix_seconds: entry.expires_at_unix_seconds,
         }),
         TokenLookup::Decoy(whose) => Err(Refused::Decoy(whose)),
-        TokenLookup::Unknown if !available => Err(Refused::RegistryUnavailable),
         TokenLookup::Unknown => Err(Refused::TokenUnknown),
         TokenLookup::Unplaced => Err(Refused::RegistryUnavailable),
-        TokenLookup::Revoked => Err(Refused::TokenRevoked),
-        TokenLookup::Expired => Err(Refused::TokenExpired),
+        TokenLookup::Revoked(whose) => Err(Refused::TokenRevoked(whose)),
+        TokenLookup::Expired(whose) => Err(Refused::TokenExpired(whose)),
         TokenLookup::Elsewhere(region) => Err(Refused::WrongRegion(region)),
     }
 }

@@ -130,6 +130,7 @@ pub(super) struct FakeTokens {
     pub(super) workspaces: Mutex<HashMap<String, Arc<Workspace>>>,
     pub(super) revoked_jtis: Mutex<Vec<String>>,
     pub(super) away: Mutex<bool>,
+    pub(super) too_stale: Mutex<bool>,
 }
 
 impl FakeTokens {
@@ -151,8 +152,12 @@ impl Tokens for FakeTokens {
         value.starts_with(b"ours_")
     }
 
-    fn available(&self) -> bool {
+    fn is_current(&self, _: Now) -> bool {
         !*self.away.lock().unwrap()
+    }
+
+    fn may_answer(&self, _: Now) -> bool {
+        !*self.too_stale.lock().unwrap()
     }
 
     fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {

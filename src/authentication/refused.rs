@@ -46,10 +46,10 @@ pub enum Refused {
     },
     /// The genuine token was revoked.
     #[error("the token was revoked; create a new one")]
-    TokenRevoked,
+    TokenRevoked(Whose),
     /// The genuine token has expired.
     #[error("the token has expired; create a new one")]
-    TokenExpired,
+    TokenExpired(Whose),
     /// The JWT does not hold. The reason is for the log; callers are told only that it is invalid.
     #[error("the JWT is invalid: {0}")]
     JwtInvalid(InvalidJwt),
@@ -97,8 +97,8 @@ impl Refused {
             Self::SeveralCredentials => Outcome::SeveralCredentials,
             Self::TokenUnknown | Self::Decoy(_) => Outcome::TokenUnknown,
             Self::AddressNotAllowed { .. } => Outcome::AddressNotAllowed,
-            Self::TokenRevoked => Outcome::TokenRevoked,
-            Self::TokenExpired => Outcome::TokenExpired,
+            Self::TokenRevoked(_) => Outcome::TokenRevoked,
+            Self::TokenExpired(_) => Outcome::TokenExpired,
             Self::JwtInvalid(_) => Outcome::JwtInvalid,
             Self::JwtExpired => Outcome::JwtExpired,
             Self::JwtRevoked => Outcome::JwtRevoked,
@@ -110,18 +110,21 @@ impl Refused {
         }
     }
 
+    /// Whose token it was that is refused, where that is known though it proves nobody.
+    pub const fn whose(&self) -> Option<&Whose> {
+        match self {
+            Self::TokenRevoked(whose)
+            | Self::TokenExpired(whose)
+            | Self::Decoy(whose)
+            | Self::AddressNotAllowed { whose, .. } => Some(whose),
+            _ => None,
+        }
+    }
+
     /// Whether it is charged to the address that sent it: only what a guesser or forger would send, never a
     /// genuine credential that was revoked or has expired, and never a failure of ours.
     pub const fn counts_against_address(&self) -> bool {
         matches!(self, Self::TokenUnknown | Self::Decoy(_) | Self::CredentialMalformed | Self::JwtInvalid(_))
-    }
-
-    /// Whose token it was that is refused, where that is known though it proves nobody.
-    pub const fn whose(&self) -> Option<&Whose> {
-        match self {
-            Self::Decoy(whose) | Self::AddressNotAllowed { whose, .. } => Some(whose),
-            _ => None,
-        }
     }
 }
 

@@ -16,8 +16,15 @@ pub trait Tokens {
     /// Whether bytes have the registry's own token format: prefix, length, alphabet and checksum.
     fn recognises(&self, value: &[u8]) -> bool;
 
-    /// Whether "not found" means that there is none. False while the registry could not be read at all.
-    fn available(&self) -> bool {
+    /// Whether "not found" means that there is none. False while the store is away, where it may have been made.
+    fn is_current(&self, now: Now) -> bool {
+        let _ = now;
+        true
+    }
+
+    /// Whether what is known may be believed. False while it is older than the configuration allows.
+    fn may_answer(&self, now: Now) -> bool {
+        let _ = now;
         true
     }
 
@@ -34,9 +41,9 @@ pub enum TokenLookup {
     /// Never seen, or damaged.
     Unknown,
     /// Genuine, and revoked.
-    Revoked,
+    Revoked(Whose),
     /// Genuine, and past its end.
-    Expired,
+    Expired(Whose),
     /// A decoy that is armed.
     Decoy(Whose),
     /// Genuine, and its workspace's region is not configured here: nothing can be said of it.

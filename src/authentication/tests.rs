@@ -28,6 +28,10 @@ fn entry(subject: u64) -> TokenEntry {
     }
 }
 
+fn whose() -> Whose {
+    Whose { token_id: "tok_2".into(), workspace_id: "ws".into() }
+}
+
 #[test]
 fn an_opaque_token_is_whatever_the_registry_says() {
     World::new(None).run(async |world| {
@@ -35,8 +39,8 @@ fn an_opaque_token_is_whatever_the_registry_says() {
             world.tokens.tokens.lock().unwrap().insert(token.as_bytes().to_vec(), lookup)
         };
         know("good", TokenLookup::Found(entry(7)));
-        know("revoked", TokenLookup::Revoked);
-        know("expired", TokenLookup::Expired);
+        know("revoked", TokenLookup::Revoked(whose()));
+        know("expired", TokenLookup::Expired(whose()));
         know("elsewhere", TokenLookup::Elsewhere(EU));
         let caller = world.identify("good").await.unwrap();
         assert_eq!((caller.kind(), caller.subject()), (CredentialKind::Opaque, Subject(7)));
@@ -44,14 +48,18 @@ fn an_opaque_token_is_whatever_the_registry_says() {
         assert_eq!(caller.workspace().plan, Plan::Team);
         assert_eq!(caller.own_limit(), "5 per minute".parse().ok());
         assert_eq!(caller.expires_at_unix_seconds(), Some(START + 1));
-        assert_eq!(world.refusal("revoked").await, Refused::TokenRevoked);
-        assert_eq!(world.refusal("expired").await, Refused::TokenExpired);
+        assert_eq!(world.refusal("revoked").await, Refused::TokenRevoked(whose()));
+        assert_eq!(world.refusal("expired").await, Refused::TokenExpired(whose()));
         assert_eq!(world.refusal("elsewhere").await, Refused::WrongRegion(EU));
         assert_eq!(world.refusal("never-seen").await, Refused::TokenUnknown);
         assert_eq!(world.refusal(&"a".repeat(9_000)).await, Refused::TokenUnknown);
         *world.tokens.away.lock().unwrap() = true;
-        assert_eq!(world.refusal("never-seen").await, Refused::RegistryUnavailable);
+        assert_eq!(world.refusal("ours_never-seen").await, Refused::RegistryUnavailable);
+        assert_eq!(world.refusal("never-seen").await, Refused::TokenUnknown, "it is no token at all");
         assert!(world.identify("good").await.is_ok());
+        *world.tokens.too_stale.lock().unwrap() = true;
+        assert_eq!(world.refusal("good").await, Refused::RegistryUnavailable);
+        assert_eq!(world.refusal("revoked").await, Refused::TokenRevoked(whose()), "that does not change");
     });
 }
 
@@ -271,6 +279,10 @@ fn what_the_registry_says_of_a_workspace_wins() {
         *world.tokens.away.lock().unwrap() = true;
         let refused = world.claiming(&key, &json!({ "workspace": "ws_new" })).await.unwrap_err();
         assert_eq!(refused, Refused::RegistryUnavailable);
+        world.tokens.put(workspace("ws_us", US, Plan::Business));
+        assert!(world.identify(&key.token(&claims())).await.is_ok());
+        *world.tokens.too_stale.lock().unwrap() = true;
+        assert_eq!(world.refusal(&key.token(&claims())).await, Refused::RegistryUnavailable);
     });
 }
 
@@ -368,8 +380,8 @@ fn only_what_a_guesser_would_send_counts_against_the_address() {
         Refused::CredentialMissing,
         Refused::CredentialInQuery(Secret::new(Box::new([]))),
         Refused::SeveralCredentials,
-        Refused::TokenRevoked,
-        Refused::TokenExpired,
+        Refused::TokenRevoked(whose()),
+        Refused::TokenExpired(whose()),
         Refused::JwtExpired,
         Refused::JwtRevoked,
         Refused::WorkspaceUnknown { workspace: "w".into() },

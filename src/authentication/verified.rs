@@ -61,7 +61,10 @@ impl Verified {
         if tokens.jwt_revoked(&self.named()) {
             return Err(Refused::JwtRevoked);
         }
-        let workspace = self.workspace(tokens)?;
+        if !tokens.may_answer(now) {
+            return Err(Refused::RegistryUnavailable);
+        }
+        let workspace = self.workspace(tokens, now)?;
         if !rules.speaks_for(workspace.region) {
             return Err(InvalidJwt::Region.into());
         }
@@ -84,12 +87,12 @@ impl Verified {
     }
 
     /// What the registry says of the workspace, else what the claims say where they suffice.
-    fn workspace<T: Tokens>(&self, tokens: &T) -> Result<Arc<Workspace>, Refused> {
+    fn workspace<T: Tokens>(&self, tokens: &T, now: Now) -> Result<Arc<Workspace>, Refused> {
         let (rules, identity) = (&self.issuer.rules, &self.identity);
         if let Some(workspace) = tokens.workspace(&identity.workspace) {
             return Ok(workspace);
         }
-        if !tokens.available() {
+        if !tokens.is_current(now) {
             return Err(Refused::RegistryUnavailable);
         }
         if let (Some(home), Some(region)) = (rules.fenced_to, identity.region)

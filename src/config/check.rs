@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::doubts::doubts;
 use super::file::{Config, File};
 use super::redaction::Redaction;
+use crate::central_store::RegionServer;
 use crate::domain::{Problems, Region, Regions};
 use crate::place::{ModeSetting, Places, RegionSettings, key_part};
 use crate::routing::{EndpointRow, Table};
 use crate::upstream::RegionServers;
 use crate::{
-    admin, authentication, input, journal, limits, listen, notifications, reply, secret_scanning, telemetry,
-    tokens, upstream,
+    admin, authentication, central_store, input, journal, limits, listen, notifications, reply,
+    secret_scanning, telemetry, tokens, upstream,
 };
 
 /// Problems of limits and input rules that name something of the endpoint table.
@@ -36,6 +37,7 @@ pub(super) fn check(
     let table = Table::from_rows(rows, &file.endpoints, problems);
     let tokens = tokens::Rules::from_settings(&file.tokens, folder, problems);
     let journal = journal::from_settings(&file.journal, folder, problems);
+    let redis = redis(file, folder, problems);
     let notifications = notifications::from_settings(&file.notifications, folder, problems);
     let regions = places.as_ref().map_or_else(|| named(&file.regions), |places| places.regions().clone());
     let fence =
@@ -73,6 +75,7 @@ pub(super) fn check(
         table: table?,
         tokens: tokens?,
         journal: journal?,
+        redis: redis?,
         notifications: notifications?,
         authentication: authentication?,
         limits: Arc::new(limits?),
@@ -82,6 +85,29 @@ pub(super) fn check(
         logs: logs?,
         replies: replies?,
     })
+}
+
+/// The Redis servers of the regions that this gateway serves.
+fn redis(file: &File, folder: &Path, problems: &mut Problems) -> Option<Vec<central_store::Server>> {
+    if file.regions_written && !file.redis.address.expose().is_empty() {
+        problems.add(
+            "redis.address",
+            "redis_address_unused",
+            "with `[regions]`, each region has a server of its own, and this one would be used by none",
+            "move it to the `redis` of its region",
+        );
+    }
+    let is_served = |name: &str| file.place.mode == ModeSetting::Route || file.place.region == name;
+    let of_region = |(name, region): &'_ (String, RegionSettings)| {
+        let (key, address) = if file.regions_written {
+            (format!("regions.{}.redis", key_part(name)), region.redis.clone())
+        } else {
+            ("redis.address".to_owned(), file.redis.address.clone())
+        };
+        RegionServer { region: name.clone(), key, address, is_served: is_served(name) }
+    };
+    let regions: Vec<RegionServer> = file.regions.iter().map(of_region).collect();
+    central_store::from_settings(&file.redis, &regions, folder, problems)
 }
 
 /// Each region's upstream servers, and whether this gateway needs them.

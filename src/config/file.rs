@@ -9,8 +9,8 @@ use crate::domain::Regions;
 use crate::place::{Places, RegionSettings};
 use crate::routing::EndpointRow;
 use crate::{
-    admin, authentication, input, journal, limits, listen, notifications, place, reply, routing,
-    secret_scanning, telemetry, tokens, upstream,
+    admin, authentication, central_store, input, journal, limits, listen, notifications, place, reply,
+    routing, secret_scanning, telemetry, tokens, upstream,
 };
 
 /// Every section as written, defaults filled in.
@@ -34,6 +34,8 @@ pub struct File {
     pub tokens: tokens::Settings,
     /// `[journal]`
     pub journal: journal::Settings,
+    /// `[redis]`
+    pub redis: central_store::Settings,
     /// `[notifications]`
     pub notifications: notifications::Settings,
     /// `[authentication]`
@@ -52,7 +54,7 @@ pub struct File {
 
 impl File {
     /// The names of the sections.
-    pub const SECTIONS: [&str; 15] = [
+    pub const SECTIONS: [&str; 16] = [
         "listen",
         "admin",
         "regions",
@@ -61,6 +63,7 @@ impl File {
         "endpoints",
         "tokens",
         "journal",
+        "redis",
         "notifications",
         "authentication",
         "limits",
@@ -97,6 +100,8 @@ pub struct Config {
     pub tokens: tokens::Rules,
     /// `[journal]`
     pub journal: journal::Checked,
+    /// `[redis]`: the servers of the regions that this gateway serves and that have one.
+    pub redis: Vec<central_store::Server>,
     /// `[notifications]`
     pub notifications: notifications::Checked,
     /// `[authentication]`

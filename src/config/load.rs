@@ -11,8 +11,8 @@ use super::environment::SECRET_FILE;
 use super::file::{Config, File, RegistryConfig};
 use super::found::{Found, SEPARATOR, section_of};
 use super::redaction::Redaction;
-use crate::domain::Problems;
-use crate::place::{Places, RegionSettings};
+use crate::domain::{Problems, UrlText};
+use crate::place::{Places, RegionSettings, key_part};
 use crate::routing::EndpointRow;
 use crate::tokens;
 
@@ -64,6 +64,7 @@ pub fn load_text(
     }
     let mut warnings = Problems::new();
     secrets_written(&documents[0], &file.tokens, &mut problems);
+    redis_secrets_written(&documents[0], &file, &mut problems);
     let config = check(&file, &rows, &folder, &mut problems, &mut warnings);
     let is_clean = problems.is_empty() && found.diagnostics.is_empty();
     found.tell(&problems, Severity::Error, &documents);
@@ -139,14 +140,29 @@ pub fn load_registry(
 
 /// Refuses passwords that stand in the file itself.
 fn secrets_written(document: &Document<'_>, tokens: &tokens::Settings, problems: &mut Problems) {
-    if tokens.store.has_password(document.written("tokens.store")) {
-        problems.add(
-            "tokens.store",
-            "password_written",
-            "the password of the store stands in this file",
-            "put it into the environment, or into a file of its own, and write ${NAME} or ${file:PATH} in its place",
-        );
+    if tokens.store.url().has_password(document.written("tokens.store")) {
+        password_written("tokens.store", "the password of the store stands in this file", problems);
     }
+}
+
+/// The same of Redis.
+fn redis_secrets_written(document: &Document<'_>, file: &File, problems: &mut Problems) {
+    let of_regions = file.regions.iter();
+    let of_regions =
+        of_regions.map(|(name, region)| (format!("regions.{}.redis", key_part(name)), &region.redis));
+    let all = std::iter::once(("redis.address".to_owned(), &file.redis.address)).chain(of_regions);
+    for (key, _) in all.filter(|(key, address)| address.has_password(document.written(key))) {
+        password_written(&key, "the password of Redis stands in this file", problems);
+    }
+}
+
+fn password_written(key: &str, reason: &str, problems: &mut Problems) {
+    problems.add(
+        key,
+        "password_written",
+        reason,
+        "put it into the environment, or into a file of its own, and write ${NAME} or ${file:PATH} in its place",
+    );
 }
 
 /// The files that `${file:PATH}` names; a relative path starts at the configuration file.
@@ -216,6 +232,7 @@ fn sections(document: &Document<'_>, found: &mut Found) -> File {
         endpoints: found.section(document, "endpoints"),
         tokens: found.section(document, "tokens"),
         journal: found.section(document, "journal"),
+        redis: found.section(document, "redis"),
         notifications: found.section(document, "notifications"),
         authentication: found.section(document, "authentication"),
         limits: found.section(document, "limits"),
@@ -238,7 +255,15 @@ fn regions(document: &Document<'_>, found: &mut Found) -> Vec<(String, RegionSet
     if document.has("regions") {
         return document.in_written_order("regions", written);
     }
-    vec![(MAIN.to_owned(), RegionSettings { letter: 'm', base_url: String::new(), upstreams: Vec::new() })]
+    vec![(
+        MAIN.to_owned(),
+        RegionSettings {
+            letter: 'm',
+            base_url: String::new(),
+            upstreams: Vec::new(),
+            redis: UrlText::default(),
+        },
+    )]
 }
 
 fn table_files(

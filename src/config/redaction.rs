@@ -5,8 +5,7 @@
 
 use super::diagnostic::Diagnostic;
 use super::environment::Interpolated;
-use crate::domain::Secret;
-use crate::tokens::without_passwords;
+use crate::domain::{Secret, without_passwords};
 
 /// Values shorter than this are replaced only where they stand as a word of their own.
 const SHORTEST_IN_WORDS: usize = 6;

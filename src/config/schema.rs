@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::place::RegionSettings;
 use crate::routing::EndpointFile;
 use crate::{
-    admin, authentication, input, journal, limits, listen, notifications, place, reply, routing,
-    secret_scanning, telemetry, tokens, upstream,
+    admin, authentication, central_store, input, journal, limits, listen, notifications, place, reply,
+    routing, secret_scanning, telemetry, tokens, upstream,
 };
 
 /// The schema of a configuration file.
@@ -28,6 +28,7 @@ pub fn configuration_schema() -> Schema {
         ("endpoints", types.subschema_for::<routing::Settings>()),
         ("tokens", types.subschema_for::<tokens::Settings>()),
         ("journal", types.subschema_for::<journal::Settings>()),
+        ("redis", types.subschema_for::<central_store::Settings>()),
         ("notifications", types.subschema_for::<notifications::Settings>()),
         ("authentication", types.subschema_for::<authentication::Settings>()),
         ("limits", types.subschema_for::<limits::Settings>()),

@@ -14,6 +14,7 @@ mod quota;
 mod region;
 mod secret;
 mod token_id;
+mod url_text;
 mod workspace;
 
 pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stability};
@@ -23,8 +24,9 @@ pub use limit_override::{LimitOverride, OverrideHolder};
 pub use network::Network;
 pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};
-pub use quota::{Quota, QuotaError};
+pub use quota::{Quota, QuotaError, Window};
 pub use region::{Region, RegionId, Regions};
 pub use secret::Secret;
 pub use token_id::TokenId;
+pub use url_text::{UrlText, without_passwords};
 pub use workspace::{Plan, Role, Subject, Workspace, WorkspaceState};

@@ -4,10 +4,34 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use super::Problems;
+
+/// How the period of a quota runs.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Window {
+    /// From any moment on: what was used comes back bit by bit (GCRA).
+    #[default]
+    Rolling,
+    /// The day or month of the calendar (UTC): what was used comes back when the next one begins.
+    Calendar,
+}
+
 /// So many requests in so much time, and how many may come at once.
 ///
 /// In any window W at most `burst + requests / period × W` are admitted (GCRA), so `60 per minute` with the
-/// default burst of 60 can admit 120 in one minute once.
+/// default burst of 60 can admit 120 in one minute once. By the calendar, a day or month admits `requests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
     /// Requests in one period.
@@ -16,6 +40,8 @@ pub struct Quota {
     pub period_seconds: u32,
     /// Requests that may arrive at the same instant when the bucket is full; `requests` unless said.
     pub burst: NonZeroU32,
+    /// How the period runs.
+    pub window: Window,
 }
 
 /// Why a text is no quota. The message says what would be one.
@@ -28,13 +54,64 @@ pub struct QuotaError(String);
 impl Quota {
     /// A quota of `requests` per `period_seconds` whose burst is the whole quota.
     pub const fn new(requests: NonZeroU32, period_seconds: u32) -> Self {
-        Self { requests, period_seconds, burst: requests }
+        Self { requests, period_seconds, burst: requests, window: Window::Rolling }
+    }
+
+    /// Whether its period is one of the calendar's.
+    pub const fn is_of_the_calendar(self) -> bool {
+        self.period_seconds >= 86_400
+    }
+
+    /// The same number in a window that runs so. By the calendar the whole number may come at once; a period
+    /// that the calendar does not have stays as it is.
+    #[must_use]
+    pub const fn in_window(self, window: Window) -> Self {
+        match window {
+            Window::Calendar if self.is_of_the_calendar() => Self { burst: self.requests, window, ..self },
+            Window::Calendar | Window::Rolling => self,
+        }
     }
 
     /// The same rate with another burst.
     #[must_use]
     pub const fn with_burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
+    }
+
+    /// As [`Quota::in_window`], for what is written under `key`: a window that does not fit the quota or has a burst is
+    /// told.
+    #[must_use]
+    pub fn checked_in_window(
+        self,
+        window: Window,
+        burst: Option<u32>,
+        key: &str,
+        problems: &mut Problems,
+    ) -> Self {
+        if window == Window::Calendar && !self.is_of_the_calendar() {
+            problems.add(
+                format!("{key}.window"),
+                "limit_window_period",
+                format!("`{self}` has no period of the calendar"),
+                "write the quota per day or per month, or leave `window` out",
+            );
+        } else if let (Window::Calendar, Some(burst)) = (window, burst) {
+            problems.add(
+                format!("{key}.burst"),
+                "limit_window_burst",
+                format!("a burst of {burst} means nothing where a whole period's quota may come at once"),
+                "leave `burst` out, or leave `window` out",
+            );
+        }
+        self.in_window(window)
+    }
+
+    /// The most that one period can admit, when nothing was used before it.
+    pub const fn worst_window(self) -> u64 {
+        match self.window {
+            Window::Rolling => self.requests.get() as u64 + self.burst.get() as u64,
+            Window::Calendar => self.requests.get() as u64,
+        }
     }
 
     /// Time between two requests at the steady rate, rounded up so that the rate is never exceeded.
@@ -82,7 +159,8 @@ impl FromStr for Quota {
 
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} per {}", self.requests, self.period_name())
+        let calendar = if self.window == Window::Calendar { "calendar " } else { "" };
+        write!(f, "{} per {calendar}{}", self.requests, self.period_name())
     }
 }
 
@@ -119,5 +197,8 @@ mod tests {
             assert_eq!(text.parse::<Quota>().unwrap().to_string(), text);
         }
         assert_eq!("6,000 per minute".parse::<Quota>().unwrap().requests.get(), 6000);
+        let by_calendar = |text: &str| text.parse::<Quota>().unwrap().in_window(Window::Calendar).to_string();
+        assert_eq!(by_calendar("700 per month"), "700 per calendar month");
+        assert_eq!(by_calendar("700 per hour"), "700 per hour", "no hours in a calendar");
     }
 }

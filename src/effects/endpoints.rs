@@ -77,9 +77,9 @@ fn plans<'r>(row: &'r EndpointRow, settings: &'r Settings) -> &'r Vec<Plan> {
 }
 
 fn limits_in_words(limits: &[LimitRow]) -> String {
-    let each = limits.iter().map(|LimitRow { quota: text, burst, per }| {
+    let each = limits.iter().map(|LimitRow { quota: text, window, burst, per }| {
         let per = per.as_deref().unwrap_or("token");
-        format!("{} {}", quota(text, *burst, 1), counted_by(&[per]))
+        format!("{} {}", quota(text, *window, *burst, 1), counted_by(&[per]))
     });
     joined(each)
 }

@@ -1,7 +1,9 @@
 //! `[limits]`: policies by name, and what stands beside them.
 
+use std::num::NonZeroU32;
+
 use super::{CALLERS, Effects, Matters, OTHERS, Property, Subject, words};
-use crate::domain::Quota;
+use crate::domain::{Quota, Window};
 use crate::limits::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
 
 pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
@@ -31,6 +33,7 @@ fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Ef
         name,
         per,
         quota: _,
+        window: _,
         burst: _,
         cost: _,
         body_kilobytes_per_cost,
@@ -78,15 +81,16 @@ fn in_words(policy: &PolicySettings) -> String {
 }
 
 fn quota_of(policy: &PolicySettings) -> String {
-    quota(&policy.quota, policy.burst, policy.cost)
+    quota(&policy.quota, policy.window, policy.burst, policy.cost)
 }
 
 /// A quota with its worst window: what one period can admit at most, when nothing was used before it.
-pub(super) fn quota(text: &str, burst: Option<u32>, cost: u32) -> String {
+pub(super) fn quota(text: &str, window: Window, burst: Option<u32>, cost: u32) -> String {
     let Ok(quota) = text.parse::<Quota>() else { return text.to_owned() };
-    let requests = u64::from(quota.requests.get());
+    let burst = burst.and_then(NonZeroU32::new);
+    let quota = burst.map_or(quota, |burst| quota.with_burst(burst)).in_window(window);
     let cost = u64::from(cost.max(1));
-    let most = (requests + burst.map_or(requests, u64::from)) / cost;
+    let most = quota.worst_window() / cost;
     let written = quota.to_string();
     let period = written.rsplit(' ').next().unwrap_or_default();
     let burst = burst.map(|burst| format!(", burst {burst}")).unwrap_or_default();
@@ -117,7 +121,8 @@ fn failures(
     effects: &mut Effects<'_>,
 ) {
     let FailedAuthenticationSettings { quota: written, exempt } = old;
-    let quotas = (quota(written, None, 1), quota(&new.quota, None, 1));
+    let in_words = |text: &str| quota(text, Window::Rolling, None, 1);
+    let quotas = (in_words(written), in_words(&new.quota));
     let key = "limits.failed_authentications.quota";
     effects.change(Subject::Setting, key, None, quotas, CALLERS);
     effects.setting("limits.failed_authentications.exempt", exempt, &new.exempt, CALLERS);

@@ -1,10 +1,11 @@
 //! The sections that are plain lists of settings, and the regions.
 
-use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Subject};
+use super::{CALLERS, CALLERS_LATER, Effects, OTHERS, OTHERS_LATER, Property, Subject, words};
 use crate::config::File;
 use crate::place::{self, RegionSettings};
 use crate::{
-    admin, input, journal, listen, notifications, reply, secret_scanning, telemetry, tokens, upstream,
+    admin, central_store, input, journal, listen, notifications, reply, secret_scanning, telemetry, tokens,
+    upstream,
 };
 
 pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
@@ -18,6 +19,7 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
         endpoints: _,
         tokens,
         journal,
+        redis,
         notifications,
         authentication: _,
         limits: _,
@@ -35,6 +37,7 @@ pub(super) fn compare(old: &File, new: &File, effects: &mut Effects<'_>) {
     compare_replies(replies, &new.replies, effects);
     compare_tokens(tokens, &new.tokens, effects);
     compare_journal(journal, &new.journal, effects);
+    compare_redis(redis, &new.redis, effects);
     compare_notifications(notifications, &new.notifications, effects);
     compare_admin(admin, &new.admin, effects);
     compare_logs(logs, &new.logs, effects);
@@ -55,11 +58,12 @@ fn compare_regions(old: &Named, new: &Named, effects: &mut Effects<'_>) {
             effects.added(Subject::Region, name, in_words(after), CALLERS_LATER);
             continue;
         };
-        let RegionSettings { letter, base_url, upstreams } = before;
+        let RegionSettings { letter, base_url, upstreams, redis } = before;
         let mut region = Property { effects, subject: Subject::Region, name };
         region.compare("letter", &letter, &after.letter, CALLERS_LATER);
         region.compare("base_url", &base_url, &after.base_url, CALLERS);
         region.compare("upstreams", &upstreams, &after.upstreams, CALLERS);
+        region.compare("redis", &redis, &after.redis, CALLERS_LATER);
     }
     let order =
         |regions: &'_ Named| -> Vec<String> { regions.iter().map(|(name, _)| name.clone()).collect() };
@@ -262,6 +266,8 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         snapshot_file,
         snapshot_seconds,
         poll_millis,
+        max_staleness_seconds,
+        beyond_max_staleness,
         last_used_seconds,
         tokens_per_workspace,
         new_network_events,
@@ -269,11 +275,19 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         scopes,
     } = old;
     effects.setting("tokens.prefix", prefix, &new.prefix, CALLERS_LATER);
-    effects.setting("tokens.store", store, &new.store, CALLERS_LATER);
+    // Another password alone is a change, too, and is not in the words.
+    if *store != new.store {
+        let words = (Some(words(store)), Some(words(&new.store)));
+        effects.add(Subject::Setting, "tokens.store", None, words, CALLERS_LATER);
+    }
     effects.setting("tokens.pepper_file", pepper_file, &new.pepper_file, CALLERS_LATER);
     effects.setting("tokens.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
     effects.setting("tokens.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
     effects.setting("tokens.poll_millis", poll_millis, &new.poll_millis, OTHERS_LATER);
+    let staleness = (max_staleness_seconds, &new.max_staleness_seconds);
+    effects.setting("tokens.max_staleness_seconds", staleness.0, staleness.1, CALLERS_LATER);
+    let beyond = (beyond_max_staleness, &new.beyond_max_staleness);
+    effects.setting("tokens.beyond_max_staleness", beyond.0, beyond.1, CALLERS_LATER);
     effects.setting("tokens.last_used_seconds", last_used_seconds, &new.last_used_seconds, OTHERS_LATER);
     let cap = (tokens_per_workspace, &new.tokens_per_workspace);
     effects.setting("tokens.tokens_per_workspace", cap.0, cap.1, CALLERS_LATER);
@@ -285,9 +299,11 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
 }
 
 fn compare_journal(old: &journal::Settings, new: &journal::Settings, effects: &mut Effects<'_>) {
-    let journal::Settings { enabled, file, retention_days, entries_per_token, entries, file_bytes } = old;
+    let journal::Settings { enabled, file, shared, retention_days, entries_per_token, entries, file_bytes } =
+        old;
     effects.setting("journal.enabled", enabled, &new.enabled, OTHERS_LATER);
     effects.setting("journal.file", file, &new.file, OTHERS_LATER);
+    effects.setting("journal.shared", shared, &new.shared, OTHERS_LATER);
     effects.setting("journal.retention_days", retention_days, &new.retention_days, OTHERS_LATER);
     effects.setting("journal.entries_per_token", entries_per_token, &new.entries_per_token, OTHERS_LATER);
     effects.setting("journal.entries", entries, &new.entries, OTHERS_LATER);
@@ -317,6 +333,29 @@ fn compare_notifications(
     effects.setting("notifications.allow_private_addresses", private.0, private.1, OTHERS);
     effects.setting("notifications.webhook_ca_file", webhook_ca_file, &new.webhook_ca_file, OTHERS);
     effects.setting("notifications.smtp", smtp, &new.smtp, OTHERS);
+}
+
+fn compare_redis(old: &central_store::Settings, new: &central_store::Settings, effects: &mut Effects<'_>) {
+    let central_store::Settings {
+        address,
+        plain_text,
+        ca_file,
+        prefix,
+        timeout_milliseconds,
+        connect_timeout_milliseconds,
+        max_calls,
+        min_replicas,
+    } = old;
+    effects.setting("redis.address", address, &new.address, CALLERS_LATER);
+    effects.setting("redis.prefix", prefix, &new.prefix, CALLERS_LATER);
+    effects.setting("redis.min_replicas", min_replicas, &new.min_replicas, CALLERS_LATER);
+    effects.setting("redis.plain_text", plain_text, &new.plain_text, OTHERS);
+    effects.setting("redis.ca_file", ca_file, &new.ca_file, OTHERS_LATER);
+    let timeout = (timeout_milliseconds, &new.timeout_milliseconds);
+    effects.setting("redis.timeout_milliseconds", timeout.0, timeout.1, OTHERS_LATER);
+    let timeout = (connect_timeout_milliseconds, &new.connect_timeout_milliseconds);
+    effects.setting("redis.connect_timeout_milliseconds", timeout.0, timeout.1, OTHERS_LATER);
+    effects.setting("redis.max_calls", max_calls, &new.max_calls, OTHERS_LATER);
 }
 
 fn compare_admin(old: &admin::Settings, new: &admin::Settings, effects: &mut Effects<'_>) {

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 pub use file::read as read_file;
 pub use reach::Reach;
+pub use tls::config as client_tls;
 pub use url::Url;
 
 /// With whom, and how much of it at most.

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::FetchFailed;
 
 /// A client's side of TLS that trusts the certificates of a file, or the system's.
-pub(super) async fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, FetchFailed> {
+pub async fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, FetchFailed> {
     let ca_file = ca_file.map(Path::to_owned);
     let roots = tokio::task::spawn_blocking(move || roots(ca_file.as_deref()));
     let roots = roots.await.map_err(FetchFailed::unreachable)??;

@@ -95,6 +95,7 @@ fn limits(
                 per,
                 quota: u64::from(row.quota.requests.get()),
                 window_seconds: u64::from(row.quota.period_seconds),
+                window: row.quota.window,
                 burst,
                 remaining: row.headroom.map_or(burst, |headroom| u64::from(headroom.remaining())),
                 resets_at_unix_seconds: (!until_full.is_zero())

@@ -52,8 +52,8 @@ pub(crate) fn identify(refused: &Refused, regions: &Regions) -> Refusal {
         Refused::AddressNotAllowed { address, .. } => {
             Refusal::AddressNotAllowed { address: address.to_canonical().to_string() }
         }
-        Refused::TokenRevoked => Refusal::TokenRevoked,
-        Refused::TokenExpired => Refusal::TokenExpired,
+        Refused::TokenRevoked(_) => Refusal::TokenRevoked,
+        Refused::TokenExpired(_) => Refusal::TokenExpired,
         Refused::JwtInvalid(_) => Refusal::JwtInvalid,
         Refused::JwtExpired => Refusal::JwtExpired,
         Refused::JwtRevoked => Refusal::JwtRevoked,

@@ -41,6 +41,10 @@ pub(crate) fn for_owner(error: &Error) -> Refusal {
         Error::TooManyTokens { cap, .. } => conflict(format!(
             "The workspace has {cap} working tokens, as many as it may. Revoke one that is not used."
         )),
+        Error::TooManyOverlaps { most, .. } => conflict(format!(
+            "The workspace has {most} working tokens with those that were rotated, as many as it may. Rotate without \
+             an overlap, or wait until one ends."
+        )),
         Error::TokenUnknown(_) => Refusal::Missing { message: NO_TOKEN.to_owned() },
         other => match kind(other) {
             Kind::Missing => Refusal::Missing { message: "There is no such resource.".to_owned() },
@@ -89,6 +93,7 @@ fn kind(error: &Error) -> Kind {
         | Error::NotActive { .. }
         | Error::Ended { .. }
         | Error::TooManyTokens { .. }
+        | Error::TooManyOverlaps { .. }
         | Error::TooManyOverrides { .. }
         | Error::OperatorExists(_)
         | Error::TooManyOperators { .. }
@@ -104,6 +109,7 @@ fn kind(error: &Error) -> Kind {
         | Error::StoreOlder { .. }
         | Error::StoreForeign { .. }
         | Error::LogBroken { .. }
+        | Error::LogForked(_)
         | Error::LogAltered(_)
         | Error::PepperMissing(_)
         | Error::PepperInvalid { .. }
@@ -131,6 +137,8 @@ fn field(what: &'static str) -> &'static str {
         "lifetime" => "lifetime_seconds",
         "end" => "until",
         "time of issue" => "issued_before",
+        // Which field it came in is not known.
+        "text that PostgreSQL keeps" => "",
         other => other,
     }
 }
@@ -176,6 +184,7 @@ mod tests {
             Error::TokenUnknown("tok_1".to_owned()),
             Error::NotActive { id: "tok_1".to_owned(), state: "revoked" },
             Error::TooManyTokens { workspace: "w".to_owned(), cap: 1 },
+            Error::TooManyOverlaps { workspace: "w".to_owned(), most: 2 },
             Error::WorkspaceDeleted("w".to_owned()),
         ] {
             assert!(!format!("{:?}", for_owner(&error)).contains("tollgate "), "{error}");

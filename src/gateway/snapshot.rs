@@ -99,8 +99,8 @@ fn placed(lookup: Lookup) -> Option<TokenLookup> {
             allowed_networks: entry.allowed_networks(),
         }),
         Lookup::Decoy(entry) => TokenLookup::Decoy(whose(&entry)),
-        Lookup::Revoked(_) => TokenLookup::Revoked,
-        Lookup::Expired(_) => TokenLookup::Expired,
+        Lookup::Revoked(entry) => TokenLookup::Revoked(whose(&entry)),
+        Lookup::Expired(entry) => TokenLookup::Expired(whose(&entry)),
         Lookup::Unplaced => TokenLookup::Unplaced,
         Lookup::Unknown => return None,
     })
@@ -129,8 +129,12 @@ impl Tokens for PlacedTokens<'_> {
         self.registry.format().recognise(value).is_some()
     }
 
-    fn available(&self) -> bool {
-        self.registry.missing_pepper().is_none()
+    fn is_current(&self, now: Now) -> bool {
+        self.registry.is_current(now)
+    }
+
+    fn may_answer(&self, now: Now) -> bool {
+        self.registry.may_answer(now)
     }
 
     fn jwt_revoked(&self, jwt: &JwtIdentity<'_>) -> bool {

@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Place;
+
 /// A write or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// When the request arrived, in milliseconds since 1970.
     pub at_unix_millis: u64,
-    /// The credential's public name: a token's id, or a JWT's client.
+    /// The credential's public name: a token's id; of a JWT its issuer and client with a space between, so that no
+    /// client's name passes for a token's id.
     pub token_id: String,
     /// Its workspace; empty if that was not known.
     pub workspace_id: String,
@@ -38,13 +41,20 @@ impl Entry {
     }
 }
 
-/// An entry with its place in the journal.
+/// An entry with its number in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Its number; later entries have greater ones.
+    /// Its number; what is kept later has a greater one.
     pub number: u64,
     /// The entry.
     pub entry: Entry,
+}
+
+impl Kept {
+    /// Where it stands in the order of answers.
+    pub const fn place(&self) -> Place {
+        Place { at_unix_millis: self.entry.at_unix_millis, number: self.number }
+    }
 }
 
 /// How much a token did in a time.
@@ -55,6 +65,8 @@ pub struct Activity {
     pub writes: u64,
     /// Requests that were refused.
     pub refusals: u64,
+    /// Those of them that were refused because the token was revoked.
+    pub refusals_after_revocation: u64,
     /// Up to 20 addresses that they came from, without ports, the busiest first.
     pub addresses: Vec<String>,
 }
@@ -71,6 +83,7 @@ pub(super) struct Line {
     #[serde(default)]
     workspace_id: String,
     token_id: String,
+    issuer: Option<String>,
     forwarded: String,
     #[serde(default)]
     peer: String,
@@ -86,7 +99,10 @@ impl Line {
         let time: jiff::Timestamp = line.time.parse().ok()?;
         Some(Entry {
             at_unix_millis: u64::try_from(time.as_millisecond()).ok()?,
-            token_id: line.token_id,
+            token_id: match line.issuer {
+                Some(issuer) => format!("{issuer} {}", line.token_id),
+                None => line.token_id,
+            },
             workspace_id: line.workspace_id,
             method: line.method,
             operation: line.operation,

@@ -14,6 +14,9 @@ pub struct Settings {
     /// The SQLite file that they are written to; made on first use. A relative path starts at the configuration
     /// file. Default `tollgate.journal`.
     pub file: PathBuf,
+    /// Whether entries go on to the database of a token store in PostgreSQL, so that reports tell what every gateway
+    /// saw; the file then holds what waits for it. Default true; without such a store it means nothing.
+    pub shared: bool,
     /// Days that an entry is kept, 1 to 3,650. Default 90.
     pub retention_days: u32,
     /// Entries of one token, 1,000 to 10,000,000; the oldest go first. Default 100,000.
@@ -29,6 +32,7 @@ impl Default for Settings {
         Self {
             enabled: true,
             file: PathBuf::from("tollgate.journal"),
+            shared: true,
             retention_days: 90,
             entries_per_token: 100_000,
             entries: 2_000_000,
@@ -55,6 +59,8 @@ pub struct Bounds {
 pub struct Checked {
     /// The file; [`None`] if nothing is written down.
     pub file: Option<PathBuf>,
+    /// Whether entries go on to the token store's database, if it is one of PostgreSQL.
+    pub is_shared: bool,
     /// How much is kept at most.
     pub bounds: Bounds,
 }
@@ -82,6 +88,7 @@ pub fn from_settings(settings: &Settings, folder: &Path, problems: &mut Problems
     }
     (problems.0.len() == before).then(|| Checked {
         file: settings.enabled.then(|| folder.join(&settings.file)),
+        is_shared: settings.shared,
         bounds: Bounds {
             retention: Duration::from_secs(u64::from(settings.retention_days) * 86_400),
             entries_per_token: settings.entries_per_token,

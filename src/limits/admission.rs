@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Limits;
 use super::bucket::{Scale, Verdict};
+use super::calendar::Counted;
 use super::in_flight::InFlightGuard;
 use super::inline::Inline;
 use super::owing::Owing;
@@ -47,7 +48,10 @@ pub struct Headroom {
     pub exposed: bool,
     pub(super) cost: u32,
     pub(super) interval_nanos: u64,
+    /// Time until nothing is used any more; by the calendar, until the period ends.
     pub(super) debt_nanos: u64,
+    /// What the period has left, of a count by the calendar.
+    pub(super) counted: Option<Counted>,
 }
 
 impl Headroom {
@@ -59,24 +63,40 @@ impl Headroom {
         cost: 1,
         interval_nanos: 1,
         debt_nanos: 0,
+        counted: None,
     };
 
     pub(super) fn of(claim: &super::claims::Claim, verdict: &Verdict, now: u64, decision: Decision) -> Self {
-        Self {
+        let mut headroom = Self {
             policy: claim.policy,
             quota: claim.quota.with_burst(verdict.scale.burst),
             decision,
             exposed: claim.exposed,
             cost: claim.debit.cost.get(),
             interval_nanos: verdict.scale.interval_nanos,
-            debt_nanos: verdict.tat.saturating_sub(now),
+            debt_nanos: 0,
+            counted: None,
+        };
+        headroom.tell(verdict, now);
+        headroom
+    }
+
+    /// Tells of another verdict on the same bucket.
+    pub(super) fn tell(&mut self, verdict: &Verdict, now: u64) {
+        self.debt_nanos = verdict.tat.saturating_sub(now);
+        self.counted = verdict.counted;
+        if let Some(counted) = &self.counted {
+            self.quota.period_seconds = counted.period_seconds();
         }
     }
 
     /// Requests that may still come at once: what is left of the burst, which is the quota unless the
     /// configuration says otherwise.
     pub const fn remaining(&self) -> u32 {
-        self.scale().remaining(self.debt_nanos)
+        match self.counted {
+            Some(counted) => counted.left,
+            None => self.scale().remaining(self.debt_nanos),
+        }
     }
 
     /// The burst less what remains.
@@ -86,20 +106,28 @@ impl Headroom {
 
     /// Time until nothing is used any more.
     pub const fn until_full(&self) -> Duration {
-        Duration::from_nanos(self.debt_nanos)
+        match self.counted {
+            Some(counted) if counted.left >= self.quota.burst.get() => Duration::ZERO,
+            Some(_) | None => Duration::from_nanos(self.debt_nanos),
+        }
     }
 
-    /// Time until one more request remains than now; zero when full.
+    /// Time within which no more than [`Headroom::remaining`] can come: until one more request remains than now, zero
+    /// when full; by the calendar, until the period ends.
     pub const fn until_next(&self) -> Duration {
-        if self.debt_nanos == 0 {
-            return Duration::ZERO;
+        if self.debt_nanos == 0 || self.counted.is_some() {
+            return Duration::from_nanos(self.debt_nanos);
         }
         self.until_room_for(self.remaining() + 1)
     }
 
     /// Time until a request like this one is admitted; zero if it would be at once.
     pub const fn wait(&self) -> Duration {
-        self.until_room_for(self.cost)
+        match self.counted {
+            Some(counted) if counted.left >= self.cost => Duration::ZERO,
+            Some(_) => Duration::from_nanos(self.debt_nanos),
+            None => self.until_room_for(self.cost),
+        }
     }
 
     const fn until_room_for(&self, requests: u32) -> Duration {

@@ -118,7 +118,8 @@ impl Limits {
     fn give_back(&self, claims: &[Claim], taken: &[Headroom], now: u64) {
         for (claim, headroom) in claims.iter().zip(taken.iter()) {
             let scale = Scale { interval_nanos: headroom.interval_nanos, burst: headroom.quota.burst };
-            let verdict = Verdict { tat: now + headroom.debt_nanos, wait_nanos: None, scale };
+            let counted = headroom.counted;
+            let verdict = Verdict { tat: now + headroom.debt_nanos, wait_nanos: None, scale, counted };
             self.counters.cells.give_back(&Taken { key: claim.key, verdict }, claim.debit.cost);
         }
     }

@@ -15,6 +15,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
+use super::calendar::Counted;
 use crate::domain::Quota;
 
 /// The longest time that a bucket may take to fill: ten years. Keeps every sum of times within 64 bits.
@@ -48,17 +49,6 @@ impl Scale {
         (self.fill_nanos().saturating_sub(debt_nanos) / self.interval_nanos) as u32
     }
 
-    /// The TAT under this scale of a bucket that was counted under `old`: as many requests stay used as were,
-    /// at most a whole burst, so nobody gets a fresh bucket and nobody waits longer than this bucket's fill.
-    pub(super) fn rescale(self, tat: u64, old: Self, now: u64) -> u64 {
-        let debt = u128::from(tat.saturating_sub(now));
-        if debt == 0 {
-            return tat;
-        }
-        let debt = (debt * u128::from(self.interval_nanos)).div_ceil(u128::from(old.interval_nanos));
-        now + u64::try_from(debt).unwrap_or(u64::MAX).min(self.fill_nanos())
-    }
-
     fn of_governor(self) -> governor::Quota {
         governor::Quota::with_period(Duration::from_nanos(self.interval_nanos))
             .map_or(governor::Quota::per_hour(NonZeroU32::MIN), |quota| quota.allow_burst(self.burst))
@@ -68,12 +58,15 @@ impl Scale {
 /// What governor said of one bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verdict {
-    /// The TAT after the decision, in nanoseconds of the monotonic clock.
+    /// The TAT after the decision, in nanoseconds of the monotonic clock; of a count by the calendar the end of
+    /// its period.
     pub(super) tat: u64,
     /// How long until the same request would be admitted; [`None`] if it was.
     pub(super) wait_nanos: Option<u64>,
     /// The scale it was decided by.
     pub(super) scale: Scale,
+    /// What the period has left, of a count by the calendar.
+    pub(super) counted: Option<Counted>,
 }
 
 /// Takes `cost` requests at `now`, or nothing.
@@ -87,14 +80,13 @@ pub(super) fn peek(tat: u64, scale: Scale, cost: NonZeroU32, now: u64) -> Verdic
     decide(&Peeking(tat), scale, cost, now)
 }
 
-/// Takes `cost` requests whether they are there or not, and answers with the TAT. What is missing is owed, at most a
-/// whole bucket.
-pub(super) fn owe(tat: &AtomicU64, scale: Scale, cost: NonZeroU32, now: u64) -> u64 {
+/// Takes `cost` requests whether they are there or not. What is missing is owed, at most a whole bucket.
+pub(super) fn owe(tat: &AtomicU64, scale: Scale, cost: NonZeroU32, now: u64) -> Verdict {
     let more = scale.interval_nanos * u64::from(cost.min(scale.burst).get());
     let most = now.saturating_add(scale.fill_nanos().saturating_mul(2));
     let owed = |seen: u64| seen.max(now).saturating_add(more).min(most.max(seen));
     let before = tat.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| Some(owed(seen)));
-    before.map_or(now, owed)
+    Verdict { tat: before.map_or(now, owed), wait_nanos: None, scale, counted: None }
 }
 
 /// Undoes a [`take`] that left the TAT at `written`.
@@ -126,7 +118,7 @@ fn decide<V: View>(view: &V, scale: Scale, cost: NonZeroU32, now: u64) -> Verdic
         Ok(Err(until)) => Some(until.wait_time_from(Nanos::new(now)).as_nanos() as u64),
         Err(_more_than_the_burst) => Some(scale.fill_nanos()),
     };
-    Verdict { tat: view.left(), wait_nanos, scale }
+    Verdict { tat: view.left(), wait_nanos, scale, counted: None }
 }
 
 /// Reads zero when the limiter is born and the request's arrival after.

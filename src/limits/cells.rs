@@ -11,35 +11,40 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
 
-use super::bucket::{self, Scale, Verdict};
+use super::bucket::{Scale, Verdict};
+use super::calendar::Refill;
+use super::cell::{Cell, Measure, Moment};
 use super::key::{Key, Kind, Spread};
+use crate::clock::Now;
 
-/// Independent maps, so that a sweep holds up one 256th of the cells at a time.
-const SEGMENTS: usize = 256;
+/// Independent maps, so that a sweep holds up a small part of the cells at a time.
+pub(super) const SEGMENTS: usize = 512;
 
 /// How long a cell stays after it is full: longer than a request may take from its arrival to being counted,
 /// because such a request still decides by its arrival's clock reading.
 const GRACE_NANOS: u64 = 10_000_000_000;
-
-/// One bucket and the scale that its TAT was written under.
-#[derive(Debug)]
-struct Cell {
-    tat: AtomicU64,
-    scale: Scale,
-    revision: u32,
-}
 
 /// How one request is charged to one bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Debit {
     /// The quota.
     pub(super) scale: Scale,
+    /// How the quota's bucket refills.
+    pub(super) refill: Refill,
     /// How many requests it counts as.
     pub(super) cost: NonZeroU32,
     /// Which rules say so; a cell that later rules wrote is decided by theirs.
     pub(super) revision: u32,
     /// Whether the quota is the caller's own rather than the policy's.
     pub(super) own: bool,
+    /// The wall clock when the request came, for counts by the calendar.
+    pub(super) unix_millis: u64,
+}
+
+impl Debit {
+    const fn measure(&self) -> Measure {
+        Measure { scale: self.scale, refill: self.refill }
+    }
 }
 
 /// A verdict and the cell that it was given on.
@@ -68,6 +73,8 @@ pub(super) struct Cells {
     overflow_until: AtomicU64,
     overflowed: AtomicU64,
     next_sweep: AtomicUsize,
+    /// When the newest rules came into force.
+    changed_at: AtomicU64,
 }
 
 impl Cells {
@@ -83,12 +90,18 @@ impl Cells {
             overflow_until: AtomicU64::new(0),
             overflowed: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
+            changed_at: AtomicU64::new(u64::MAX),
         }
     }
 
     /// Sets how many cells there may be. Existing ones stay until they are full.
     pub(super) fn set_cap(&self, cap: usize) {
         self.cap.store(cap, Ordering::Relaxed);
+    }
+
+    /// Says that other rules are in force from now on.
+    pub(super) fn change(&self, now: u64) {
+        self.changed_at.store(now, Ordering::Release);
     }
 
     /// How many cells there are, the shared overflow cells aside.
@@ -104,46 +117,44 @@ impl Cells {
     /// Takes from the bucket of `key`, making it if need be.
     pub(super) fn take(&self, key: Key, debit: &Debit, now: u64) -> Taken {
         if let Some(cell) = self.segment(key).get(&key)
-            && let Some(scale) = cell.agreed(debit)
+            && let Some(by) = cell.agreed(debit.measure(), debit.revision)
         {
-            return Taken { key, verdict: bucket::take(&cell.tat, scale, debit.cost, now) };
+            return Taken { key, verdict: cell.take(by, debit.cost, now, debit.unix_millis) };
         }
         self.take_exclusively(key, debit, now)
     }
 
     /// What [`Cells::take`] would say; changes nothing.
     pub(super) fn peek(&self, key: Key, debit: &Debit, now: u64) -> Verdict {
-        let seen = self.segment(key).get(&key).map(|cell| cell.seen_by(debit, now));
-        let (tat, scale) = seen.unwrap_or_else(|| (self.overflow_tat(key, debit, now), debit.scale));
-        bucket::peek(tat, scale, debit.cost, now)
+        let seen = self.segment(key).get(&key).map(|cell| self.seen_by(&cell, debit, now));
+        let (word, by) = seen.unwrap_or_else(|| (self.overflow_word(key, debit, now), debit.measure()));
+        by.peek(word, debit.cost, now, debit.unix_millis)
     }
 
-    /// Adds to the debt of a bucket that was taken from, up to one fill beyond empty, and answers with its TAT.
-    pub(super) fn owe(&self, key: Key, debit: &Debit, now: u64) -> u64 {
+    /// Adds to the debt of a bucket that was taken from, up to one fill beyond empty.
+    pub(super) fn owe(&self, key: Key, debit: &Debit, now: u64) -> Verdict {
         if let Some(cell) = self.segment(key).get(&key) {
-            return bucket::owe(&cell.tat, cell.scale, debit.cost, now);
+            return cell.owe(debit.cost, now, debit.unix_millis);
         }
         // A bucket that has left was full, so all of it can be taken.
-        self.take(key, debit, now).verdict.tat
+        self.take(key, debit, now).verdict
     }
 
     /// Returns what a [`Cells::take`] took, where that is still known to be exact.
     pub(super) fn give_back(&self, taken: &Taken, cost: NonZeroU32) {
-        if let Some(cell) = self.segment(taken.key).get(&taken.key)
-            && cell.scale == taken.verdict.scale
-        {
-            bucket::give_back(&cell.tat, taken.verdict.tat, cell.scale, cost);
+        if let Some(cell) = self.segment(taken.key).get(&taken.key) {
+            cell.give_back(&taken.verdict, cost);
         }
     }
 
-    /// Drops the full cells of one segment. Meant to be called every 10 ms or so, which makes a pass over all
-    /// cells take a few seconds; at most one 512th of them is locked at a time.
-    pub(super) fn sweep(&self, now_nanos: u64) -> Swept {
+    /// Drops the full cells of one segment. Meant to be called every 20 ms or so, which makes a pass over all
+    /// cells take some ten seconds; at most one 512th of them is locked at a time.
+    pub(super) fn sweep(&self, now: Now) -> Swept {
         let at = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SEGMENTS;
         let segment = &self.segments[at];
         let (mut tenants, mut anonymous) = (0, 0);
         segment.retain(|key, cell| {
-            let keep = cell.tat.get_mut().saturating_add(GRACE_NANOS) > now_nanos;
+            let keep = !cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS);
             match key.kind() {
                 Kind::Tenant => tenants += usize::from(!keep),
                 Kind::Anonymous => anonymous += usize::from(!keep),
@@ -159,24 +170,28 @@ impl Cells {
         Swept { removed: tenants + anonymous, pass_ended: at + 1 == SEGMENTS }
     }
 
+    /// The map of a key. Of two random numbers the greater one is taken, so that the maps differ in size and do not
+    /// all double their memory at the same count: at any count a cell takes about 41 × 1.6 bytes.
     fn segment(&self, key: Key) -> &DashMap<Key, Cell, Spread> {
         // dashmap takes the bits above these for its shards, hashbrown the lowest and the highest.
-        &self.segments[(self.spread.hash_one(key) >> 40) as usize % SEGMENTS]
+        let bits = (self.spread.hash_one(key) >> 38) as usize;
+        &self.segments[(bits % SEGMENTS).max(bits / SEGMENTS % SEGMENTS)]
     }
 
     fn take_exclusively(&self, key: Key, debit: &Debit, now: u64) -> Taken {
-        let inherited = self.overflow_tat(key, debit, now);
+        let inherited = self.overflow_word(key, debit, now);
         match self.segment(key).entry(key) {
             Entry::Occupied(mut occupied) => {
                 let cell = occupied.get_mut();
-                let scale = cell.settle(debit, now);
-                return Taken { key, verdict: bucket::take(&cell.tat, scale, debit.cost, now) };
+                let moment = self.moment(cell, debit, now);
+                let by = cell.settle(debit.measure(), debit.revision, &moment);
+                return Taken { key, verdict: cell.take(by, debit.cost, now, debit.unix_millis) };
             }
             Entry::Vacant(vacant) => {
                 if self.reserve(key) {
-                    let tat = AtomicU64::new(inherited);
-                    let cell = vacant.insert(Cell { tat, scale: debit.scale, revision: debit.revision });
-                    return Taken { key, verdict: bucket::take(&cell.tat, debit.scale, debit.cost, now) };
+                    let by = debit.measure();
+                    let cell = vacant.insert(Cell::new(inherited, by, debit.revision));
+                    return Taken { key, verdict: cell.take(by, debit.cost, now, debit.unix_millis) };
                 }
             }
         }
@@ -199,52 +214,43 @@ impl Cells {
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// The TAT that a key without a cell of its own is counted from.
-    fn overflow_tat(&self, key: Key, debit: &Debit, now: u64) -> u64 {
+    /// What a key without a cell of its own is counted from.
+    fn overflow_word(&self, key: Key, debit: &Debit, now: u64) -> u64 {
         if self.overflow_until.load(Ordering::Acquire) <= now || key.kind() == Kind::Overflow {
             return 0;
         }
         let key = key.overflow(debit.own.then_some(debit.scale));
-        self.segment(key)
-            .get(&key)
-            .map_or(0, |cell| debit.scale.rescale(cell.tat.load(Ordering::Acquire), cell.scale, now))
-    }
-}
-
-impl Cell {
-    /// The scale to decide by, unless the cell has to be rescaled first.
-    fn agreed(&self, debit: &Debit) -> Option<Scale> {
-        (self.scale == debit.scale || self.revision > debit.revision).then_some(self.scale)
+        let moment = Moment { since: now, now, unix_millis: debit.unix_millis };
+        let carried = |cell: &Cell| debit.measure().carry_over(cell.word(), cell.measure(), &moment);
+        self.segment(key).get(&key).map_or(0, |cell| carried(&cell))
     }
 
-    /// TAT and scale that a decision would be made by, were the cell rescaled.
-    fn seen_by(&self, debit: &Debit, now: u64) -> (u64, Scale) {
-        let tat = self.tat.load(Ordering::Acquire);
-        match self.agreed(debit) {
-            Some(scale) => (tat, scale),
-            None => (debit.scale.rescale(tat, self.scale, now), debit.scale),
+    /// Word and measure that a decision would be made by, were the cell carried over.
+    fn seen_by(&self, cell: &Cell, debit: &Debit, now: u64) -> (u64, Measure) {
+        let measure = debit.measure();
+        if let Some(by) = cell.agreed(measure, debit.revision) {
+            return (cell.word(), by);
         }
+        let moment = self.moment(cell, debit, now);
+        (measure.carry_over(cell.word(), cell.measure(), &moment), measure)
     }
 
-    /// Rescales the cell, which is why nobody else may hold it.
-    fn settle(&mut self, debit: &Debit, now: u64) -> Scale {
-        if self.agreed(debit).is_none() {
-            let tat = self.tat.get_mut();
-            *tat = debit.scale.rescale(*tat, self.scale, now);
-            self.scale = debit.scale;
-        }
-        self.revision = self.revision.max(debit.revision);
-        self.scale
+    /// From when on a cell is counted by the quota of a debit: since the rules changed, or, where a caller's own
+    /// quota began or ended, from now on.
+    fn moment(&self, cell: &Cell, debit: &Debit, now: u64) -> Moment {
+        let is_older = debit.revision > cell.revision();
+        let since = if is_older { self.changed_at.load(Ordering::Acquire) } else { now };
+        Moment { since, now, unix_millis: debit.unix_millis }
     }
 }
 
 #[cfg(test)]
 impl Cells {
-    /// TATs by key, for tests that compare everything before and after.
+    /// TATs and counts by key, for tests that compare everything before and after.
     pub(super) fn tats(&self) -> std::collections::BTreeMap<String, u64> {
         let of = |segment: &DashMap<Key, Cell, Spread>| {
             let tat = |entry: dashmap::mapref::multiple::RefMulti<'_, Key, Cell>| {
-                (format!("{:?}", entry.key()), entry.tat.load(Ordering::SeqCst))
+                (format!("{:?}", entry.key()), entry.word())
             };
             segment.iter().map(tat).collect::<Vec<_>>()
         };

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use super::bucket::{LONGEST_FILL_NANOS, Scale};
+use super::calendar::Refill;
 use super::in_flight::Caps;
 use super::policy::{Dimension, Policy, template_names};
 use super::rules::RESERVED;
@@ -71,6 +72,7 @@ fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quo
         of_endpoint: true,
         mask: 0,
         scale: Scale::of(&quota),
+        refill: Refill::Gradual,
         announced: Box::default(),
     }
     .complete()
@@ -87,6 +89,7 @@ pub(super) fn policy(
     let per = dimensions(key, &written.per, &named, endpoints, problems);
     let versions = versions(key, &written.versions, problems);
     let quota = quota(&format!("{key}.quota"), &written.quota, written.burst, problems)?;
+    let quota = quota.checked_in_window(written.window, written.burst, key, problems);
     let cost = NonZeroU32::new(written.cost);
     let body_bytes_per_cost = body_step(key, written.body_kilobytes_per_cost, problems);
     let cost_from_header = cost_header(key, &written.cost_from_header, problems);
@@ -113,6 +116,7 @@ pub(super) fn policy(
         of_endpoint: false,
         mask: 0,
         scale: Scale::of(&quota),
+        refill: Refill::Gradual,
         announced: Box::default(),
     };
     Some(policy.complete())
@@ -314,7 +318,7 @@ pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
             "limits.max_cells",
             "limit_max_cells_zero",
             "without a cell nobody's requests could be counted apart",
-            "write a number of at least 1; 2000000 take about 125 MB",
+            "write a number of at least 1; 2000000 take about 134 MB",
         );
     }
     if settings.retry_after_ceiling_seconds == 0 {

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use super::Limits;
 use super::bucket::Scale;
+use super::calendar::Refill;
 use super::cells::Debit;
 use super::inline::Inline;
 use super::key::{Key, MOST_ENDPOINTS, Parts};
@@ -58,6 +59,7 @@ pub(super) struct Asked<'a, 'c> {
     pub(super) version: Option<ApiVersion>,
     pub(super) charge: Charge<'c>,
     pub(super) overridden: Option<Overridden<'a>>,
+    pub(super) unix_millis: u64,
 }
 
 impl Limits {
@@ -70,6 +72,7 @@ impl Limits {
             version: permit.version(),
             charge: *charge,
             overridden: Overridden::of(permit.caller(), now),
+            unix_millis: now.unix_millis,
         };
         let plan = asked.caller.map(|caller| caller.workspace().plan);
         let own = asked.own_limit();
@@ -104,9 +107,14 @@ impl Limits {
     /// A policy's claim; under another quota, in the same cell, where the caller's is overridden.
     pub(super) fn claim(&self, index: u16, policy: &Policy, key: Key, asked: &Asked<'_, '_>) -> Claim {
         let own = asked.overridden.and_then(|overridden| overridden.quota(policy));
-        let (quota, scale) = own.map_or((policy.quota, policy.scale), |quota| (quota, Scale::of(&quota)));
+        let (quota, scale, refill) = match own {
+            Some(quota) => (quota, Scale::of(&quota), Refill::of(&quota)),
+            None => (policy.quota, policy.scale, policy.refill),
+        };
         let cost = policy.cost_of(asked.endpoint, asked.charge.body_bytes, scale.burst);
-        let debit = Debit { scale, cost, revision: self.revision, own: own.is_some() };
+        let own = own.is_some();
+        let unix_millis = asked.unix_millis;
+        let debit = Debit { scale, refill, cost, revision: self.revision, own, unix_millis };
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -121,7 +129,7 @@ impl Limits {
     /// ending it hands out no fresh bucket.
     pub(super) fn own_claim(&self, own: Quota, key: Key) -> Claim {
         let scale = Scale::of(&own);
-        let debit = Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: true };
+        let debit = Debit { scale, own: true, ..self.blank().debit };
         Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, ..self.blank() }
     }
 
@@ -184,7 +192,14 @@ impl Limits {
             exposed: true,
             shadow: false,
             key: Key::packed(&Parts::of_policy(0)),
-            debit: Debit { scale, cost: NonZeroU32::MIN, revision: self.revision, own: false },
+            debit: Debit {
+                scale,
+                refill: Refill::Gradual,
+                cost: NonZeroU32::MIN,
+                revision: self.revision,
+                own: false,
+                unix_millis: 0,
+            },
         }
     }
 }

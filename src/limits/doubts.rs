@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use super::Dimension;
+use super::calendar::Refill;
 use super::check;
 use super::policy::Policy;
 use super::settings::{InFlightSettings, Mode, Settings};
@@ -154,7 +155,8 @@ fn includes<T: PartialEq>(of: &[T], other: &[T]) -> bool {
     of.is_empty() || (!other.is_empty() && other.iter().all(|item| of.contains(item)))
 }
 
-/// Rate and burst, each in requests of their own cost. An endpoint's cost multiplies that of every policy alike,
+/// Rate and burst, each in requests of their own cost. A window by the calendar and one that rolls bound nothing of
+/// each other: the one admits two quotas around midnight, the other two in one day. An endpoint's cost multiplies that of every policy alike,
 /// but not that of the endpoint's own limits.
 fn gives_no_more(narrow: &Policy, wide: &Policy, targets: &[Option<&Endpoint>]) -> bool {
     let number = |number: NonZeroU32| u128::from(number.get());
@@ -163,6 +165,17 @@ fn gives_no_more(narrow: &Policy, wide: &Policy, targets: &[Option<&Endpoint>]) 
         _ => 1,
     };
     let (narrow_cost, wide_cost) = (number(narrow.cost), number(wide.cost) * endpoint_cost);
+    let days_of_a_period = match (narrow.refill, wide.refill) {
+        (Refill::Gradual, Refill::Gradual) => 0,
+        (Refill::Gradual, _) | (_, Refill::Gradual) => return false,
+        // The longest month.
+        (Refill::Daily, Refill::Monthly) => 31,
+        (Refill::Daily, Refill::Daily) | (Refill::Monthly, Refill::Monthly | Refill::Daily) => 1,
+    };
+    if days_of_a_period > 0 {
+        let most = number(narrow.quota.requests) * days_of_a_period;
+        return most * wide_cost <= number(wide.quota.requests) * narrow_cost;
+    }
     let rate = |policy: &Policy, other: &Policy| {
         number(policy.quota.requests) * u128::from(other.quota.period_seconds)
     };

@@ -11,7 +11,6 @@ use super::policy::{Dimension, Policy};
 use super::settings::Mode;
 use crate::authorization::Permit;
 use crate::clock::Now;
-use crate::domain::Quota;
 
 /// What the limits would say.
 #[derive(Debug)]
@@ -38,10 +37,10 @@ pub struct Met {
 }
 
 impl Met {
-    /// Requests that it can admit in one period at worst: a full burst, and the rate for as long.
+    /// Requests that it can admit in one period at worst: a full burst, and the rate for as long; by the calendar the
+    /// quota.
     pub fn worst_window_requests(&self) -> u64 {
-        let Quota { requests, burst, .. } = self.headroom.quota;
-        (u64::from(requests.get()) + u64::from(burst.get())) / u64::from(self.cost.max(1))
+        self.headroom.quota.worst_window() / u64::from(self.cost.max(1))
     }
 }
 

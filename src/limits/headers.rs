@@ -1,9 +1,11 @@
 //! The header lines that tell a caller about its limits.
 //!
-//! `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-10: lists (RFC 9651) of
+//! `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-11: lists (RFC 9651) of
 //! strings with parameters, the tightest policy first, on a refusal the one that refused. `q` and `w` are the
-//! quota and its period in seconds; `r` is what may still come at once, `t` the seconds until one more than
-//! that. A burst other than the quota is told as `tollgate-burst`, since `r` then counts down from it.
+//! quota and its period in seconds, of a calendar month that month's; `r` is what may still come at once, `t` the
+//! seconds within which no more than that can: until one more comes back, by the calendar until the period ends. A
+//! full bucket that refills all the time has no `t`. `Retry-After` is never less than the `t` of the policy that
+//! refused. A burst other than the quota is told as `tollgate-burst`, since `r` then counts down from it.
 //! `X-RateLimit-Consumed`, `-Remaining` and `-Reset` are Segment's and describe the tightest policy: the burst
 //! less what remains, what remains, and the date when nothing is used any more.
 
@@ -46,7 +48,7 @@ impl Admission<'_> {
         let tightest = self.tightest();
         write_lists(out, self.rules(), tightest, self.headrooms());
         if let (Some(tightest), Strictest::Ours) = (tightest, whose) {
-            write_segment(out, tightest.consumed(), tightest.remaining(), tightest.debt_nanos, now);
+            write_segment(out, tightest, now);
         }
     }
 }
@@ -68,7 +70,7 @@ impl Exceeded {
             (Some(_), _) => write_lists(out, &self.rules, self.described(), self.headrooms()),
         }
         if let Some(described) = self.described() {
-            write_segment(out, described.consumed(), described.remaining(), described.debt_nanos, now);
+            write_segment(out, described, now);
         }
     }
 
@@ -145,12 +147,13 @@ fn write_left(out: &mut Vec<u8>, rules: &Rules, headroom: &Headroom) {
     }
 }
 
-fn write_segment(out: &mut Vec<u8>, consumed: u32, remaining: u32, full_after_nanos: u64, now: Now) {
+fn write_segment(out: &mut Vec<u8>, described: &Headroom, now: Now) {
     out.extend_from_slice(b"X-RateLimit-Consumed: ");
-    number(out, consumed);
+    number(out, described.consumed());
     out.extend_from_slice(b"\r\nX-RateLimit-Remaining: ");
-    number(out, remaining);
+    number(out, described.remaining());
     out.extend_from_slice(b"\r\nX-RateLimit-Reset: ");
+    let full_after_nanos = described.until_full().as_nanos() as u64;
     let full_at_millis = now.unix_millis + full_after_nanos.div_ceil(1_000_000);
     out.extend_from_slice(&http_date(full_at_millis.div_ceil(1_000)));
     out.extend_from_slice(b"\r\n");

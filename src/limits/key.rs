@@ -16,9 +16,18 @@ use std::net::IpAddr;
 use super::bucket::Scale;
 use crate::domain::{ApiVersion, Plan, Stability, Subject};
 
-/// Names one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key(u128);
+/// Names one cell. Two halves, because a single number of 128 bits would align every cell to 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    high: u64,
+    low: u64,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from(self.high) << 64 | u128::from(self.low));
+    }
+}
 
 /// Whose cell a key names, and so which bound it counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +136,7 @@ impl Key {
     /// The cell that stands in for this one when there is no room: one for each policy, and for callers with
     /// limits of their own one for each quota.
     pub(super) fn overflow(self, own: Option<Scale>) -> Self {
-        let policy = self.0 as u64 & u64::from(MOST_POLICIES);
+        let policy = self.low & u64::from(MOST_POLICIES);
         let anonymous = u64::from(self.kind() == Kind::Anonymous);
         let quota =
             own.map_or(0, |scale| scale.interval_nanos ^ u64::from(scale.burst.get()).rotate_right(32));
@@ -136,7 +145,7 @@ impl Key {
 
     /// Whose cell it names.
     pub(super) const fn kind(self) -> Kind {
-        match self.0 as u64 >> KIND_SHIFT {
+        match self.low >> KIND_SHIFT {
             ANONYMOUS => Kind::Anonymous,
             OVERFLOW => Kind::Overflow,
             _ => Kind::Tenant,
@@ -144,7 +153,7 @@ impl Key {
     }
 
     const fn of(high: u64, low: u64) -> Self {
-        Self((high as u128) << 64 | low as u128)
+        Self { high, low }
     }
 }
 

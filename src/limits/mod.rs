@@ -5,7 +5,7 @@
 //!
 //! - [`Rules`] are checked settings: immutable, part of the configuration's snapshot.
 //! - [`Counters`] are the live state: made once, they outlive every configuration. A bucket belongs to its
-//!   policy's name; under another quota it is rescaled on its next use, so that a reload hands out no fresh
+//!   policy's name; under another quota the same share of it stays used, so that a reload hands out no fresh
 //!   bucket and locks nobody out for longer than the new quota's own fill.
 //! - [`Limits`] are the two together: [`Limits::admit`] turns a [`Permit`](crate::authorization::Permit) into an
 //!   [`Admission`] or an [`Exceeded`].
@@ -14,12 +14,15 @@
 //! stranger takes no tenant's place; a request in flight is uncounted whatever becomes of it.
 //!
 //! It refuses to know who the caller is beyond its subjects, what the path means, and what time it is: the
-//! monotonic reading comes with the request, and a jump of the wall clock moves nothing but a printed date.
+//! monotonic reading comes with the request, and a jump of the wall clock moves nothing but a printed date and
+//! what counts by the calendar.
 
 mod address;
 mod admission;
 mod admit;
 mod bucket;
+mod calendar;
+mod cell;
 mod cells;
 mod check;
 mod claims;
@@ -37,6 +40,7 @@ mod owing;
 mod policy;
 mod rules;
 mod settings;
+pub mod shared;
 mod standing;
 
 use std::sync::Arc;
@@ -84,9 +88,15 @@ impl Counters {
         })
     }
 
-    /// Drops what is full, one 256th of the cells a call. Call it every 10 ms or so, from one place.
+    /// Says that rules were put in force at a time: until then what was used comes back by the quotas before.
+    /// For whoever replaces rules upon the same counters.
+    pub fn changed(&self, now: Now) {
+        self.cells.change(now.monotonic_nanos);
+    }
+
+    /// Drops what is full, a small part of the cells a call. Call it every 20 ms or so, from one place.
     pub fn sweep(&self, now: Now) -> Swept {
-        let swept = self.cells.sweep(now.monotonic_nanos);
+        let swept = self.cells.sweep(now);
         if swept.pass_ended {
             self.in_flight.sweep();
         }

@@ -9,7 +9,7 @@ use super::claims::OWN_LIMIT;
 use super::policy::{ENDPOINT, PLAN, Policy, WORKSPACE};
 use super::rules::{RESERVED, Rules};
 use super::settings::Mode;
-use crate::domain::{OverrideHolder, Plan, Quota};
+use crate::domain::{OverrideHolder, Plan, Quota, Window};
 
 /// Why an override is not to be set. Each message says what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,18 @@ pub enum NotOverridable {
         policy: String,
         /// What a request counts as.
         cost: u32,
+        /// The burst asked for.
+        burst: u32,
+    },
+    /// A quota that the calendar of its policy does not have.
+    #[error(
+        "`{policy}` counts by the calendar: name a quota per day or per month and no --burst, not {quota} with a burst of {burst}"
+    )]
+    NotOfTheCalendar {
+        /// The policy.
+        policy: String,
+        /// The quota asked for.
+        quota: String,
         /// The burst asked for.
         burst: u32,
     },
@@ -106,6 +118,11 @@ impl Rules {
         }
         if own_limit.is_some() && rule.yields_to_own_limit() {
             return Err(NotOverridable::OwnLimitInPlace(named()));
+        }
+        let by_calendar = rule.quota.window == Window::Calendar;
+        if by_calendar && !(quota.is_of_the_calendar() && quota.burst == quota.requests) {
+            let quota = quota.to_string();
+            return Err(NotOverridable::NotOfTheCalendar { policy: named(), quota, burst });
         }
         let cost = rule.cost.get();
         if cost > burst {

@@ -2,7 +2,8 @@
 //!
 //! A token's override holds for policies that count its requests apart and wins over its workspace's; a
 //! workspace's holds for policies whose buckets no other workspace shares. Both are counted in the policy's own
-//! cell, which is rescaled when they begin and end: no fresh bucket, and nobody waits longer than a fill.
+//! cell, which is carried over when they begin and end: no fresh bucket, and nobody waits longer than a fill. A
+//! policy that counts by the calendar counts an override by it as well, if that has its periods.
 
 use super::claims::{Asked, OWN_LIMIT};
 use super::policy::Policy;
@@ -30,7 +31,8 @@ impl<'a> Overridden<'a> {
         let of_token = || self.caller.token_override(&policy.name, self.unix_seconds);
         let of_workspace = || self.caller.workspace_override(&policy.name, self.unix_seconds);
         let token = policy.counts_tokens_apart().then(of_token).flatten();
-        token.or_else(|| policy.counts_workspaces_apart().then(of_workspace).flatten())
+        let own = token.or_else(|| policy.counts_workspaces_apart().then(of_workspace).flatten())?;
+        Some(own.in_window(policy.quota.window))
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::Counters;
 use super::admission::{Admission, Decision};
+use super::bucket::Verdict;
 use super::cells::Debit;
 use super::claims::Claim;
 use super::key::Key;
@@ -45,9 +46,9 @@ impl Owing {
             .collect()
     }
 
-    fn charge(&self, counters: &Counters, cost: u64, now: Now) -> Option<u64> {
+    fn charge(&self, counters: &Counters, cost: u64, now: Now) -> Option<Verdict> {
         let cost = u32::try_from(cost).unwrap_or(u32::MAX).min(self.debit.scale.burst.get());
-        let debit = Debit { cost: NonZeroU32::new(cost)?, ..self.debit };
+        let debit = Debit { cost: NonZeroU32::new(cost)?, unix_millis: now.unix_millis, ..self.debit };
         Some(counters.cells.owe(self.key, &debit, now.monotonic_nanos))
     }
 }
@@ -63,10 +64,10 @@ impl Admission<'_> {
             let Some(name) = policy.and_then(|policy| policy.cost_from_header.as_deref()) else { continue };
             let Some(cost) = field(name.as_bytes()).and_then(number) else { continue };
             let more = cost.saturating_sub(u64::from(owing.debit.cost.get()));
-            let Some(tat) = owing.charge(&limits.counters, more, now) else { continue };
+            let Some(verdict) = owing.charge(&limits.counters, more, now) else { continue };
             let told = self.headrooms.iter_mut().find(|headroom| headroom.policy == owing.policy);
             if let Some(headroom) = told {
-                headroom.debt_nanos = tat.saturating_sub(now.monotonic_nanos);
+                headroom.tell(&verdict, now.monotonic_nanos);
             }
         }
     }

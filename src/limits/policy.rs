@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use super::bucket::Scale;
+use super::calendar::Refill;
 use super::settings::Mode;
 use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
 
@@ -107,6 +108,7 @@ pub struct Policy {
     pub of_endpoint: bool,
     pub(super) mask: u8,
     pub(super) scale: Scale,
+    pub(super) refill: Refill,
     pub(super) announced: Box<[u8]>,
 }
 
@@ -114,6 +116,7 @@ impl Policy {
     /// Fills in what follows from the rest.
     pub(super) fn complete(mut self) -> Self {
         self.scale = Scale::of(&self.quota);
+        self.refill = Refill::of(&self.quota);
         self.quota.burst = self.scale.burst;
         self.mask = self.per.iter().fold(0, |mask, dimension| mask | dimension.bit());
         let mut announced = Vec::new();

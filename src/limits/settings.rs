@@ -1,6 +1,6 @@
 //! `[limits]` as it is written.
 
-use crate::domain::Plan;
+use crate::domain::{Plan, Window};
 
 /// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -9,8 +9,8 @@ pub struct Settings {
     /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
     /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
     pub policies: Vec<PolicySettings>,
-    /// Buckets kept in memory at most, about 62 bytes each. A bucket is kept while it is not full. Past the
-    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (125 MB).
+    /// Buckets kept in memory at most, about 67 bytes each. A bucket is kept while it is not full. Past the
+    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (134 MB).
     pub max_cells: usize,
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
@@ -53,6 +53,9 @@ pub struct PolicySettings {
     /// How much, for example `60 per minute`; per second, minute, hour, day (86,400 s) or month (30 days).
     /// Required.
     pub quota: String,
+    /// `rolling`, or `calendar` for a quota per day or month: at most the quota in each day or month of the calendar
+    /// (UTC), none of it before the next one begins. It has no `burst`. Default: `rolling`.
+    pub window: Window,
     /// Requests that may come at once when nothing was used. In any window W at most burst + rate × W are
     /// admitted. Default: the quota's number.
     pub burst: Option<u32>,
@@ -82,6 +85,7 @@ impl Default for PolicySettings {
             name: String::new(),
             per: Vec::new(),
             quota: String::new(),
+            window: Window::Rolling,
             burst: None,
             cost: 1,
             body_kilobytes_per_cost: None,

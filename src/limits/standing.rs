@@ -86,7 +86,9 @@ impl<'a> Listing<'a> {
     fn asked(&self, endpoint_number: u32, version: Option<ApiVersion>) -> Asked<'a, 'static> {
         let charge = Charge { address: self.address, path_parameter: &|_| None, body_bytes: 0 };
         let overridden = Overridden::of(Some(self.caller), self.now);
-        Asked { caller: Some(self.caller), endpoint: None, endpoint_number, version, charge, overridden }
+        let unix_millis = self.now.unix_millis;
+        let caller = Some(self.caller);
+        Asked { caller, endpoint: None, endpoint_number, version, charge, overridden, unix_millis }
     }
 
     fn own_row(&self, claim: &Claim) -> Standing {
@@ -129,6 +131,9 @@ impl<'a> Listing<'a> {
             let claim = |key: Key| self.limits.claim(index, policy, key, &asked);
             let quota = asked.overridden.and_then(|overridden| overridden.quota(policy));
             let known = key.filter(|_| policy.mask & PATH == 0);
+            let headroom = known.map(|key| self.headroom(&claim(key)));
+            // A month of the calendar has that month's length.
+            let quota = headroom.map_or(quota.unwrap_or(policy.quota), |headroom| headroom.quota);
             rows.push(Standing {
                 policy: PolicyIndex(index),
                 name: Arc::clone(&policy.name),
@@ -136,8 +141,8 @@ impl<'a> Listing<'a> {
                 endpoints: policy.endpoints.clone(),
                 endpoint: row.and_then(|row| rules.operations().nth(row).cloned()),
                 version,
-                quota: quota.unwrap_or(policy.quota),
-                headroom: known.map(|key| self.headroom(&claim(key))),
+                quota,
+                headroom,
             });
         }
     }

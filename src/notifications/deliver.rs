@@ -1,5 +1,7 @@
 //! The loop that delivers.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::backoff::next_attempt;
-use super::message::{Data, LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
+use super::message::{Contents, Data, LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
 use super::used::{self, UseBody};
 use super::webhook::{self, Refusal, Signed};
 use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, text};
@@ -21,24 +24,30 @@ use crate::tokens::{self, Moment, Random, Store};
 
 /// Time between two looks into the outbox.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A message is first tried so long after it was owed: by then every replica refuses the token and has told the
-/// journal what it did until then.
-const FIRST_ATTEMPT_AFTER_MILLIS: u64 = 1_000;
 /// How long a message is taken for. Longer than an attempt can last.
 const LEASE: Duration = Duration::from_mins(1);
 /// For one attempt, all contacts of the operator included.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(45);
 /// The most attempts at a time.
 const MOST_AT_A_TIME: usize = 16;
+/// The most contacts that are remembered as told; beyond, one may be told again.
+const MOST_TOLD: usize = 4_096;
 /// How long attempts may last that the gateway's end finds under way.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How long the journal may take to write what it was told.
 const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// How long other gateways may take to hand on what they noted.
+const OTHERS_HAND_ON: Duration = Duration::from_secs(3);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Time between two housekeepings.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_mins(1);
 /// How long the outbox remembers what was settled.
 const SETTLED_KEPT_MILLIS: u64 = 30 * 24 * 3_600_000;
 const MOST_FORGOTTEN: u32 = 5_000;
+
+const LATE: &str = "it took too long";
+const NOBODY: &str =
+    "the workspace has no contacts and the operator has none in `notifications.operator_contacts`";
 
 /// What a [`Notifier`] works with.
 pub struct Parts {
@@ -63,7 +72,12 @@ pub struct Parts {
 }
 
 /// Delivers what the outbox holds. Its calls to store and journal block, so it has a thread of its own.
-pub struct Notifier(Parts);
+pub struct Notifier(Parts, Told);
+
+/// Messages by id with those of their contacts that have them while others do not yet. Lost with the process, after
+/// which a contact may be told again.
+#[derive(Default)]
+struct Told(RefCell<HashSet<(String, String)>>);
 
 /// Why an attempt failed.
 enum Failure {
@@ -75,8 +89,8 @@ enum Failure {
 
 impl Notifier {
     /// A notifier of these parts.
-    pub const fn new(parts: Parts) -> Self {
-        Self(parts)
+    pub fn new(parts: Parts) -> Self {
+        Self(parts, Told::default())
     }
 
     /// Delivers until `stopped` is true, then waits at most 2 s for what is under way. To be run on a
@@ -136,46 +150,60 @@ impl Notifier {
     }
 
     async fn attempt(self: Rc<Self>, delivery: Delivery) {
-        let first = delivery.enqueued_at_unix_millis.saturating_add(FIRST_ATTEMPT_AFTER_MILLIS);
-        let early = first.saturating_sub(self.0.clock.now().unix_millis).min(FIRST_ATTEMPT_AFTER_MILLIS);
-        tokio::time::sleep(Duration::from_millis(early)).await;
         let settings = (self.0.settings)();
         let sent = tokio::time::timeout(ATTEMPT_DEADLINE, self.send(&delivery, &settings)).await;
-        let sent =
-            sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again("it took too long".to_owned()))));
+        let sent = sent.unwrap_or_else(|_| Err((Channel::Webhook, Failure::Again(LATE.to_owned()))));
         self.settle(&delivery, &settings, sent);
         self.count_backlog();
     }
 
-    /// Sends a message to all whom it is for.
+    /// Sends a message to all whom it is for and who do not have it. One contact's failure keeps it from no other.
     async fn send(&self, delivery: &Delivery, settings: &Checked) -> Result<Channel, (Channel, Failure)> {
         let failed = |why: String| (Channel::Webhook, Failure::Again(why));
-        let message = self.message(delivery).map_err(failed)?;
+        let message = self.message(delivery).await.map_err(failed)?;
         let (contacts, signed_as) = match &delivery.recipient {
-            Recipient::Contact(contact) => (vec![contact], message.data.workspace_id()),
+            Recipient::Contact(contact) => (vec![contact], message.workspace_id()),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
         };
-        if let (Recipient::Operator, Data::Used(used)) = (&delivery.recipient, &message.data)
+        if let (Recipient::Operator, Contents::Used(used)) = (&delivery.recipient, &message.data)
             && contacts.is_empty()
             && used.has_contacts
         {
             // The workspace's contacts are told, and the operator asked for nothing.
             return Ok(Channel::Webhook);
         }
-        let mut channel = Channel::Webhook;
+        // None takes another's time.
+        let share = ATTEMPT_DEADLINE / contacts.len().max(1) as u32;
+        let (mut reached, mut failure) = (None, None);
         for contact in &contacts {
-            channel = channel_of(contact);
-            let sent = match channel {
-                Channel::Webhook => self.post(contact, signed_as, delivery, &message, settings).await,
-                Channel::Email => self.mail(contact, delivery, &message, settings).await,
+            let channel = channel_of(contact);
+            if self.1.holds(delivery, contact) {
+                reached = Some(channel);
+                continue;
+            }
+            let telling = async {
+                match channel {
+                    Channel::Webhook => self.post(contact, signed_as, delivery, &message, settings).await,
+                    Channel::Email => self.mail(contact, delivery, &message, settings).await,
+                }
             };
-            sent.map_err(|failure| (channel, failure))?;
+            let sent = tokio::time::timeout(share, telling).await;
+            match sent.unwrap_or_else(|_| Err(Failure::Again(LATE.to_owned()))) {
+                Ok(()) => {
+                    self.1.add(delivery, contact);
+                    reached = Some(channel);
+                }
+                // Whoever wants no more keeps nobody from being tried again.
+                Err(_) if matches!(failure, Some((_, Failure::Again(_)))) => {}
+                Err(again) => failure = Some((channel, again)),
+            }
         }
-        if contacts.is_empty() {
-            let why = "the workspace has no contacts and the operator has none in `notifications.operator_contacts`";
-            return Err(failed(why.to_owned()));
+        match (failure, reached) {
+            (Some(again @ (_, Failure::Again(_))), _) => Err(again),
+            (_, Some(channel)) => Ok(channel),
+            (Some(last), None) => Err(last),
+            (None, None) => Err(failed(NOBODY.to_owned())),
         }
-        Ok(channel)
     }
 
     async fn post(
@@ -217,23 +245,33 @@ impl Notifier {
     }
 
     /// The message of a delivery as of now.
-    fn message(&self, delivery: &Delivery) -> Result<Message, String> {
-        let told = |error: tokens::Error| error.to_string();
-        let entry = &delivery.entry;
-        if used::is_use(entry) {
+    async fn message(&self, delivery: &Delivery) -> Result<Message, String> {
+        if let Some(entry) = delivery.entries.first().filter(|entry| used::is_use(entry)) {
             return self.message_of_use(entry);
         }
-        let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
-        let token = self.0.store.token(&entry.subject).map_err(told)?;
-        let workspace = self.0.store.workspace(&body.workspace).map_err(told)?;
-        let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
-        let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
-        let report = self.report(&entry.subject, entry.at_unix_millis);
-        let report = report.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a leak is told of without what the token did");
+        let gateways_missing = self.all_handed_on().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a leak is told of without what tokens did");
             None
         });
-        Ok(Message::of_leak(entry, body, token.as_ref(), base_url, report))
+        let share = MOST_REQUESTS / u32::try_from(delivery.entries.len()).unwrap_or(u32::MAX).max(1);
+        let (mut told, mut base_url) = (Vec::new(), "");
+        for entry in &delivery.entries {
+            let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+            let failed = |error: tokens::Error| error.to_string();
+            let token = self.0.store.token(&entry.subject).map_err(failed)?;
+            let workspace = self.0.store.workspace(&body.workspace).map_err(failed)?;
+            let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
+            base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
+            let report = gateways_missing.map(|missing| self.report(entry, share, missing)).transpose();
+            let report = report.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a leak is told of without what the token did");
+                None
+            });
+            told.push(Data::of_leak(entry, body, token.as_ref(), base_url, report.flatten()));
+        }
+        let mut told = told.into_iter();
+        let first = told.next().ok_or_else(|| "the log does not have what it tells of".to_owned())?;
+        Ok(Message::of_leaks(first, told.collect(), delivery.leaks, base_url))
     }
 
     fn message_of_use(&self, entry: &LogEntry) -> Result<Message, String> {
@@ -245,16 +283,21 @@ impl Notifier {
         Ok(Message::of_use(entry, body, base_url, has_contacts))
     }
 
-    fn report(&self, token_id: &str, revoked_unix_millis: u64) -> Result<Option<Report>, JournalError> {
+    /// What a leaked token did, with up to `count` requests.
+    fn report(
+        &self,
+        entry: &LogEntry,
+        count: u32,
+        gateways_missing: u64,
+    ) -> Result<Option<Report>, JournalError> {
         let Some(journal) = &self.0.journal else { return Ok(None) };
-        (self.0.flush_journal)(JOURNAL_FLUSH);
-        let from_unix_millis = revoked_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
+        let from_unix_millis = entry.at_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
         let question = Question {
-            token_id,
+            token_id: &entry.subject,
             from_unix_millis,
             before_unix_millis: u64::MAX,
-            before_number: None,
-            count: MOST_REQUESTS,
+            after: None,
+            count,
         };
         let activity = journal.activity(&question)?;
         let mut requests: Vec<Line> =
@@ -262,18 +305,37 @@ impl Notifier {
         requests.reverse();
         let all = activity.writes + activity.refusals;
         let requests_left_out = all.saturating_sub(requests.len() as u64);
-        Ok(Some(Report { from: Moment(from_unix_millis / 1_000), activity, requests, requests_left_out }))
+        let from = Moment(from_unix_millis / 1_000);
+        Ok(Some(Report { from, activity, requests, requests_left_out, gateways_missing }))
+    }
+
+    /// Waits until every gateway that shares the journal has handed on what it noted, but not for long; how many have
+    /// not. [`None`] where no journal is kept.
+    async fn all_handed_on(&self) -> Result<Option<u64>, JournalError> {
+        let Some(journal) = &self.0.journal else { return Ok(None) };
+        (self.0.flush_journal)(JOURNAL_FLUSH);
+        let asked = journal.ask_all()?;
+        let until = Instant::now() + OTHERS_HAND_ON;
+        loop {
+            let missing = journal.missing(asked)?;
+            if missing == 0 || Instant::now() >= until {
+                return Ok(Some(missing));
+            }
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
     }
 
     /// Writes down how an attempt ended, and says it.
     fn settle(&self, delivery: &Delivery, settings: &Checked, sent: Result<Channel, (Channel, Failure)>) {
         let now = self.0.clock.now();
-        let (token, message, attempt) = (&*delivery.entry.subject, &*delivery.id, delivery.attempt);
-        let event = &*delivery.entry.kind;
+        let (token, event) =
+            delivery.entries.first().map_or(("", ""), |entry| (&*entry.subject, &*entry.kind));
+        let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
         let end = match sent {
             Ok(channel) => {
                 self.0.counts.add(channel, End::Delivered);
-                tracing::info!(message, event, token, attempt, channel = channel.name(), "owners were told");
+                let channel = channel.name();
+                tracing::info!(message, event, token, leaks, attempt, channel, "owners were told");
                 Attempt::Delivered
             }
             Err((channel, failure)) => {
@@ -289,6 +351,7 @@ impl Notifier {
                         message,
                         event,
                         token,
+                        leaks,
                         attempt,
                         channel,
                         why,
@@ -303,6 +366,7 @@ impl Notifier {
                         message,
                         event,
                         token,
+                        leaks,
                         attempt,
                         channel,
                         why,
@@ -312,6 +376,9 @@ impl Notifier {
                 }
             }
         };
+        if !matches!(end, Attempt::Failed { .. }) {
+            self.1.forget(delivery);
+        }
         if let Err(error) = self.0.store.settle(now, &delivery.id, attempt, &end) {
             tracing::warn!(%error, message, "how a delivery ended was not written down; it is tried again");
         }
@@ -329,6 +396,23 @@ impl Notifier {
             give_up_after,
             random,
         )
+    }
+}
+
+impl Told {
+    fn holds(&self, delivery: &Delivery, contact: &str) -> bool {
+        self.0.borrow().contains(&(delivery.id.clone(), contact.to_owned()))
+    }
+
+    fn add(&self, delivery: &Delivery, contact: &str) {
+        let mut told = self.0.borrow_mut();
+        if told.len() < MOST_TOLD {
+            told.insert((delivery.id.clone(), contact.to_owned()));
+        }
+    }
+
+    fn forget(&self, delivery: &Delivery) {
+        self.0.borrow_mut().retain(|(id, _)| *id != delivery.id);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::journal::{Activity, Entry};
 use crate::tokens::store::LogEntry;
 use crate::tokens::{Leak, Moment, TokenRecord};
 
-/// The most requests that a message lists; what is beyond is counted, and the journal has it.
+/// The most requests that a message lists, of all its tokens; what is beyond is counted, and the journal has it.
 pub(super) const MOST_REQUESTS: u32 = 1_000;
 /// How far back a message looks.
 pub(super) const LOOKS_BACK_MILLIS: u64 = 24 * 3_600_000;
@@ -29,31 +29,42 @@ pub(super) struct Message {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     pub(super) timestamp: Moment,
-    pub(super) data: Data,
+    pub(super) data: Contents,
 }
 
-/// What a message tells.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Data {
-    /// A token was found where strangers can read it.
-    Leaked(Box<Leaked>),
-    /// A token was used.
+pub(super) enum Contents {
+    One(Box<Data>),
+    Many(Many),
     Used(Box<Used>),
 }
 
-impl Data {
-    pub(super) fn workspace_id(&self) -> &str {
-        match self {
-            Self::Leaked(leaked) => &leaked.workspace_id,
-            Self::Used(used) => &used.workspace_id,
-        }
-    }
+/// Several leaks of one workspace.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Many {
+    pub(super) workspace_id: String,
+    pub(super) leaks: u64,
+    /// The first of them.
+    pub(super) tokens: Vec<Data>,
+    pub(super) tokens_left_out: u64,
+    pub(super) next_steps: ListSteps,
+}
+
+/// Where all of them are told.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListSteps {
+    /// For a workspace owner.
+    pub(super) list: Call,
+    /// For the operator.
+    pub(super) list_command: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Leaked {
+pub(super) struct Data {
     pub(super) workspace_id: String,
     pub(super) token_id: String,
     pub(super) token_name: String,
@@ -87,6 +98,8 @@ pub(super) struct Report {
     pub(super) requests: Vec<Line>,
     /// Older ones of the same time that are not listed.
     pub(super) requests_left_out: u64,
+    /// Gateways that had not yet handed on what they noted.
+    pub(super) gateways_missing: u64,
 }
 
 /// A request of the report.
@@ -141,7 +154,34 @@ pub(super) struct Call {
 }
 
 impl Message {
-    /// The message of a leak's log entry; `token` is the token as it is now, `base_url` that of its region, `report`
+    /// The message of leaks, of which `told` is the first.
+    pub(super) fn of_leaks(told: Data, others: Vec<Data>, leaks: u64, base_url: &str) -> Self {
+        let timestamp = told.revoked_at;
+        if leaks <= 1 {
+            return Self { kind: "token.leaked", timestamp, data: Contents::One(Box::new(told)) };
+        }
+        let workspace_id = told.workspace_id.clone();
+        let list_command =
+            format!("tollgate audit list --workspace {} --kind token.revoked", quoted(&workspace_id));
+        let next_steps = ListSteps { list: get(base_url, "tokens"), list_command };
+        let tokens: Vec<Data> = std::iter::once(told).chain(others).collect();
+        let tokens_left_out = leaks.saturating_sub(tokens.len() as u64);
+        let many = Many { workspace_id, leaks, tokens, tokens_left_out, next_steps };
+        Self { kind: "tokens.leaked", timestamp, data: Contents::Many(many) }
+    }
+
+    /// The workspace that it is about.
+    pub(super) fn workspace_id(&self) -> &str {
+        match &self.data {
+            Contents::One(one) => &one.workspace_id,
+            Contents::Many(many) => &many.workspace_id,
+            Contents::Used(used) => &used.workspace_id,
+        }
+    }
+}
+
+impl Data {
+    /// What is told of a leak's log entry; `token` is the token as it is now, `base_url` that of its region, `report`
     /// what it did.
     pub(super) fn of_leak(
         entry: &LogEntry,
@@ -150,22 +190,16 @@ impl Message {
         base_url: &str,
         report: Option<Report>,
     ) -> Self {
-        let revoked_at = Moment(entry.at_unix_millis / 1_000);
-        let base = base_url.trim_end_matches('/');
         let next_steps = NextSteps {
             replace: Replace {
                 command: command(&body, token),
                 request: Call {
                     method: "POST",
-                    url: format!("{base}/tollgate/v1/tokens"),
                     body: Some(request_body(&body, token)),
+                    ..get(base_url, "tokens")
                 },
             },
-            review: Call {
-                method: "GET",
-                url: format!("{base}/tollgate/v1/audit-events?tokenId={}", entry.subject),
-                body: None,
-            },
+            review: get(base_url, &format!("audit-events?tokenId={}", entry.subject)),
         };
         let LeakBody { workspace, name, leak, also_revoked } = body;
         let found = Found {
@@ -175,19 +209,23 @@ impl Message {
             source: leak.source().to_owned(),
             reported_at: leak.reported_at(),
         };
-        let data = Leaked {
+        Self {
             workspace_id: workspace,
             token_id: entry.subject.clone(),
             token_name: name,
-            revoked_at,
+            revoked_at: Moment(entry.at_unix_millis / 1_000),
             also_revoked,
             found,
             activity: report,
             next_steps,
-        };
-        let data = Data::Leaked(Box::new(data));
-        Self { kind: "token.leaked", timestamp: revoked_at, data }
+        }
     }
+}
+
+/// A request for one of the owners' resources.
+fn get(base_url: &str, resource: &str) -> Call {
+    let url = format!("{}/tollgate/v1/{resource}", base_url.trim_end_matches('/'));
+    Call { method: "GET", url, body: None }
 }
 
 fn request_body(body: &LeakBody, token: Option<&TokenRecord>) -> serde_json::Value {

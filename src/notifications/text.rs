@@ -2,18 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::message::{Data, Leaked, Message, Report};
+use super::message::{Contents, Data, ListSteps, Many, Message, Report};
 use super::used;
 use crate::tokens::Moment;
 
 /// The subject of a mail; one line, because a token's name and a workspace's id are.
 pub(super) fn subject(message: &Message) -> String {
+    let workspace = message.workspace_id();
     match &message.data {
-        Data::Leaked(leaked) => {
-            let token = named(&leaked.token_id, &leaked.token_name);
-            format!("Leaked and revoked: {token} of workspace {}", leaked.workspace_id)
+        Contents::One(data) => {
+            format!(
+                "Leaked and revoked: {} of workspace {workspace}",
+                named(&data.token_id, &data.token_name)
+            )
         }
-        Data::Used(used) => used::subject(used),
+        Contents::Many(many) => format!("Leaked and revoked: {} tokens of workspace {workspace}", many.leaks),
+        Contents::Used(used) => used::subject(used),
     }
 }
 
@@ -22,10 +26,41 @@ pub(super) fn text(message: &Message) -> String {
     let mut text = String::new();
     // Writing to a text cannot fail.
     let _ = match &message.data {
-        Data::Leaked(leaked) => write_text(&mut text, leaked),
-        Data::Used(used) => used::write_text(&mut text, used),
+        Contents::One(data) => write_one(&mut text, data),
+        Contents::Many(many) => write_many(&mut text, many),
+        Contents::Used(used) => used::write_text(&mut text, used),
     };
     text
+}
+
+fn write_many(text: &mut String, many: &Many) -> std::fmt::Result {
+    writeln!(text, "{} tokens of workspace {} were found where strangers", many.leaks, many.workspace_id)?;
+    writeln!(text, "can read them, and do not work any more.\n")?;
+    writeln!(text, "WHAT TO DO NOW\n")?;
+    writeln!(text, "1. Make new tokens and put them where the old ones were used.")?;
+    writeln!(text, "2. Look through what the old tokens did, and undo what was not yours.")?;
+    writeln!(text, "3. Take the tokens out of the places where they were found, their history included.\n")?;
+    let ListSteps { list, list_command } = &many.next_steps;
+    writeln!(text, "All of them, as a workspace owner:\n\n     {} {}\n", list.method, list.url)?;
+    writeln!(text, "or as the gateway's operator:\n\n     {list_command}\n")?;
+    for data in &many.tokens {
+        writeln!(text, "{} was revoked at {}", named(&data.token_id, &data.token_name), data.revoked_at)?;
+        for (what, value) in [("found at", &data.found.url), ("found in", &data.found.source)] {
+            if !value.is_empty() {
+                writeln!(text, "  {what} {value}")?;
+            }
+        }
+        if let Some(report) = &data.activity {
+            let activity = &report.activity;
+            write!(text, "  since {}: {} writes, ", report.from, activity.writes)?;
+            writeln!(text, "{} refused requests", activity.refusals)?;
+        }
+        writeln!(text, "  {} {}\n", data.next_steps.review.method, data.next_steps.review.url)?;
+    }
+    if many.tokens_left_out > 0 {
+        writeln!(text, "({} more are not listed here)", many.tokens_left_out)?;
+    }
+    Ok(())
 }
 
 /// A token as people know it.
@@ -33,7 +68,7 @@ pub(super) fn named(id: &str, name: &str) -> String {
     if name.is_empty() { format!("token {id}") } else { format!("token {id} \"{name}\"") }
 }
 
-fn write_text(text: &mut String, data: &Leaked) -> std::fmt::Result {
+fn write_one(text: &mut String, data: &Data) -> std::fmt::Result {
     let found = &data.found;
     let token = named(&data.token_id, &data.token_name);
     writeln!(text, "The {token} of workspace {} was found by {}", data.workspace_id, found.by)?;
@@ -72,6 +107,16 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
     let activity = &report.activity;
     writeln!(text, "WHAT IT DID SINCE {}\n", report.from)?;
     writeln!(text, "{} writes, {} refused requests", activity.writes, activity.refusals)?;
+    if activity.refusals_after_revocation > 0 {
+        writeln!(text, "tried {} times after it was revoked", activity.refusals_after_revocation)?;
+    }
+    if report.gateways_missing > 0 {
+        writeln!(
+            text,
+            "(without what {} gateways have seen, which cannot be reached)",
+            report.gateways_missing
+        )?;
+    }
     if !activity.addresses.is_empty() {
         writeln!(text, "from {}", activity.addresses.join(", "))?;
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{Call, Data, Message};
+use super::message::{Call, Contents, Message};
 use super::text::named;
 use crate::tokens::Moment;
 use crate::tokens::store::{ChangeKind, LogEntry};
@@ -91,7 +91,7 @@ impl Message {
         };
         let kind = if is_decoy { "token.decoy_used" } else { "token.new_network" };
         let timestamp = Moment(entry.at_unix_millis / 1_000);
-        Self { kind, timestamp, data: Data::Used(Box::new(used)) }
+        Self { kind, timestamp, data: Contents::Used(Box::new(used)) }
     }
 }
 

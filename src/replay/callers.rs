@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use super::line::Line;
-use crate::authentication::{TokenEntry, TokenLookup, Tokens};
+use crate::authentication::{TokenEntry, TokenLookup, Tokens, Whose};
 use crate::clock::Now;
 use crate::domain::{Endpoint, Plan, Regions, Role, Subject, Workspace, WorkspaceState};
 use crate::tokens::{Error, OverrideRecord, Store, TokenRecord};
@@ -65,11 +65,12 @@ impl Callers {
         let seconds = line.unix_millis / 1_000;
         if let Some(record) = &known {
             let over = |end: Option<u64>| end.is_some_and(|end| end <= seconds);
+            let whose = || Whose { token_id: token.into(), workspace_id: workspace.into() };
             if over(record.revoked_at_unix_seconds) || over(record.overlap_until_unix_seconds) {
-                return Ok(TokenLookup::Revoked);
+                return Ok(TokenLookup::Revoked(whose()));
             }
             if over(record.expires_at_unix_seconds) {
-                return Ok(TokenLookup::Expired);
+                return Ok(TokenLookup::Expired(whose()));
             }
         }
         let Some(workspace) =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Rendered;
-use crate::domain::{Plan, Role};
+use crate::domain::{Plan, Role, Window};
 
 /// What `GET /tollgate/v1/whoami` tells a caller of itself.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +47,8 @@ pub struct LimitView<'p> {
     pub quota: u64,
     /// Length of the window, in seconds.
     pub window_seconds: u64,
+    /// How the window runs: `rolling`, or `calendar`.
+    pub window: Window,
     /// Requests that may come at once.
     pub burst: u64,
     /// Requests that would be admitted at this instant.

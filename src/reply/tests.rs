@@ -421,6 +421,7 @@ fn pages_have_the_success_envelope() {
         per: "token",
         quota: 6_000,
         window_seconds: 60,
+        window: crate::domain::Window::Rolling,
         burst: 6_000,
         remaining: 5_999,
         resets_at_unix_seconds: None,
@@ -428,6 +429,7 @@ fn pages_have_the_success_envelope() {
     limits_page(&[limit], "req-2", &mut out);
     let page: Value = serde_json::from_slice(&out.body).unwrap();
     assert_eq!(page["data"]["limits"][0]["remaining"], 5_999);
+    assert_eq!(page["data"]["limits"][0]["window"], "rolling");
     assert_eq!(page["data"]["limits"][0]["resetsAt"], Value::Null);
     assert_eq!(field(&out, "x-request-id").as_deref(), Some("req-2"));
 }

@@ -215,6 +215,7 @@ fn quota(limit: &LimitRow, key: &str, problems: &mut Problems) -> Option<Quota> 
             return None;
         }
     };
+    let quota = quota.checked_in_window(limit.window, limit.burst, key, problems);
     let Some(burst) = limit.burst else { return Some(quota) };
     let Some(burst) = NonZeroU32::new(burst) else {
         problems.add(

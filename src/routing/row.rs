@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Plan, Role};
+use crate::domain::{Plan, Role, Window};
 
 /// A file of endpoints: `[[endpoint]]` rows and nothing else.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, schemars::JsonSchema)]
@@ -53,6 +53,9 @@ pub struct EndpointRow {
 pub struct LimitRow {
     /// For example `60 per minute`.
     pub quota: String,
+    /// `"rolling"`, or `"calendar"` for a quota per day or month (UTC). Default: `"rolling"`.
+    #[serde(default)]
+    pub window: Window,
     /// Requests that may come at once. Default: the quota's number.
     pub burst: Option<u32>,
     /// `"token"`, `"workspace"`, or `"path.NAME"` (a workspace's requests for one value of that parameter).

@@ -59,6 +59,19 @@ pub(super) struct Shared {
     working: Arc<Semaphore>,
 }
 
+impl Shared {
+    /// Has what waits go on as a configuration says.
+    fn relay_by(self: &Arc<Self>, rules: &Checked, places: &Places) {
+        self.relay.follow(&rules.relay);
+        let (weak, places, rules) = (Arc::downgrade(self), places.clone(), rules.clone());
+        self.relay.deal_with(Box::new(move |body| {
+            let shared = weak.upgrade().ok_or_else(|| "the gateway is ending".to_owned())?;
+            let work = Work { shared, places: places.clone(), rules: rules.clone(), written: Arc::default() };
+            work.deal(body, None).map_err(|fault| format!("{fault:?}"))
+        }));
+    }
+}
+
 /// Takes alerts as one configuration says.
 pub struct Receiver {
     rules: Checked,
@@ -87,13 +100,7 @@ impl Receiver {
             working: Arc::new(Semaphore::new(MOST_WORKING)),
         });
         let (keys, refresher) = SignerKeys::new(rules.keys.clone(), rules.pace);
-        shared.relay.follow(&rules.relay);
-        let (weak, own) = (Arc::downgrade(&shared), (places.clone(), rules.clone()));
-        shared.relay.deal_with(Box::new(move |body| {
-            let shared = weak.upgrade().ok_or_else(|| "the gateway is ending".to_owned())?;
-            let work = Work { shared, places: own.0.clone(), rules: own.1.clone(), written: Arc::default() };
-            work.deal(body, None).map_err(|fault| format!("{fault:?}"))
-        }));
+        shared.relay_by(&rules, &places);
         (Self { rules, places, keys, shared }, refresher)
     }
 
@@ -105,7 +112,7 @@ impl Receiver {
             let (keys, refresher) = SignerKeys::new(rules.keys.clone(), rules.pace);
             (keys, Some(refresher))
         };
-        self.shared.relay.follow(&rules.relay);
+        self.shared.relay_by(&rules, &places);
         (Self { rules, places, keys, shared: Arc::clone(&self.shared) }, refresher)
     }
 

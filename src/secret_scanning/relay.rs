@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ pub struct Relay {
     folder: Folder,
     regions: Vec<Waiting>,
     rules: ArcSwap<RelayRules>,
-    here: OnceLock<Here>,
+    here: ArcSwapOption<Here>,
 }
 
 /// Deals with the body of an alert that was believed when it came, in this process; why it could not. Blocks.
@@ -86,7 +86,7 @@ impl Relay {
             regions: regions.collect(),
             folder,
             rules: ArcSwap::new(Arc::clone(&rules.relay)),
-            here: OnceLock::new(),
+            here: ArcSwapOption::empty(),
         }))
     }
 
@@ -145,7 +145,7 @@ impl Relay {
                     waiting.entries().iter_mut().for_each(|entry| entry.due = Instant::now());
                     tracing::info!(region, "an alert of leaked tokens that waited was taken");
                 }
-                Err(why) if entry.name.received + KEPT_SECONDS < clock.now().unix_seconds() => {
+                Err(why) if entry.name.received.saturating_add(KEPT_SECONDS) < clock.now().unix_seconds() => {
                     self.forget(waiting, &entry.name);
                     tracing::error!(region, why, "an alert was never taken by its region and is given up");
                 }
@@ -167,8 +167,10 @@ impl Relay {
         let Some(url) = rules.targets.get(&waiting.place) else {
             return Err("the configuration does not say where its gateway is".to_owned());
         };
-        let (Signed { key_identifier, signature }, body) =
-            self.folder.get(&entry.name).map_err(|error| error.to_string())?;
+        let (relay, name) = (Arc::clone(self), entry.name.clone());
+        let read = tokio::task::spawn_blocking(move || relay.read(&name)).await;
+        let read = read.unwrap_or_else(|stopped| Err(stopped.to_string()))?;
+        let Some((Signed { key_identifier, signature }, body)) = read else { return Ok(()) };
         let mut fields = HeaderMap::new();
         let mut add = |name: &'static str, value: &str| {
             let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
@@ -193,20 +195,35 @@ impl Relay {
     async fn deal_here(self: &Arc<Self>, entry: &Entry) -> Result<(), String> {
         let (relay, name) = (Arc::clone(self), entry.name.clone());
         let deal = move || {
-            let (_, body) = relay.folder.get(&name).map_err(|error| error.to_string())?;
-            relay.here.get().map_or_else(|| Err("nobody takes alerts here".to_owned()), |here| here(&body))
+            let Some((_, body)) = relay.read(&name)? else { return Ok(()) };
+            let here = relay.here.load_full().ok_or_else(|| "nobody takes alerts here".to_owned())?;
+            here(&body)
         };
         tokio::task::spawn_blocking(deal).await.unwrap_or_else(|stopped| Err(stopped.to_string()))
     }
 
-    /// Says how alerts are dealt with in this process; the first time counts.
+    /// What waits under a name; [`None`] if its file is gone, because somebody else has sent or removed it. Blocks.
+    fn read(&self, name: &Name) -> Result<Option<(Signed, Vec<u8>)>, String> {
+        match self.folder.get(name) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(region = name.region, "the file of an alert that waited is gone");
+                Ok(None)
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Says how alerts are dealt with in this process from now on.
     pub(super) fn deal_with(&self, here: Here) {
-        let _ = self.here.set(here);
+        self.here.store(Some(Arc::new(here)));
     }
 
     fn forget(&self, waiting: &Waiting, name: &Name) {
         waiting.entries().retain(|entry| entry.name != *name);
-        if let Err(error) = self.folder.remove(name) {
+        if let Err(error) = self.folder.remove(name)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             tracing::warn!(%error, "an alert that was relayed cannot be removed from the queue");
         }
     }

@@ -12,7 +12,7 @@ use super::settings::Checked;
 use crate::clock::Now;
 use crate::domain::RegionId;
 use crate::place::Places;
-use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup, Store};
+use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup};
 
 /// The tokens of one transaction.
 const AT_ONCE: usize = 500;
@@ -64,12 +64,11 @@ impl Work {
         let found: Vec<Found> = findings.iter().map(|one| self.look_up(one, &mut foreign, now)).collect();
         // Put away first, so that the other region need not wait for this one.
         let kept = relayed_by.is_none_or(|signed| self.keep_for(&foreign, signed, body));
-        synced?;
-        let mut revoked = 0;
-        for (findings, found) in findings.chunks(AT_ONCE).zip(found.chunks(AT_ONCE)) {
-            revoked += self.revoke(findings, found)?;
-            self.write(findings, found);
+        let dealt = synced.and_then(|()| self.revoke_all(&findings, &found));
+        if dealt.is_err() {
+            self.refuse_until_written(&findings, &found);
         }
+        let revoked = dealt?;
         tracing::info!(
             tokens = findings.len(),
             ours = found.iter().filter(|one| matches!(one, Found::Ours(_))).count(),
@@ -128,29 +127,26 @@ impl Work {
         kept.is_ok()
     }
 
-    /// Revokes what is ours and works, and has this process follow; how many tokens it was.
+    /// Revokes what is ours and works, and says of each finding what it is; how many tokens it was.
+    fn revoke_all(&self, findings: &[Finding], found: &[Found]) -> Result<usize, Fault> {
+        let mut revoked = 0;
+        for (findings, found) in findings.chunks(AT_ONCE).zip(found.chunks(AT_ONCE)) {
+            revoked += self.revoke(findings, found)?;
+            self.write(findings, found);
+        }
+        Ok(revoked)
+    }
+
+    /// Revokes some of an alert's tokens, and has this process follow.
     fn revoke(&self, findings: &[Finding], found: &[Found]) -> Result<usize, Fault> {
         let now = self.shared.clock.now();
-        let leaked = |(finding, found): (&Finding, &Found)| match found {
-            Found::Ours(id) => Some(LeakedToken {
-                token_id: id.clone(),
-                leak: Leak::new(ACTOR, finding.kind(), finding.url(), finding.source(), now.unix_seconds()),
-            }),
-            Found::Nothing | Found::Elsewhere => None,
-        };
-        let leaked: Vec<LeakedToken> = findings.iter().zip(found).filter_map(leaked).collect();
+        let leaked = findings.iter().zip(found).filter_map(|(finding, found)| leaked(finding, found, now));
+        let leaked: Vec<LeakedToken> = leaked.collect();
         if leaked.is_empty() {
             return Ok(0);
         }
-        let revoked = match self.shared.store.revoke_leaked(Act { actor: ACTOR, now }, &leaked) {
-            Ok(revoked) => revoked,
-            Err(error) => {
-                if error.is_of_the_store() {
-                    self.refuse_until_written(leaked, now);
-                }
-                return Err(unavailable(&error));
-            }
-        };
+        let revoked = self.shared.store.revoke_leaked(Act { actor: ACTOR, now }, &leaked);
+        let revoked = revoked.map_err(|error| unavailable(&error))?;
         self.sync(self.shared.clock.now())?;
         let tokens = revoked.iter().map(|one| match one {
             LeakRevocation::Revoked(ids) => ids.len(),
@@ -161,18 +157,17 @@ impl Work {
         Ok(tokens)
     }
 
-    /// Refuses here at once what the store cannot write.
-    fn refuse_until_written(&self, leaked: Vec<LeakedToken>, now: Now) {
-        let act = Act { actor: ACTOR, now };
-        for one in leaked {
-            let id = one.token_id.clone();
-            let write = move |store: &dyn Store| store.revoke_leaked(act, std::slice::from_ref(&one));
-            if !self.shared.registry.refuse_until_written(&id, write) {
-                tracing::error!(
-                    token = id,
-                    "a leaked token still works: too many revocations wait for the store"
-                );
-            }
+    /// Refuses here at once whatever of an alert still works, each with its family, because the store could not be read
+    /// or written.
+    fn refuse_until_written(&self, findings: &[Finding], found: &[Found]) {
+        let (now, registry) = (self.shared.clock.now(), &self.shared.registry);
+        let works = |finding: &Finding| {
+            matches!(registry.look_up(finding.token.expose().as_bytes(), now), Lookup::Found(_))
+        };
+        let working = findings.iter().zip(found).filter(|(finding, _)| works(finding));
+        let leaked = working.filter_map(|(finding, found)| leaked(finding, found, now)).collect();
+        for token in registry.refuse_leaked(ACTOR, now, leaked) {
+            tracing::error!(token, "a leaked token still works: too many revocations wait for the store");
         }
     }
 
@@ -195,6 +190,17 @@ impl Work {
             self.shared.counts.token(label);
             answer::push(&mut written, finding, label, self.rules.feedback);
         }
+    }
+}
+
+/// What the store is told of a finding that is ours.
+fn leaked(finding: &Finding, found: &Found, now: Now) -> Option<LeakedToken> {
+    match found {
+        Found::Ours(id) => Some(LeakedToken {
+            token_id: id.clone(),
+            leak: Leak::new(ACTOR, finding.kind(), finding.url(), finding.source(), now.unix_seconds()),
+        }),
+        Found::Nothing | Found::Elsewhere => None,
     }
 }
 

@@ -10,10 +10,11 @@ use prometheus::proto::{
 };
 
 use super::cells::{Cells, ConnectionFault, Decision, DecisionKey, DeprecatedKey, Mode, RequestKey};
+use super::gauges::Read;
 use super::histogram::{BOUNDS, FINE, Histogram, Sum, WIDE};
 use super::instruments::Shared;
 use super::labels::{REGIONS, RegionLabel};
-use super::{process, traffic};
+use super::{Timings, process, traffic};
 use crate::domain::{Family, Method, Outcome};
 
 /// Nanoseconds as seconds.
@@ -201,12 +202,25 @@ impl Families {
     fn gauges(&self) -> Vec<MetricFamily> {
         let gauges = self.shared.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         let read = |gauge: &super::Gauge| {
-            let values = (gauge.read)().into_iter().map(|(values, value)| {
-                let pairs: Vec<_> =
-                    gauge.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
-                if gauge.kind == MetricType::COUNTER { amount(&pairs, value) } else { level(&pairs, value) }
-            });
-            family(gauge.name, gauge.help, gauge.kind, values.collect())
+            let metrics = match &gauge.read {
+                Read::Values(read) => {
+                    let is_counter = gauge.kind == MetricType::COUNTER;
+                    let metric = |(values, value): (Vec<String>, f64)| {
+                        let pairs = pairs(gauge.labels, &values);
+                        if is_counter { amount(&pairs, value) } else { level(&pairs, value) }
+                    };
+                    read().into_iter().map(metric).collect()
+                }
+                Read::Timings(timings) => {
+                    let metric = |(values, timings): &(Vec<String>, Arc<Timings>)| {
+                        let mut sum = Sum::default();
+                        sum.add(&timings.0);
+                        histogram(&pairs(gauge.labels, values), &FINE, &sum)
+                    };
+                    timings.iter().map(metric).collect()
+                }
+            };
+            family(gauge.name, gauge.help, gauge.kind, metrics)
         };
         gauges.iter().map(read).collect()
     }
@@ -276,6 +290,10 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
+}
+
+fn pairs<'v>(labels: &[&'static str], values: &'v [String]) -> Vec<(&'static str, &'v str)> {
+    labels.iter().copied().zip(values.iter().map(String::as_str)).collect()
 }
 
 fn labelled(pairs: &[(&str, &str)]) -> Metric {

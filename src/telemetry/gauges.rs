@@ -1,13 +1,21 @@
-//! Gauges and counters that other rooms' states are read from, when a scrape asks.
+//! Gauges, counters and times that other rooms' states are read from, when a scrape asks.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus::proto::MetricType;
 
-/// Values by the values of their labels.
-pub(super) type Read = Box<dyn Fn() -> Vec<(Vec<String>, f64)> + Send + Sync>;
+use super::Timings;
 
-/// A gauge, or a counter that another room keeps, whose values are read at scrape time.
+/// What is read, by the values of its labels.
+pub(super) enum Read {
+    /// Numbers.
+    Values(Box<dyn Fn() -> Vec<(Vec<String>, f64)> + Send + Sync>),
+    /// Histograms.
+    Timings(Vec<(Vec<String>, Arc<Timings>)>),
+}
+
+/// A gauge, or a counter or histogram that another room keeps, whose values are read at scrape time.
 pub struct Gauge {
     pub(super) kind: MetricType,
     pub(super) name: &'static str,
@@ -23,7 +31,7 @@ impl Gauge {
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Self {
-        let read: Read = Box::new(move || vec![(Vec::new(), read())]);
+        let read = Read::Values(Box::new(move || vec![(Vec::new(), read())]));
         Self { kind: MetricType::GAUGE, name, help, labels: &[], read }
     }
 
@@ -41,7 +49,17 @@ impl Gauge {
         labels: &'static [&'static str],
         read: impl Fn() -> Vec<(Vec<String>, f64)> + Send + Sync + 'static,
     ) -> Self {
-        Self { kind: MetricType::GAUGE, name, help, labels, read: Box::new(read) }
+        Self { kind: MetricType::GAUGE, name, help, labels, read: Read::Values(Box::new(read)) }
+    }
+
+    /// A histogram for each set of label values, in the order of `labels`.
+    pub const fn timings(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+        timings: Vec<(Vec<String>, Arc<Timings>)>,
+    ) -> Self {
+        Self { kind: MetricType::HISTOGRAM, name, help, labels, read: Read::Timings(timings) }
     }
 }
 

@@ -61,6 +61,16 @@ pub enum Error {
         /// How many it may have.
         cap: u32,
     },
+    /// The workspace has twice as many tokens as it may, because rotated ones go on working.
+    #[error(
+        "workspace `{workspace}` has {most} working tokens with those that were rotated, twice as many as `tokens.tokens_per_workspace` allows; rotate without an overlap, or wait until one ends"
+    )]
+    TooManyOverlaps {
+        /// The workspace.
+        workspace: String,
+        /// How many it may have with those that were rotated.
+        most: u32,
+    },
     /// There is no such operator.
     #[error("there is no operator `{0}`; see `tollgate operator list`")]
     OperatorUnknown(String),
@@ -223,6 +233,12 @@ pub enum Error {
         /// What came after it.
         found: u64,
     },
+    /// The store's log is not the one that was followed.
+    #[error(
+        "the change log has another entry {0} than this instance knows: the store is another one, or was put back to an \
+         earlier state and went on from there; restart tollgate to take the store as it is"
+    )]
+    LogForked(u64),
     /// An entry of the change log does not fit the one before.
     #[error("entry {0} of the change log was altered: its hash does not follow from the entry before")]
     LogAltered(u64),

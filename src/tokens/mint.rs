@@ -85,6 +85,18 @@ impl Mint {
         Ok(Self { store, peppers, rules: rules.clone(), regions: regions.clone(), random })
     }
 
+    /// As [`Mint::open`] where the store is away and cannot be asked: the peppers are those of the file, which must be
+    /// there.
+    pub(super) fn open_away(
+        rules: &Rules,
+        regions: &Regions,
+        random: Box<dyn Random>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, Error> {
+        let peppers = pepper_file::read(&rules.pepper_file)?;
+        Ok(Self { store, peppers, rules: rules.clone(), regions: regions.clone(), random })
+    }
+
     /// The store, for reading.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
@@ -187,6 +199,7 @@ impl Mint {
             digest: self.peppers.digest(token.expose().as_bytes()),
             expires_at_unix_seconds: end(act, lifetime_seconds)?,
             overlap_seconds,
+            cap: self.rules.tokens_per_workspace,
         };
         let record = self.store.rotate_token(act, id, &replacement)?;
         Ok(Minted { record, token })
@@ -335,12 +348,26 @@ fn check_contacts(contacts: &[String]) -> Result<(), Error> {
         "write an e-mail address, or a webhook address that starts with https:// (http:// on loopback)";
     let is_contact = |text: &str| {
         let plain = text.len() <= 254 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
-        let secure = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
-        let webhook = secure || LOOPBACK.iter().any(|start| text.starts_with(start));
-        let mail = text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
-        plain && (webhook || (mail && !text.contains("://")))
+        plain && if text.contains("://") { is_webhook(text) } else { is_mail(text) }
     };
     check_words("contact", contacts, is_contact, FIX)
+}
+
+/// Without a user name: what is checked of the host would otherwise be said of the name.
+fn is_webhook(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    let names_host = uri.host().is_some_and(|host| !host.is_empty());
+    let names_user = uri.authority().is_none_or(|authority| authority.as_str().contains('@'));
+    let secure = uri.scheme_str() == Some("https");
+    names_host && !names_user && (secure || LOOPBACK.iter().any(|start| text.starts_with(start)))
+}
+
+/// What a mail can be addressed to.
+fn is_mail(text: &str) -> bool {
+    text.parse::<lettre::Address>().is_ok_and(|address| {
+        let domain = address.domain();
+        domain.contains('.') && !domain.starts_with('[')
+    })
 }
 
 fn check_words(

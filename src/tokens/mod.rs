@@ -22,6 +22,7 @@ mod record;
 mod registry;
 mod rotation;
 mod settings;
+mod start;
 pub mod store;
 
 pub use digest::{Digest, Peppers, Scheme};
@@ -40,8 +41,9 @@ pub use registry::{
     Status, Teller,
 };
 pub use rotation::{PepperState, PepperView, Rotation};
-pub use settings::{Rules, Settings};
-pub use store::postgres::{PostgresAddress, PostgresStore, without_passwords};
+pub use settings::{Beyond, Rules, Settings, Staleness};
+pub use start::open;
+pub use store::postgres::{PostgresAddress, PostgresStore};
 pub use store::{
     Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, PepperUse, Sighting, SqliteStore, Store,
     StoreAddress, TokenChange, WorkspaceChange,

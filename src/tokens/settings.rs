@@ -1,13 +1,12 @@
 //! `[tokens]` of the configuration.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::domain::Problems;
+use crate::domain::{Problems, UrlText};
 
 use super::format::is_prefix;
-use super::store::postgres::{PostgresAddress, PostgresAddressError, without_passwords};
+use super::store::postgres::{PostgresAddress, PostgresAddressError};
 use super::{Format, StoreAddress};
 
 /// `[tokens]`: opaque tokens and the store behind them.
@@ -32,6 +31,12 @@ pub struct Settings {
     /// Milliseconds between two looks at the change log, 10 to 500: the longest time that another process's
     /// revocation goes unseen. PostgreSQL also notifies. Default 200.
     pub poll_millis: u64,
+    /// How many seconds behind the store memory may be, 2 to 86,400; 0 sets no bound, so that tokens go on working
+    /// however long the store is away. Default 0.
+    pub max_staleness_seconds: u64,
+    /// What happens beyond `max_staleness_seconds`: `not_ready` (`/readyz` answers 503, requests are served) or
+    /// `refuse` (besides, every credential is answered 503 `registry_unavailable`). Default `not_ready`.
+    pub beyond_max_staleness: Beyond,
     /// Seconds between two writings of the last-used times, 60 to 86,400. Default 60.
     pub last_used_seconds: u64,
     /// Working tokens that one workspace may have; imported ones are not held to it. Default 1,000.
@@ -49,11 +54,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             prefix: "sgp_".to_owned(),
-            store: StoreText("tollgate.db".to_owned()),
+            store: StoreText(UrlText::new("tollgate.db".to_owned())),
             pepper_file: PathBuf::from("tollgate.pepper"),
             snapshot_file: PathBuf::from("tollgate.snapshot"),
             snapshot_seconds: 300,
             poll_millis: 200,
+            max_staleness_seconds: 0,
+            beyond_max_staleness: Beyond::NotReady,
             last_used_seconds: 60,
             tokens_per_workspace: 1_000,
             new_network_events: true,
@@ -61,6 +68,25 @@ impl Default for Settings {
             scopes: vec!["public_api:read_write".to_owned()],
         }
     }
+}
+
+/// What happens to a gateway whose memory is too far behind the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Beyond {
+    /// It wants no more traffic, and serves what it gets.
+    NotReady,
+    /// Besides, it believes no credential.
+    Refuse,
+}
+
+/// How far memory may be behind the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staleness {
+    /// The bound.
+    pub most: Duration,
+    /// What happens beyond it.
+    pub beyond: Beyond,
 }
 
 /// Checked `[tokens]`.
@@ -78,6 +104,8 @@ pub struct Rules {
     pub snapshot_every: Duration,
     /// Time between two looks at the change log.
     pub poll: Duration,
+    /// How far memory may be behind the store; [`None`] for any time.
+    pub max_staleness: Option<Staleness>,
     /// Time between two writings of the last-used times.
     pub last_used: Duration,
     /// Working tokens that one workspace may have.
@@ -127,23 +155,8 @@ impl Rules {
                 );
             }
         }
-        number_within(problems, "tokens.snapshot_seconds", settings.snapshot_seconds, 10, 86_400);
-        number_within(problems, "tokens.poll_millis", settings.poll_millis, 10, 500);
-        number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
-        let cap = u64::from(settings.tokens_per_workspace);
-        number_within(problems, "tokens.tokens_per_workspace", cap, 1, 1_000_000);
-        let learning = settings.network_learning_hours;
-        number_within(problems, "tokens.network_learning_hours", learning, 0, 720);
-        for (index, scope) in settings.scopes.iter().enumerate() {
-            if !super::mint::is_scope(scope) {
-                problems.add(
-                    format!("tokens.scopes[{index}]"),
-                    "scope_invalid",
-                    format!("`{scope}` is no scope"),
-                    "write 1 to 128 visible ASCII characters without quotes and backslashes",
-                );
-            }
-        }
+        check_numbers(settings, problems);
+        check_scopes(settings, problems);
         let store = store.filter(|_| problems.0.len() == before)?;
         Some(Self {
             format: Format::new(&settings.prefix),
@@ -152,31 +165,36 @@ impl Rules {
             snapshot_file: settings.snapshot_file.file_name().map(|_| folder.join(&settings.snapshot_file)),
             snapshot_every: Duration::from_secs(settings.snapshot_seconds),
             poll: Duration::from_millis(settings.poll_millis),
+            max_staleness: (settings.max_staleness_seconds != 0).then(|| Staleness {
+                most: Duration::from_secs(settings.max_staleness_seconds),
+                beyond: settings.beyond_max_staleness,
+            }),
             last_used: Duration::from_secs(settings.last_used_seconds),
             tokens_per_workspace: settings.tokens_per_workspace,
-            network_learning: settings.new_network_events.then(|| Duration::from_secs(learning * 3_600)),
+            network_learning: settings
+                .new_network_events
+                .then(|| Duration::from_hours(settings.network_learning_hours)),
             scopes: settings.scopes.clone(),
         })
     }
 }
 
 /// `tokens.store` as written. Formatting it leaves a password out.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
 #[schemars(transparent)]
-pub struct StoreText(String);
+pub struct StoreText(UrlText);
 
 impl StoreText {
     /// The file, unless a database is meant.
     pub fn file(&self) -> Option<&Path> {
-        (!PostgresAddress::is_meant(&self.0)).then(|| Path::new(&self.0))
+        let text = self.0.expose();
+        (!PostgresAddress::is_meant(text)).then(|| Path::new(text))
     }
 
-    /// Whether a password stands in the file itself; `written` is what the file has here, where that holds values of
-    /// the environment.
-    pub fn has_password(&self, written: Option<&str>) -> bool {
-        let told = without_variables(written.unwrap_or(&self.0));
-        without_passwords(&told) != told
+    /// The text.
+    pub const fn url(&self) -> &UrlText {
+        &self.0
     }
 
     fn address(&self, folder: &Path, problems: &mut Problems) -> Option<StoreAddress> {
@@ -188,7 +206,7 @@ impl StoreText {
             }
             return Some(StoreAddress::File(folder.join(file)));
         }
-        match PostgresAddress::parse(&self.0, folder) {
+        match PostgresAddress::parse(self.0.expose(), folder) {
             Ok(address) => Some(StoreAddress::Postgres(Box::new(address))),
             Err(error) => {
                 let fix = match error {
@@ -209,23 +227,29 @@ impl StoreText {
     }
 }
 
-/// A text without its `${NAME}`.
-fn without_variables(text: &str) -> String {
-    let mut pieces = text.split("${");
-    let first = pieces.next().unwrap_or_default();
-    let behind = pieces.filter_map(|piece| piece.split_once('}').map(|(_, behind)| behind));
-    std::iter::once(first).chain(behind).collect()
-}
-
-impl fmt::Debug for StoreText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        without_passwords(&self.0).fmt(f)
+fn check_numbers(settings: &Settings, problems: &mut Problems) {
+    number_within(problems, "tokens.snapshot_seconds", settings.snapshot_seconds, 10, 86_400);
+    number_within(problems, "tokens.poll_millis", settings.poll_millis, 10, 500);
+    if settings.max_staleness_seconds != 0 {
+        // Two looks at the log, and some patience.
+        number_within(problems, "tokens.max_staleness_seconds", settings.max_staleness_seconds, 2, 86_400);
     }
+    number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
+    let cap = u64::from(settings.tokens_per_workspace);
+    number_within(problems, "tokens.tokens_per_workspace", cap, 1, 1_000_000);
+    number_within(problems, "tokens.network_learning_hours", settings.network_learning_hours, 0, 720);
 }
 
-impl serde::Serialize for StoreText {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&without_passwords(&self.0))
+fn check_scopes(settings: &Settings, problems: &mut Problems) {
+    for (index, scope) in settings.scopes.iter().enumerate() {
+        if !super::mint::is_scope(scope) {
+            problems.add(
+                format!("tokens.scopes[{index}]"),
+                "scope_invalid",
+                format!("`{scope}` is no scope"),
+                "write 1 to 128 visible ASCII characters without quotes and backslashes",
+            );
+        }
     }
 }
 
@@ -254,7 +278,7 @@ mod tests {
     #[test]
     fn tells_every_mistake_at_once() {
         let (rules, keys) = checked(
-            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\nsnapshot_file = \"/\"\nsnapshot_seconds = 1\npoll_millis = 5000\nlast_used_seconds = 1\n\
+            "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\nsnapshot_file = \"/\"\nsnapshot_seconds = 1\npoll_millis = 5000\nmax_staleness_seconds = 1\nlast_used_seconds = 1\n\
              tokens_per_workspace = 0\nnetwork_learning_hours = 1000\nscopes = [\"ok\", \"not ok\"]",
         );
         assert!(rules.is_none());
@@ -269,24 +293,13 @@ mod tests {
                 "tokens.snapshot_file",
                 "tokens.snapshot_seconds",
                 "tokens.poll_millis",
+                "tokens.max_staleness_seconds",
                 "tokens.last_used_seconds",
                 "tokens.tokens_per_workspace",
                 "tokens.network_learning_hours",
                 "tokens.scopes[1]",
             ]
         );
-    }
-
-    #[test]
-    fn a_password_belongs_into_the_environment() {
-        let text = |url: &str| StoreText(url.to_owned());
-        let from_environment = text("postgres://u:hunter2@h/d");
-        assert!(from_environment.has_password(None));
-        assert!(from_environment.has_password(Some("postgres://u:hunter${N}@h/d")));
-        assert!(!from_environment.has_password(Some("postgres://u:${PASSWORD}@h/d")));
-        assert!(!from_environment.has_password(Some("${STORE}")));
-        assert!(!text("postgres://u@h/d").has_password(None) && !text("a:b@c.db").has_password(None));
-        assert!(!format!("{from_environment:?}").contains("hunter2"));
     }
 
     #[test]

@@ -354,7 +354,7 @@ fn overrides_are_set_shown_and_ended() {
     assert_eq!(world.ask("DELETE", &path, &Value::Null).status, 200);
     assert_eq!(world.ask("GET", &path, &Value::Null).status, 404);
     let left = world.gateway.ask(&token, "/sources").field("x-ratelimit-remaining").unwrap().to_owned();
-    assert!(left.parse::<u32>().unwrap() > 5_900, "{left}");
+    assert!(left.parse::<u32>().unwrap() > 5_000, "a seventh was used: {left}");
 }
 
 #[test]

@@ -166,6 +166,24 @@ fn the_operator_is_told_for_workspaces_without_contacts() {
     assert!(!hook.is_signed_by(&secret(&gateway, "ws-eu")));
 }
 
+/// One that wants no more and one that is away keep none of the others from being told, and these are told once.
+#[test]
+fn every_contact_of_the_operator_is_told_whichever_fails() {
+    let (gone, receiver) = (Receiver::start(&["410 Gone"]), Receiver::start(&["200 OK"]));
+    let (away, sink) = (Receiver::start(&["500 Oops", "200 OK"]), Sink::start(0));
+    let contacts = [gone.url(), receiver.url(), "ops@example.com".to_owned(), away.url()];
+    let more = format!("allow_private_addresses = true\noperator_contacts = {contacts:?}");
+    let (gateway, _upstreams) = gateway(&sink, &more);
+    let (id, _) = gateway.token("ws-eu", &[]);
+    leak(&gateway.file, &id);
+    let hook = until("the webhook", || receiver.hooks().first().cloned());
+    assert_eq!(hook.json()["data"]["tokenId"], *id);
+    until("the mail", || sink.mails().first().cloned());
+    let hooks = until("the second attempt", || Some(away.hooks()).filter(|hooks| hooks.len() == 2));
+    assert_eq!(hooks[1].field("webhook-id"), hook.field("webhook-id"));
+    assert_eq!((receiver.hooks().len(), sink.mails().len()), (1, 1), "told again");
+}
+
 #[test]
 fn a_kill_between_the_revocation_and_its_message_loses_nothing() {
     let (receiver, sink) = (Receiver::start(&["200 OK"]), Sink::start(0));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Demo, Signer, claims, raw, run_json, send_admin};
+use crate::support::{Answer, Demo, Signer, claims, raw, run_json, send_admin, until};
 
 struct World {
     demo: Demo,
@@ -162,7 +162,8 @@ fn a_token_is_made_rotated_and_revoked_and_each_holds_when_the_answer_leaves() {
     assert_eq!((gone.status, &gone.json()["data"]["token"]["state"]), (200, &json!("revoked")));
     assert_eq!(world.works(&second), (401, "token_revoked".to_owned()));
     let events = world.ask(&world.owner(), "GET", &format!("audit-events?tokenId={id}"), &Value::Null).json();
-    let events = events["data"]["events"].as_array().unwrap().clone();
+    let mut events = events["data"]["events"].as_array().unwrap().clone();
+    events.retain(|event| event["resourceType"] == "TOKEN");
     let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["API Token Revoked", "API Token Rotated", "API Token Created"]);
     let person = claims(&world.demo, "owner")["sub"].as_str().unwrap().to_owned();
@@ -177,6 +178,71 @@ fn a_token_is_made_rotated_and_revoked_and_each_holds_when_the_answer_leaves() {
     let trail =
         send_admin(world.demo.admin(), "GET", &format!("/v1/audit-events?subject={id}"), &operator, "");
     assert!(trail.json().to_string().contains(&format!("owner:{person}")));
+}
+
+/// Creates, changes, is refused, is revoked and is tried again; the trail and the journal are told as one.
+#[test]
+fn what_a_token_did_stands_beside_what_became_of_it() {
+    let world = World::new();
+    let made = world.ask(&world.owner(), "POST", "tokens", &json!({"name": "ci", "role": "owner"}));
+    let (id, token) = token_of(&made);
+    let fields =
+        format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\nUser-Agent: sdk/1\r\n");
+    let body = br#"{"slug":"a","enabled":true,"metadataId":"IqDTy1TpoU"}"#;
+    let written = world.demo.connect().send(&raw("POST", "/sources", &fields, body));
+    assert_eq!(written.status, 201);
+    assert_eq!(world.demo.connect().send(&raw("GET", "/sources/none//", &fields, b"")).status, 400);
+    assert_eq!(world.works(&token).0, 200, "a read that was served is in neither");
+    world.ask(&world.owner(), "POST", &format!("tokens/{id}/revoke"), &json!({"reason": "lost"}));
+    for _ in 0..3 {
+        assert_eq!(world.works(&token), (401, "token_revoked".to_owned()));
+    }
+    let page = |more: &str| {
+        let path = format!("audit-events?tokenId={id}{more}");
+        world.ask(&world.owner(), "GET", &path, &Value::Null).json()["data"].clone()
+    };
+    let all = until("the journal to have all", || {
+        let events = page("")["events"].as_array().unwrap().clone();
+        (events.len() == 6).then_some(events)
+    });
+    let types: Vec<&str> = all.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let refused = "API Request Refused";
+    assert_eq!(
+        types,
+        [refused, refused, refused, "API Token Revoked", "API Request Forwarded", "API Token Created"]
+    );
+    let request = &all[4];
+    assert_eq!(
+        (&request["resourceId"], &request["resourceName"]),
+        (&json!("/sources"), &json!("createSource"))
+    );
+    assert_eq!((&request["actor"], &request["resourceType"]), (&json!(id), &json!("REQUEST")));
+    let how = &request["request"];
+    assert_eq!(
+        (&how["method"], &how["status"], &how["userAgent"]),
+        (&json!("POST"), &json!(201), &json!("sdk/1"))
+    );
+    assert_eq!(how["requestId"].as_str(), written.field("x-request-id"));
+    assert_eq!(all[0]["request"]["outcome"], "token_revoked");
+    let (mut paged, mut next) = (Vec::new(), String::new());
+    loop {
+        let part = page(&format!("&count=1{next}"));
+        paged.extend(part["events"].as_array().unwrap().clone());
+        let Some(cursor) = part["pagination"]["next"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    assert_eq!(paged, all, "the same in pages of one");
+    let operator = format!("Authorization: Bearer {}\r\n", world.demo.text("/operator_token"));
+    let path = format!("/v1/tokens/{id}/requests?count=2");
+    let first = send_admin(world.demo.admin(), "GET", &path, &operator, "").json()["data"].clone();
+    let cursor = first["pagination"]["next"].as_str().unwrap();
+    let rest =
+        send_admin(world.demo.admin(), "GET", &format!("{path}&cursor={cursor}"), &operator, "").json();
+    let rest = rest["data"]["requests"].as_array().unwrap().clone();
+    assert_eq!((first["requests"][0]["outcome"].as_str(), rest.len()), (Some("token_revoked"), 2));
+    assert_eq!(rest[1]["operation"], "createSource");
+    let nobody = send_admin(world.demo.admin(), "GET", "/v1/tokens/tok_none/requests", &operator, "");
+    assert_eq!(nobody.said(), (404, "not_found".to_owned()));
 }
 
 #[test]
@@ -205,11 +271,25 @@ fn changes_are_bounded_for_each_workspace() {
     let world = World::new();
     let id = world.demo.text("/tokens/revoked/id");
     let path = format!("tokens/{id}/revoke");
-    let refused = (0..70)
+    // One more comes every second, however slow the machine is.
+    let refused = (0..1_000)
         .map(|_| world.ask(&world.owner(), "POST", &path, &Value::Null))
         .find(|answer| answer.status != 200)
         .unwrap();
     assert_eq!(refused.said(), (429, "rate_limited".to_owned()));
     assert!(refused.field("retry-after").is_some());
     assert_eq!(world.ask(&world.owner(), "GET", "tokens", &Value::Null).status, 200, "reading is no change");
+}
+
+#[test]
+fn reading_is_bounded_for_each_workspace_and_keeps_nobody_from_changing() {
+    let world = World::new();
+    let (owner, mut client) = (world.owner(), world.demo.connect());
+    let bytes = raw("GET", "/tollgate/v1/tokens?count=1", &format!("Authorization: Bearer {owner}\r\n"), b"");
+    // Ten more come every second, however slow the machine is.
+    let refused = (0..10_000).map(|_| client.send(&bytes)).find(|answer| answer.status != 200).unwrap();
+    assert_eq!(refused.said(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.error()["data"]["policy"], "token_reads");
+    assert!(refused.field("retry-after").is_some());
+    token_of(&world.ask(&owner, "POST", "tokens", &json!({})));
 }

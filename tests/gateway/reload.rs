@@ -88,9 +88,9 @@ fn a_changed_limit_holds_at_once_and_nobody_gets_a_fresh_bucket() {
         assert_eq!(world.remaining(), left);
     }
     world.reload(&limit("20 per day"));
-    assert_eq!(world.remaining(), "14", "what was used stays used");
+    assert_eq!(world.remaining(), "9", "half was used");
     world.reload(&limit("10 per day"));
-    assert_eq!(world.remaining(), "3");
+    assert_eq!(world.remaining(), "3", "half, a twentieth, and one");
     assert_eq!(world.gateway.metrics().count("tollgate_config_generation", &[]), 3);
 }
 

@@ -368,26 +368,29 @@ fn demo_leak_plays_a_leak_against_the_running_demo() {
 }
 
 /// One of two gateways, each behind the fence of its region with a store of its own.
-fn fenced(region: &str, other: (&str, &str), keys: &str, port: u16) -> (String, tempfile::TempDir) {
+fn fenced(region: &str, other: (&str, &str), keys: &str, address: &str) -> (String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let relay = format!("[secret_scanning.relay]\n{} = {:?}\n", other.0, other.1);
     let section = section(&folder, keys, "");
     let text = config("http://127.0.0.1:9", "http://127.0.0.1:9", &format!("{section}{relay}"))
-        .replace("plain = [\"127.0.0.1:0\"]", &format!("plain = [\"127.0.0.1:{port}\"]"));
+        .replace("plain = [\"127.0.0.1:0\"]", &format!("plain = [{address:?}]"));
     (format!("{text}[place]\nmode = \"fence\"\nregion = {region:?}\n"), folder)
 }
 
-/// A port that is free at the moment.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A free address of this process's own part of loopback, where no client's connection takes the port while its gateway
+/// is away.
+fn own_address() -> std::net::SocketAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = std::net::Ipv4Addr::new(127, 66, high, low.clamp(1, 254));
+    std::net::TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
 #[test]
 fn another_regions_token_is_relayed_to_it_also_when_it_comes_back() {
-    let (github, eu_port) = (GitHub::new(), free_port());
-    let eu_url = format!("http://127.0.0.1:{eu_port}{PATH}");
-    let (us_text, _us_keys) = fenced("us", ("eu", &eu_url), &github.keys(), 0);
-    let (eu_text, _eu_keys) = fenced("eu", ("us", "http://127.0.0.1:9/"), &github.keys(), eu_port);
+    let (github, eu_address) = (GitHub::new(), own_address().to_string());
+    let eu_url = format!("http://{eu_address}{PATH}");
+    let (us_text, _us_keys) = fenced("us", ("eu", &eu_url), &github.keys(), "127.0.0.1:0");
+    let (eu_text, _eu_keys) = fenced("eu", ("us", "http://127.0.0.1:9/"), &github.keys(), &eu_address);
     let us = Gateway::start(&us_text);
     let eu = Gateway::start(&eu_text);
     let (_, us_token) = us.token("ws-us", &[]);
@@ -432,4 +435,40 @@ fn another_regions_token_is_relayed_to_it_also_when_it_comes_back() {
     assert_eq!(who(&eu, &tokens[2]).0, 200);
     let relayed = us.metrics().count("tollgate_secret_scanning_relays_total", &[("result", "delivered")]);
     assert_eq!(relayed, 1);
+}
+
+#[test]
+fn an_alert_whose_file_is_gone_does_not_wait_for_ever() {
+    let github = GitHub::new();
+    let (text, _keys) = fenced("us", ("eu", "http://127.0.0.1:9/"), &github.keys(), "127.0.0.1:0");
+    let us = Gateway::start(&text);
+    let answer = us.connect().send(&github.post(PATH, &alert([never_made('e').as_str()])));
+    assert_eq!(labels(&answer), [""; 0]);
+    let waiting = || us.metrics().count("tollgate_secret_scanning_relay_waiting", &[("region", "eu")]);
+    assert_eq!(waiting(), 1);
+    std::fs::remove_dir_all(us.file.with_file_name("secret-scanning-queue")).unwrap();
+    until("nothing to wait", || (waiting() == 0).then_some(()));
+}
+
+#[test]
+fn an_alert_that_waits_is_dealt_with_as_the_configuration_in_force_says() {
+    let world = World::new("max_tokens = 1");
+    let tokens = [(); 2].map(|()| world.gateway.token("ws-us", &[]).1);
+    let text = std::fs::read_to_string(&world.gateway.file).unwrap();
+    std::fs::write(&world.gateway.file, text.replace("max_tokens = 1", "max_tokens = 2")).unwrap();
+    world.gateway.process.signal("HUP");
+    let config = || world.gateway.operate("GET", "/status.json", "").json()["config"].clone();
+    until("the new configuration", || (config()["generation"] == 2).then_some(()));
+    let other = rusqlite::Connection::open(world.gateway.file.with_file_name("tollgate.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert(tokens.each_ref().map(String::as_str));
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    for token in &tokens {
+        assert_eq!(world.said(token), revoked(), "from memory");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    until("nothing to wait", || {
+        let waits = ("tollgate_secret_scanning_relay_waiting", &[("region", "us")]);
+        (world.gateway.metrics().count(waits.0, waits.1) == 0).then_some(())
+    });
 }

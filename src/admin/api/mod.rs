@@ -14,6 +14,7 @@ mod once;
 mod openapi;
 pub(super) mod overrides;
 mod page;
+mod requests;
 mod route;
 mod tokens;
 mod work;
@@ -49,7 +50,9 @@ const MOST_BODY_BYTES: usize = 64 * 1024;
 
 /// Every resource, in the order of the description.
 fn routes() -> impl Iterator<Item = &'static Route> {
-    [workspaces::ROUTES, tokens::ROUTES, overrides::ROUTES, jwts::ROUTES, audit::ROUTES].into_iter().flatten()
+    [workspaces::ROUTES, tokens::ROUTES, requests::ROUTES, overrides::ROUTES, jwts::ROUTES, audit::ROUTES]
+        .into_iter()
+        .flatten()
 }
 
 pub(super) struct Api {

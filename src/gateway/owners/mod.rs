@@ -5,6 +5,7 @@
 //! number at a time, and the registry follows before the answer leaves: a token that was made works, one that was
 //! revoked does not.
 
+mod events;
 mod query;
 mod resource;
 mod view;
@@ -28,11 +29,12 @@ use crate::authentication::Caller;
 use crate::clock::Clock;
 use crate::domain::Subject;
 use crate::input::gathered;
+use crate::journal::Journal;
 use crate::message::{Head, RequestBody};
 use crate::reply::{Exhausted, Refusal, Rendered};
 use crate::tokens::{Mint, Registry};
 
-/// How many requests work on the store at the same time, over all cores.
+/// How many changes, and how many other requests, work on the store at the same time, over all cores.
 const MOST_AT_WORK: usize = 4;
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
@@ -40,23 +42,39 @@ const TURN: Duration = Duration::from_secs(2);
 const MOST_BODY_BYTES: u64 = 16 * 1024;
 /// Changes that a workspace's owners may make in a minute: each stays in the audit trail.
 const CHANGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).unwrap();
-/// From so many workspaces on, those that have made no change lately are forgotten.
+/// What else they may ask for in a minute: each looks through the store and the journal.
+const READS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).unwrap();
+/// From so many workspaces on, those that have asked for nothing lately are forgotten.
 const MANY_WORKSPACES: usize = 10_000;
 
 /// What owners' requests work on; shared by all cores.
 pub struct Owners {
     mint: Arc<Mint>,
     registry: Arc<Registry>,
+    journal: Option<Arc<dyn Journal>>,
     clock: Clock,
+    changes: Lane,
+    reads: Lane,
+}
+
+/// A kind of requests, bounded apart from the other: whoever reads keeps nobody from revoking a token.
+struct Lane {
+    policy: &'static str,
+    per_minute: NonZeroU32,
+    asked: DefaultKeyedRateLimiter<Subject>,
     turns: Arc<Semaphore>,
-    changes: DefaultKeyedRateLimiter<Subject>,
 }
 
 impl Owners {
-    /// Over the registry and what changes it.
-    pub fn new(mint: Arc<Mint>, registry: Arc<Registry>, clock: Clock) -> Self {
-        let changes = RateLimiter::keyed(governor::Quota::per_minute(CHANGES_PER_MINUTE));
-        Self { mint, registry, clock, turns: Arc::new(Semaphore::new(MOST_AT_WORK)), changes }
+    /// Over the registry and what changes it, and the journal of what tokens did, if one is kept.
+    pub fn new(
+        mint: Arc<Mint>,
+        registry: Arc<Registry>,
+        journal: Option<Arc<dyn Journal>>,
+        clock: Clock,
+    ) -> Self {
+        let changes = Lane::new("token_changes", CHANGES_PER_MINUTE);
+        Self { mint, registry, journal, clock, changes, reads: Lane::new("token_reads", READS_PER_MINUTE) }
     }
 
     /// Answers an owner's request.
@@ -70,9 +88,8 @@ impl Owners {
     ) -> Result<Rendered, Refusal> {
         let now = self.clock.now();
         let owner = resource.permit(caller)?;
-        if resource.is_change() {
-            self.charge(owner.workspace().subject)?;
-        }
+        let lane = if resource.is_change() { &self.changes } else { &self.reads };
+        lane.charge(owner.workspace().subject)?;
         let person = snapshot.authenticator.person(head, now);
         let work = Work {
             body: gathered(body, MOST_BODY_BYTES).await.map_err(super::refuse::body)?,
@@ -85,27 +102,34 @@ impl Owners {
             resource,
             now,
         };
-        let turn = timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = timeout(TURN, Arc::clone(&lane.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Refusal::Overloaded) };
         let owners = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let answer = work.run(&owners.mint, &owners.registry, &owners.clock);
+            let answer = work.run(&owners);
             drop(turn);
             answer
         });
         done.await.unwrap_or(Err(Refusal::Internal))
     }
+}
+
+impl Lane {
+    fn new(policy: &'static str, per_minute: NonZeroU32) -> Self {
+        let asked = RateLimiter::keyed(governor::Quota::per_minute(per_minute));
+        Self { policy, per_minute, asked, turns: Arc::new(Semaphore::new(MOST_AT_WORK)) }
+    }
 
     fn charge(&self, workspace: Subject) -> Result<(), Refusal> {
-        if self.changes.len() > MANY_WORKSPACES {
-            self.changes.retain_recent();
+        if self.asked.len() > MANY_WORKSPACES {
+            self.asked.retain_recent();
         }
-        self.changes.check_key(&workspace).map_err(|exceeded| {
+        self.asked.check_key(&workspace).map_err(|exceeded| {
             Refusal::RateLimited(Exhausted {
-                policy: "token_changes".into(),
+                policy: self.policy.into(),
                 wait: exceeded.wait_time_from(DefaultClock::default().now()),
                 remaining: 0,
-                consumed: u64::from(CHANGES_PER_MINUTE.get()),
+                consumed: u64::from(self.per_minute.get()),
             })
         })
     }

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::events::Event;
 use crate::domain::{Network, Role};
+use crate::journal::{Entry, Kept};
 use crate::tokens::store::{ChangeKind, LogEntry};
 use crate::tokens::{Moment, TokenRecord, TokenState};
 
@@ -54,7 +56,7 @@ impl<'r> TokenView<'r> {
     }
 }
 
-/// An entry of the audit trail, in the shape of the API's own audit events.
+/// A change of the audit trail, or a request of the journal, in the shape of the API's own audit events.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventView {
@@ -65,10 +67,59 @@ pub(super) struct EventView {
     resource_id: String,
     resource_type: &'static str,
     resource_name: String,
+    /// What only a request has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestView>,
+}
+
+/// How a request came and ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestView {
+    method: String,
+    status: u16,
+    outcome: String,
+    forwarded: String,
+    address: String,
+    user_agent: String,
+    request_id: String,
 }
 
 impl EventView {
-    pub(super) fn of(entry: &LogEntry) -> Self {
+    pub(super) fn of(event: &Event) -> Self {
+        match event {
+            Event::Change(entry) => Self::change(entry),
+            Event::Request(kept) => Self::request(kept),
+        }
+    }
+
+    /// `resourceId` is the path that was asked for, `resourceName` the operation.
+    fn request(kept: &Kept) -> Self {
+        let Entry {
+            method, operation, resource, outcome, forwarded, address, user_agent, request_id, ..
+        } = kept.entry.clone();
+        Self {
+            id: format!("request-{}", kept.number),
+            timestamp: Moment(kept.entry.at_unix_millis / 1_000),
+            r#type: if kept.entry.is_write() { "API Request Forwarded" } else { "API Request Refused" }
+                .to_owned(),
+            actor: kept.entry.token_id.clone(),
+            resource_id: resource,
+            resource_type: "REQUEST",
+            resource_name: operation,
+            request: Some(RequestView {
+                method,
+                status: kept.entry.status,
+                outcome,
+                forwarded,
+                address,
+                user_agent,
+                request_id,
+            }),
+        }
+    }
+
+    fn change(entry: &LogEntry) -> Self {
         let kind = ChangeKind::by_name(&entry.kind);
         let details: Value = serde_json::from_str(&entry.body).unwrap_or_default();
         let name = details.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -80,6 +131,7 @@ impl EventView {
             resource_id: entry.subject.clone(),
             resource_type: kind.map_or("", ChangeKind::resource_type),
             resource_name: name.to_owned(),
+            request: None,
         }
     }
 }

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::Owners;
+use super::events::{self, Position};
 use super::query::{cursor, page, parameters, refused};
 use super::resource::Resource;
 use super::view::{EventView, TokenView};
-use crate::clock::{Clock, Now};
+use crate::clock::Now;
 use crate::domain::{Quota, Role};
 use crate::gateway::Snapshot;
 use crate::gateway::refuse_change::{NO_TOKEN, for_owner, networks};
 use crate::input::read_object;
+use crate::journal::Journal;
 use crate::limits;
 use crate::reply::{Refusal, Rendered, own_page};
 use crate::tokens::store::Store;
-use crate::tokens::{Act, Error, Mint, Minted, Registry, Rules, TokenChange, TokenRecord, TokenRequest};
+use crate::tokens::{Act, Error, Mint, Minted, Rules, TokenChange, TokenRecord, TokenRequest};
 
 /// What an old token's overlap is if nobody says.
 const OVERLAP_SECONDS: u64 = 3_600;
@@ -86,10 +89,11 @@ pub(super) fn printable(name: &str) -> String {
 }
 
 impl Work {
-    pub(super) fn run(&self, mint: &Mint, registry: &Registry, clock: &Clock) -> Result<Rendered, Refusal> {
+    pub(super) fn run(&self, owners: &Owners) -> Result<Rendered, Refusal> {
+        let Owners { mint, registry, journal, clock, .. } = owners;
         let answer = match &self.resource {
             Resource::List => return self.list(&**mint.store()),
-            Resource::AuditEvents => return self.events(mint),
+            Resource::AuditEvents => return self.events(mint, journal.as_deref()),
             Resource::Create => self.minted(mint.create_token(self.act(), &self.request()?))?,
             Resource::Update(id) => {
                 let body: UpdateToken = read_object(&self.body).map_err(invalid)?;
@@ -197,23 +201,16 @@ impl Work {
         Ok(self.write(200, &json!({"tokens": views, "pagination": {"next": next}})))
     }
 
-    fn events(&self, mint: &Mint) -> Result<Rendered, Refusal> {
+    fn events(&self, mint: &Mint, journal: Option<&dyn Journal>) -> Result<Rendered, Refusal> {
         let [id, count, from] = parameters(&self.query, ["tokenId", "count", "cursor"])?;
         let id = id.ok_or_else(|| refused("tokenId", "has to name a token of the workspace"))?;
-        let (count, before) = page(count.as_deref(), from.as_deref())?;
-        let before = match before.as_str() {
-            "" => u64::MAX,
-            key => {
-                key.parse().map_err(|_| refused("cursor", "is no `pagination.next` of an earlier page"))?
-            }
-        };
+        let (count, from) = page(count.as_deref(), from.as_deref())?;
+        let from = Position::read(&from)
+            .ok_or_else(|| refused("cursor", "is no `pagination.next` of an earlier page"))?;
         let token = self.own(mint, &id)?;
-        let read = mint.store().log_of(&[&token.id, &token.family], before, count + 1);
-        let read = read.map_err(|error| for_owner(&error))?;
-        let shown = &read[..read.len().min(count as usize)];
-        let next =
-            shown.last().filter(|_| read.len() > shown.len()).map(|last| cursor(&last.seq.to_string()));
-        let events: Vec<_> = shown.iter().map(EventView::of).collect();
+        let (events, next) = events::page(&**mint.store(), journal, &token, from, count)?;
+        let events: Vec<_> = events.iter().map(EventView::of).collect();
+        let next = next.map(|next| cursor(&next.to_string()));
         Ok(self.write(200, &json!({"events": events, "pagination": {"next": next}})))
     }
 

@@ -13,7 +13,7 @@ pub(super) const PORTION: u64 = 5_000;
 pub(super) const MOST_PORTIONS: u32 = 40;
 
 impl Bounds {
-    /// Counts entries that were added to a token, and lets its oldest go if it has too many.
+    /// Counts entries that were added to a token, and lets its oldest go if it has too many: refusals first.
     pub(super) fn count(&self, on: &Connection, token: i64, added: u64) -> rusqlite::Result<()> {
         let sql = "UPDATE token SET entries = entries + ?2 WHERE number = ?1 RETURNING entries";
         let entries: i64 =
@@ -22,28 +22,22 @@ impl Bounds {
         if excess <= 0 {
             return Ok(());
         }
-        let sql = "DELETE FROM entry WHERE number IN \
-                   (SELECT number FROM entry WHERE token = ?1 ORDER BY number LIMIT ?2)";
-        let gone = on.prepare_cached(sql)?.execute(params![token, excess])?;
+        let mut gone = 0;
+        for which in ["token = ?1 AND forwarded = 'no'", "token = ?1"] {
+            let sql = format!(
+                "DELETE FROM entry WHERE number IN \
+                 (SELECT number FROM entry WHERE {which} ORDER BY at_unix_millis, number LIMIT ?2)"
+            );
+            gone += signed(on.prepare_cached(&sql)?.execute(params![token, excess - gone])? as u64);
+        }
         on.prepare_cached("UPDATE token SET entries = entries - ?2 WHERE number = ?1")?
-            .execute(params![token, signed(gone as u64)])?;
+            .execute(params![token, gone])?;
         Ok(())
     }
 
     /// Lets up to [`PORTION`] of the oldest entries go, if they are too old or there are too many.
     pub(super) fn sweep_portion(&self, on: &Connection, now: Now) -> rusqlite::Result<u64> {
-        let Some(last) = self.last_to_go(on, now)? else { return Ok(0) };
-        let mut gone: HashMap<i64, i64> = HashMap::new();
-        let mut delete = on.prepare_cached("DELETE FROM entry WHERE number <= ?1 RETURNING token")?;
-        for token in delete.query_map([last], |row| row.get(0))? {
-            *gone.entry(token?).or_default() += 1;
-        }
-        let mut count = on.prepare_cached("UPDATE token SET entries = entries - ?2 WHERE number = ?1")?;
-        for (token, entries) in &gone {
-            count.execute(params![token, entries])?;
-        }
-        on.execute("DELETE FROM token WHERE entries <= 0", [])?;
-        Ok(gone.values().sum::<i64>().unsigned_abs())
+        self.last_to_go(on, now)?.map_or(Ok(0), |last| delete_through(on, last))
     }
 
     /// The last of the oldest entries that are to go.
@@ -67,6 +61,21 @@ impl Bounds {
         }
         Ok(last)
     }
+}
+
+/// Lets the entries up to a number go; answers with how many there were.
+pub(super) fn delete_through(on: &Connection, last: i64) -> rusqlite::Result<u64> {
+    let mut gone: HashMap<i64, i64> = HashMap::new();
+    let mut delete = on.prepare_cached("DELETE FROM entry WHERE number <= ?1 RETURNING token")?;
+    for token in delete.query_map([last], |row| row.get(0))? {
+        *gone.entry(token?).or_default() += 1;
+    }
+    let mut count = on.prepare_cached("UPDATE token SET entries = entries - ?2 WHERE number = ?1")?;
+    for (token, entries) in &gone {
+        count.execute(params![token, entries])?;
+    }
+    on.execute("DELETE FROM token WHERE entries <= 0", [])?;
+    Ok(gone.values().sum::<i64>().unsigned_abs())
 }
 
 /// Bytes of the file less those of its free pages.

@@ -15,10 +15,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
-use super::{Activity, Bounds, Entry, Journal, JournalError, Kept, Question};
+use super::{Activity, Bounds, Entry, Journal, JournalError, Kept, MOST_ADDRESSES, Place, Question};
 use crate::clock::Now;
 
-const MOST_ADDRESSES: u32 = 20;
+const KEPT: &str = "SELECT e.number, e.at_unix_millis, t.name, t.workspace, e.method, e.operation, e.resource, \
+    e.outcome, e.status, e.forwarded, e.address, e.user_agent, e.request_id \
+    FROM entry e JOIN token t ON t.number = e.token";
 
 /// Entries in one SQLite file. Several processes may have the same file open.
 #[derive(Debug)]
@@ -37,6 +39,28 @@ impl SqliteJournal {
         let open = || schema::open(path).map_err(|failure| failure.at(&place));
         let (writer, reader) = (Mutex::new(open()?), Mutex::new(open()?));
         Ok(Self { place, bounds, reader, writer })
+    }
+
+    /// The name of this file among those that entries are forwarded from.
+    pub(super) fn spool_id(&self) -> Result<String, JournalError> {
+        self.read(|on| on.query_row("SELECT id FROM spool", [], |row| row.get(0)))
+    }
+
+    /// Up to `count` entries, the first kept first.
+    pub(super) fn oldest(&self, count: u32) -> Result<Vec<Kept>, JournalError> {
+        let sql = format!("{KEPT} ORDER BY e.number LIMIT ?1");
+        self.read(|on| on.prepare_cached(&sql)?.query_map([count], kept)?.collect())
+    }
+
+    /// How many entries there are.
+    pub(super) fn held(&self) -> Result<u64, JournalError> {
+        let sql = "SELECT coalesce(sum(entries), 0) FROM token";
+        self.read(|on| on.prepare_cached(sql)?.query_row([], |row| unsigned(row, 0)))
+    }
+
+    /// Lets the entries up to a number go.
+    pub(super) fn forget_through(&self, number: u64) -> Result<(), JournalError> {
+        self.write(|on| bounds::delete_through(on, signed(number)).map(drop))
     }
 
     fn failed(&self, source: rusqlite::Error) -> JournalError {
@@ -100,20 +124,21 @@ impl Journal for SqliteJournal {
 
     fn entries(&self, question: &Question<'_>) -> Result<Vec<Kept>, JournalError> {
         self.read(|on| {
-            let sql = "SELECT e.number, e.at_unix_millis, t.name, t.workspace, e.method, e.operation, e.resource, \
-                       e.outcome, e.status, e.forwarded, e.address, e.user_agent, e.request_id \
-                       FROM entry e JOIN token t ON t.number = e.token \
-                       WHERE t.name = ?1 AND e.at_unix_millis >= ?2 AND e.at_unix_millis < ?3 AND e.number < ?4 \
-                       ORDER BY e.number DESC LIMIT ?5";
-            let before_number = question.before_number.map_or(i64::MAX, signed);
+            let sql = format!(
+                "{KEPT} WHERE t.name = ?1 AND e.at_unix_millis >= ?2 AND e.at_unix_millis < ?3 \
+                 AND (e.at_unix_millis, e.number) < (?4, ?5) \
+                 ORDER BY e.at_unix_millis DESC, e.number DESC LIMIT ?6"
+            );
+            let after = question.after.unwrap_or(Place { at_unix_millis: u64::MAX, number: u64::MAX });
             let ask = params![
                 question.token_id,
                 signed(question.from_unix_millis),
                 signed(question.before_unix_millis),
-                before_number,
+                signed(after.at_unix_millis),
+                signed(after.number),
                 question.count
             ];
-            on.prepare_cached(sql)?.query_map(ask, kept)?.collect()
+            on.prepare_cached(&sql)?.query_map(ask, kept)?.collect()
         })
     }
 
@@ -126,16 +151,20 @@ impl Journal for SqliteJournal {
                 signed(question.from_unix_millis),
                 signed(question.before_unix_millis)
             ];
-            let sql = format!("SELECT count(*), coalesce(sum(forwarded <> 'no'), 0) {of_token}");
-            let (all, writes) =
-                on.prepare_cached(&sql)?.query_row(ask, |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))?;
+            let sql = format!(
+                "SELECT coalesce(sum(forwarded <> 'no'), 0), coalesce(sum(forwarded = 'no'), 0), \
+                 coalesce(sum(outcome = 'token_revoked'), 0) {of_token}"
+            );
+            let counted = |row: &Row<'_>| Ok((unsigned(row, 0)?, unsigned(row, 1)?, unsigned(row, 2)?));
+            let (writes, refusals, refusals_after_revocation) =
+                on.prepare_cached(&sql)?.query_row(ask, counted)?;
             let sql = format!(
                 "SELECT rtrim(rtrim(address, '0123456789'), ':') AS host {of_token} AND address <> '' \
                  GROUP BY host ORDER BY count(*) DESC, host LIMIT {MOST_ADDRESSES}"
             );
             let mut by_host = on.prepare_cached(&sql)?;
             let addresses = by_host.query_map(ask, |row| row.get(0))?.collect::<Result<_, _>>()?;
-            Ok(Activity { writes, refusals: all - writes, addresses })
+            Ok(Activity { writes, refusals, refusals_after_revocation, addresses })
         })
     }
 

@@ -12,7 +12,7 @@ use crate::journal::JournalError;
 
 /// Marks the file as ours (`tgtj`).
 const APPLICATION_ID: i64 = 0x7467_746a;
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
@@ -37,6 +37,15 @@ CREATE TABLE entry (
     request_id TEXT NOT NULL
 ) STRICT;
 CREATE INDEX entry_by_token ON entry (token, number);
+";
+
+/// A name for what is forwarded from this file, and indexes by time.
+const SPOOL: &str = "
+CREATE TABLE spool (only INTEGER PRIMARY KEY CHECK (only = 1), id TEXT NOT NULL) STRICT;
+INSERT INTO spool VALUES (1, lower(hex(randomblob(16))));
+DROP INDEX entry_by_token;
+CREATE INDEX entry_by_token ON entry (token, at_unix_millis, number);
+CREATE INDEX refusal_by_token ON entry (token, at_unix_millis, number) WHERE forwarded = 'no';
 ";
 
 /// Why a file cannot be opened, still without its place.
@@ -74,12 +83,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (application, schema) {
         (APPLICATION_ID, SCHEMA) => {}
+        (APPLICATION_ID, 1) => transaction.execute_batch(SPOOL)?,
         (0, 0) if tables == 0 => {
             transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", SCHEMA)?;
+            transaction.execute_batch(SPOOL)?;
         }
         _ => return Err(Failure::Foreign),
+    }
+    if schema != SCHEMA {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
     }
     transaction.commit()?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -19,7 +19,7 @@ policies = [
 ]
 "#;
 
-fn foresee(world: &World, limits: &Limits, ask: &Ask) -> Foreseen {
+pub(super) fn foresee(world: &World, limits: &Limits, ask: &Ask) -> Foreseen {
     let endpoint =
         ask.operation.map(|name| world.endpoints.iter().find(|row| &*row.operation == name).unwrap());
     let version = ask.version.map(|name| ApiVersion::by_name(name).unwrap());

@@ -2,6 +2,7 @@
 
 mod all_or_nothing;
 mod bounds;
+mod calendar;
 mod costs;
 mod counted_by;
 mod foresee;

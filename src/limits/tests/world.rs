@@ -12,6 +12,7 @@ use crate::domain::{
     ApiVersion, Endpoint, EndpointLimit, LimitOverride, LimitScope, Plan, Problems, Quota, RegionId, Role,
     Subject, Workspace, WorkspaceState,
 };
+use crate::limits::cells::SEGMENTS;
 use crate::limits::{Admission, Charge, Counters, Exceeded, Limits, Rules, Settings};
 
 pub(super) const SCOPE: &str = "public_api:read_write";
@@ -156,6 +157,7 @@ impl World {
 
     pub(super) fn reload(&mut self, toml: &str) {
         self.limits = self.reloaded(toml);
+        self.limits.counters().changed(self.now());
     }
 
     pub(super) fn now(&self) -> Now {
@@ -195,7 +197,7 @@ impl World {
     }
 
     pub(super) fn sweep_all(&self) -> usize {
-        (0..256).map(|_| self.limits.counters().sweep(self.now()).removed).sum()
+        (0..SEGMENTS).map(|_| self.limits.counters().sweep(self.now()).removed).sum()
     }
 }
 

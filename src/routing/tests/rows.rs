@@ -1,7 +1,7 @@
 //! What `from_rows` refuses, and that it tells everything at once.
 
 use super::*;
-use crate::domain::{LimitScope, Plan};
+use crate::domain::{LimitScope, Plan, Window};
 
 /// The problems of one row, as (key, code).
 #[track_caller]
@@ -163,7 +163,12 @@ fn duplicates_are_refused() {
 #[test]
 fn settings_are_checked_and_everything_is_told_at_once() {
     let mut bad = row("", "x", "y");
-    bad.limits = vec![LimitRow { quota: "z".into(), burst: None, per: Some("path.a".into()) }];
+    bad.limits = vec![LimitRow {
+        quota: "z".into(),
+        window: Window::Rolling,
+        burst: None,
+        per: Some("path.a".into()),
+    }];
     let settings = Settings {
         scope: "a b".into(),
         plans: Vec::new(),

@@ -58,11 +58,32 @@ fn refuses_what_cannot_be_stored_or_sent() {
     }
     assert!(matches!(mint.create_workspace(act, &workspace("a", "mars")), Err(Error::RegionUnknown { .. })));
     mint.create_workspace(act, &workspace("ws", "us")).unwrap();
-    for contact in
-        ["", "nobody", "@example.com", "a@b", "http://example.com/x", "https://", "a b@example.com"]
-    {
+    for contact in [
+        "",
+        "nobody",
+        "@example.com",
+        "a@b",
+        "a@[192.0.2.1]",
+        "a@b.example,c@d.example",
+        "Ana<a@b.example>",
+        "a@b..example",
+        "a b@example.com",
+        "http://example.com/x",
+        "http://localhost:@example.com/x",
+        "ftp://example.com/x",
+        "https://",
+        "https:///x",
+        "https://user:secret@example.com/x",
+        "https://exa|mple.com/x",
+    ] {
         let change = WorkspaceChange { add_contacts: vec![contact.into()], ..WorkspaceChange::default() };
         assert!(mint.set_workspace(act, "ws", &change).is_err(), "{contact}");
+    }
+    for contact in
+        ["a.b+c@example.com", "https://example.com:8443/x?y=z", "http://127.0.0.1:1/x", "http://[::1]:1/"]
+    {
+        let change = WorkspaceChange { add_contacts: vec![contact.into()], ..WorkspaceChange::default() };
+        mint.set_workspace(act, "ws", &change).unwrap();
     }
     for feature in ["", "a,b", "a\nb", "\"a\""] {
         let change = WorkspaceChange { enable: vec![feature.into()], ..WorkspaceChange::default() };

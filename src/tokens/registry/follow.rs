@@ -15,16 +15,20 @@ use super::table::{TableFull, TableWriter};
 use crate::clock::{Clock, Now};
 use crate::domain::TokenId;
 use crate::tokens::store::postgres::Watch;
-use crate::tokens::store::{Row, StoredToken};
+use crate::tokens::store::{Act, Changes, Row, StoredToken};
 use crate::tokens::{Digest, Error, OverrideRecord, PepperUse, Scheme, TokenRecord};
 
 const BATCH: u32 = 2_000;
+/// The longest pause between two attempts to read a store that cannot be read.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What only the one who applies changes needs.
 #[derive(Debug)]
 pub(super) struct Loader {
     pub(super) writer: TableWriter,
     pub(super) grants: Interner<Grants>,
+    /// The hash of the last applied entry, which no other log has.
+    pub(super) applied_hash: [u8; 32],
     scopes: HashSet<Arc<str>>,
     /// Numbers of ids that a record cannot hold.
     listed_ids: HashMap<TokenId, u32>,
@@ -38,9 +42,10 @@ impl Registry {
     /// Fills an empty registry from a snapshot.
     pub(super) fn load(&self, now: Now) -> Result<(), Error> {
         let mut loader = self.loader();
-        let seq = self.store.snapshot(&mut |row| self.apply(&mut loader, row))?;
+        let (seq, hash) = self.store.snapshot(&mut |row| self.apply(&mut loader, row))?;
         self.note_missing_peppers(&mut loader, now)?;
         loader.all_placed()?;
+        loader.applied_hash = hash;
         self.applied_seq.store(seq, Ordering::Release);
         self.head_seq.store(seq, Ordering::Release);
         self.succeeded(now);
@@ -58,11 +63,14 @@ impl Registry {
 
     /// Applies what the log has beyond the last applied entry, in order, and answers with the last entry.
     ///
-    /// [`Error::LogBroken`] if an entry is missing or the log went back, and then nothing more is applied;
+    /// [`Error::LogBroken`] if an entry is missing or the log went back, [`Error::LogForked`] if it is not the one
+    /// that was followed, and then nothing more is applied;
     /// [`Error::Unplaced`] after everything was applied, as long as a workspace has no configured region.
     /// Whoever changes the store in this process calls this to see the change at once. Blocks.
     pub fn sync(&self, now: Now) -> Result<u64, Error> {
-        let result = self.read_log(now);
+        let result = self.recognise().and_then(|()| self.read_log(now));
+        let is_followed = matches!(result, Ok(_) | Err(Error::Unplaced { .. }));
+        self.is_followed.store(is_followed, Ordering::Release);
         match &result {
             Ok(_) => {
                 if self.error.swap(None).is_some() {
@@ -87,33 +95,49 @@ impl Registry {
             let last = self.applied_seq.load(Ordering::Acquire);
             let changes = self.store.changes(last, BATCH)?;
             self.head_seq.store(changes.head, Ordering::Release);
-            if changes.head < last {
-                return Err(Error::LogBroken { last, found: changes.head });
-            }
-            let expected = last + 1..=last + changes.seqs.len() as u64;
-            if let Some((_, found)) = expected.zip(&changes.seqs).find(|(expected, found)| expected != *found)
-            {
-                return Err(Error::LogBroken { last, found: *found });
-            }
-            let Some(applied) = changes.seqs.last().copied() else {
-                if changes.head > last {
-                    return Err(Error::LogBroken { last, found: changes.head });
-                }
-                break;
-            };
+            let Some(applied) = continued(last, loader.applied_hash, &changes)? else { break };
             for row in changes.rows {
                 self.apply(&mut loader, row);
             }
+            loader.applied_hash = changes.hash_after;
             self.applied_seq.store(applied, Ordering::Release);
         }
         self.note_missing_peppers(&mut loader, now)?;
         self.succeeded(now);
+        self.store_is_known()?;
         self.revoked_jwts.sweep(now);
         loader.all_placed()?;
         Ok(self.applied_seq.load(Ordering::Acquire))
     }
 
-    fn succeeded(&self, now: Now) {
+    /// Before a store is read that was away at the start: whether it knows the tokens by our peppers.
+    fn recognise(&self) -> Result<(), Error> {
+        if self.has_reached_store() {
+            return Ok(());
+        }
+        self.store.reach()?;
+        self.peppers.check(&self.store.fingerprints()?, &self.pepper_file)
+    }
+
+    /// After such a store was read: its log goes on from where the saved registry ended, so it is the right one.
+    fn store_is_known(&self) -> Result<(), Error> {
+        if self.has_reached_store() {
+            return Ok(());
+        }
+        self.store.admit_changes();
+        let known = self.store.fingerprints()?;
+        let ours: Vec<_> = self.peppers.fingerprints().collect();
+        if ours.iter().any(|fingerprint| !known.contains(fingerprint)) {
+            let now =
+                Now { monotonic_nanos: 0, unix_millis: self.success_unix_millis.load(Ordering::Acquire) };
+            self.store.add_fingerprints(Act { actor: "tollgate", now }, &ours)?;
+        }
+        self.reached_store.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn succeeded(&self, now: Now) {
+        self.age_at_start_nanos.store(0, Ordering::Release);
         self.success_monotonic_nanos.fetch_max(now.monotonic_nanos, Ordering::AcqRel);
         self.success_unix_millis.store(now.unix_millis, Ordering::Release);
     }
@@ -122,7 +146,7 @@ impl Registry {
         self.loader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, loader: &mut Loader, row: Row) {
+    pub(super) fn apply(&self, loader: &mut Loader, row: Row) {
         match row {
             Row::Workspace(record) => {
                 let region = self.regions.by_name(&record.region);
@@ -275,16 +299,17 @@ impl Registry {
         };
         let (registry, stopped) = (Arc::clone(self), Arc::clone(&stop));
         let thread = thread::Builder::new().name("tollgate-registry".to_owned()).spawn(move || {
-            let mut written = clock.now();
+            let (mut written, mut pause) = (clock.now(), poll);
             loop {
                 // Woken, or the time is over.
-                let _ = woken.recv_timeout(poll);
+                let _ = woken.recv_timeout(pause);
                 if stopped.load(Ordering::Acquire) {
                     break;
                 }
                 let now = clock.now();
                 registry.write_revocations(now);
-                drop(registry.sync(now));
+                let is_away = registry.sync(now).is_err_and(|error| error.is_of_the_store());
+                pause = if is_away { LONGEST_PAUSE.min(pause * 2) } else { poll };
                 if now.since(written) >= last_used {
                     registry.report_uses(false);
                     written = now;
@@ -302,11 +327,28 @@ impl Registry {
     }
 }
 
+/// The last entry of changes that go on from a known one; [`None`] if there is nothing new.
+fn continued(last: u64, hash: [u8; 32], changes: &Changes) -> Result<Option<u64>, Error> {
+    let first = changes.seqs.first().copied().unwrap_or(changes.head);
+    if changes.head < last || (changes.seqs.is_empty() && changes.head > last) {
+        return Err(Error::LogBroken { last, found: changes.head });
+    }
+    if changes.hash_before != hash && (first == last || first == last + 1) {
+        return Err(Error::LogForked(last));
+    }
+    let expected = last + 1..=last + changes.seqs.len() as u64;
+    match expected.zip(&changes.seqs).find(|(expected, found)| expected != *found) {
+        Some((_, found)) => Err(Error::LogBroken { last, found: *found }),
+        None => Ok(changes.seqs.last().copied()),
+    }
+}
+
 impl Loader {
     pub(super) fn new(writer: TableWriter) -> Self {
         Self {
             writer,
             grants: Interner::default(),
+            applied_hash: [0; 32],
             scopes: HashSet::new(),
             listed_ids: HashMap::new(),
             missing_peppers: BTreeSet::new(),

@@ -16,6 +16,7 @@ mod sightings;
 mod table;
 mod unwritten;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::domain::{RegionId, Regions, Subject, TokenId, Workspace};
 use super::import::LONGEST_BYTES;
 use super::operators::operator_format;
 use super::store::Row;
-use super::{Digest, Error, Format, Mint, Peppers, Store, TokenState};
+use super::{Beyond, Digest, Error, Format, Mint, Peppers, Staleness, Store, TokenState};
 pub use entry::Entry;
 use entry::Grants;
 pub use follow::Follower;
@@ -45,6 +46,9 @@ pub use sightings::{SightingCounts, Teller};
 use table::Table;
 pub use unwritten::MOST_UNWRITTEN;
 use unwritten::Unwritten;
+
+/// A look at the log that has not ended after this time will fail.
+const CURRENT: Duration = Duration::from_secs(5);
 
 /// What the registry says of a token.
 #[derive(Clone, Debug)]
@@ -74,6 +78,8 @@ pub struct Status {
     pub last_success: Now,
     /// Why it could not be read since; [`None`] while all is well.
     pub error: Option<Arc<String>>,
+    /// Whether the store was read since the start; if not, all is as the saved registry has it.
+    pub has_reached_store: bool,
     /// Tokens in memory, also revoked and expired ones.
     pub tokens: usize,
     /// Workspaces in memory.
@@ -85,6 +91,8 @@ pub struct Status {
 pub struct Registry {
     store: Arc<dyn Store>,
     peppers: Peppers,
+    /// For messages.
+    pepper_file: PathBuf,
     format: Format,
     regions: Regions,
     operator_format: Format,
@@ -112,6 +120,13 @@ pub struct Registry {
     head_seq: AtomicU64,
     success_monotonic_nanos: AtomicU64,
     success_unix_millis: AtomicU64,
+    /// How old what was known at the start was, until the store was read.
+    age_at_start_nanos: AtomicU64,
+    reached_store: AtomicBool,
+    /// Whether the last look at the log saw its end.
+    is_followed: AtomicBool,
+    /// How stale it may be, and whether it may then be answered from.
+    max_staleness: Option<Staleness>,
     error: ArcSwapOption<String>,
 }
 
@@ -137,6 +152,7 @@ impl Registry {
         Self {
             store: Arc::clone(mint.store()),
             peppers: mint.peppers().clone(),
+            pepper_file: mint.rules().pepper_file.clone(),
             format: mint.format().clone(),
             regions: mint.regions().clone(),
             operator_format: operator_format(),
@@ -158,6 +174,10 @@ impl Registry {
             head_seq: AtomicU64::new(0),
             success_monotonic_nanos: AtomicU64::new(0),
             success_unix_millis: AtomicU64::new(0),
+            age_at_start_nanos: AtomicU64::new(0),
+            reached_store: AtomicBool::new(true),
+            is_followed: AtomicBool::new(true),
+            max_staleness: mint.rules().max_staleness,
             error: ArcSwapOption::empty(),
         }
     }
@@ -278,15 +298,41 @@ impl Registry {
                 unix_millis: self.success_unix_millis.load(Ordering::Acquire),
             },
             error: self.error.load_full(),
+            has_reached_store: self.has_reached_store(),
             tokens: self.tokens.len(),
             workspaces: self.workspace_numbers.len(),
         }
     }
 
-    /// Time since the log was last read to its end.
+    /// How far this may be behind the store: the time since the log was last read to its end, or since it was saved.
     pub fn staleness(&self, now: Now) -> Duration {
         let last = self.success_monotonic_nanos.load(Ordering::Acquire);
-        Duration::from_nanos(now.monotonic_nanos.saturating_sub(last))
+        let age = self.age_at_start_nanos.load(Ordering::Acquire);
+        Duration::from_nanos(now.monotonic_nanos.saturating_sub(last).saturating_add(age))
+    }
+
+    /// Whether the store was read since the start.
+    fn has_reached_store(&self) -> bool {
+        self.reached_store.load(Ordering::Acquire)
+    }
+
+    /// Whether what is not known here does not exist. While the store is away it may have been made elsewhere.
+    pub fn is_current(&self, now: Now) -> bool {
+        self.missing_pepper().is_none()
+            && (self.is_followed.load(Ordering::Acquire) && self.staleness(now) <= CURRENT)
+    }
+
+    /// Whether requests may be answered by what is known here. Costs nothing where the configuration sets no bound.
+    pub fn may_answer(&self, now: Now) -> bool {
+        match self.max_staleness {
+            Some(Staleness { beyond: Beyond::Refuse, most }) => self.staleness(now) <= most,
+            Some(Staleness { beyond: Beyond::NotReady, .. }) | None => true,
+        }
+    }
+
+    /// Whether this is staler than it may be.
+    pub fn is_too_stale(&self, now: Now) -> bool {
+        self.max_staleness.is_some_and(|bound| self.staleness(now) > bound.most)
     }
 }
 

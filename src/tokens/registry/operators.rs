@@ -34,6 +34,11 @@ impl Operators {
         all.insert(stored.digest.key(), stored.record);
         self.0.store(Arc::new(all));
     }
+
+    #[cfg(test)]
+    pub(super) fn holds(&self, digest: &crate::tokens::Digest) -> bool {
+        self.0.load().contains_key(&digest.key())
+    }
 }
 
 impl Registry {

@@ -1,9 +1,10 @@
 //! The read model in a file, so that a restart reads one file and the end of the log instead of the whole store.
 //!
-//! The file has the workspaces and tokens of the read model, and the little else is read from the store: no token, no pepper, of each token the first 128 bits of its keyed hash. It
-//! is stamped with the log entry up to which it is and with that entry's hash, which follows from all entries
+//! The file has every row of the read model, and no token and no pepper: of each token the first 128 bits of its keyed
+//! hash. It is stamped with the log entry up to which it is and with that entry's hash, which follows from all entries
 //! before: another store's file, or one from before a store was put back, is not taken. A file that is damaged,
-//! foreign, or of another format is told and passed over.
+//! foreign, or of another format is told and passed over. It can be started from without the store: then the stamp is
+//! held against the store's log once that can be read.
 //!
 //! # Decision
 //!
@@ -20,14 +21,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::entry::Grants;
 use super::record::{PackedId, Values};
 use super::{Mint, Registry};
 use crate::clock::Now;
 use crate::domain::TokenId;
+use crate::tokens::store::Row;
 use crate::tokens::{Error, Scheme};
-use format::{Reader, SavedGrants, SavedWorkspace, Stamp, Writer};
+use format::{Reader, SavedGrants, SavedRow, SavedWorkspace, Stamp, Writer};
 pub use saver::Saver;
 
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -63,8 +66,49 @@ impl Registry {
         Self::open(mint, now)
     }
 
+    /// From a saved file alone, where the store is away and why is known; [`None`], which is told, if there is no good
+    /// file. It follows the store once that can be read.
+    pub(in crate::tokens) fn open_away(
+        mint: &Mint,
+        file: &Path,
+        away: &Error,
+        now: Now,
+    ) -> Option<Arc<Self>> {
+        let reason = match Self::unfollowed(mint, file) {
+            Ok(Some((registry, stamp))) => {
+                let age = Duration::from_millis(now.unix_millis.saturating_sub(stamp.unix_millis));
+                registry.reached_store.store(false, Ordering::Release);
+                registry.is_followed.store(false, Ordering::Release);
+                registry.succeeded(Now { unix_millis: stamp.unix_millis, ..now });
+                registry.age_at_start_nanos.store(age.as_nanos() as u64, Ordering::Release);
+                registry.error.store(Some(Arc::new(away.to_string())));
+                tracing::error!(
+                    file = %file.display(), saved_seconds_ago = age.as_secs(), error = %away,
+                    "the token store is away: the saved registry is all that is known, and nothing is changed until \
+                     the store can be read"
+                );
+                return Some(Arc::new(registry));
+            }
+            Ok(None) => "there is none".to_owned(),
+            Err(reason) => reason.to_string(),
+        };
+        tracing::error!(file = %file.display(), reason, "the saved registry cannot stand in for the token store");
+        None
+    }
+
     /// The registry of a file, brought up to date; [`None`] if there is no file.
     fn restored(mint: &Mint, file: &Path, now: Now) -> Result<Option<Self>, NotTaken> {
+        let Some((registry, stamp)) = Self::unfollowed(mint, file)? else { return Ok(None) };
+        let known = registry.store.log(stamp.seq.saturating_sub(1), 1).map_err(io::Error::other)?;
+        if !known.first().is_some_and(|entry| entry.seq == stamp.seq && entry.hash == stamp.hash) {
+            return Err(NotTaken::Foreign);
+        }
+        registry.sync(now).map_err(io::Error::other)?;
+        Ok(Some(registry))
+    }
+
+    /// The registry of a file as it was saved; [`None`] if there is no file.
+    fn unfollowed(mint: &Mint, file: &Path) -> Result<Option<(Self, Stamp)>, NotTaken> {
         let opened = match File::open(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
@@ -72,16 +116,7 @@ impl Registry {
         let registry = Self::empty(mint);
         let stamp =
             registry.read_saved(&mut Reader::new(BufReader::with_capacity(WRITE_BUFFER_BYTES, opened)))?;
-        let known = registry.store.log(stamp.seq.saturating_sub(1), 1).map_err(io::Error::other)?;
-        if !known.first().is_some_and(|entry| entry.seq == stamp.seq && entry.hash == stamp.hash) {
-            return Err(NotTaken::Foreign);
-        }
-        // Of these the file has none; what became of them since is applied once more by the log.
-        let mut few = Vec::new();
-        registry.store.few(&mut |row| few.push(row)).map_err(io::Error::other)?;
-        registry.load_rows(few, now).map_err(io::Error::other)?;
-        registry.sync(now).map_err(io::Error::other)?;
-        Ok(Some(registry))
+        Ok(Some((registry, stamp)))
     }
 
     fn read_saved(&self, reader: &mut Reader) -> Result<Stamp, NotTaken> {
@@ -126,35 +161,50 @@ impl Registry {
                 }
             }
         }
+        let mut few = Vec::new();
+        for _ in 0..reader.count()? {
+            few.push(reader.json::<SavedRow>()?.row());
+        }
         reader.end()?;
+        for row in few {
+            self.apply(&mut loader, row);
+        }
         for number in numbers {
             loader.grants.release(number, &self.grants);
         }
+        loader.applied_hash = stamp.hash;
         self.applied_seq.store(stamp.seq, Ordering::Release);
         self.head_seq.store(stamp.seq, Ordering::Release);
         Ok(stamp)
     }
 
     /// Writes the read model to a file, for [`Registry::open_saved`]; answers with the log entry up to which it
-    /// is, [`None`] if nothing was written, because there is nothing or a workspace has no configured region. Takes seconds where there
-    /// are millions of tokens, and holds nobody up. Blocks.
+    /// is, [`None`] if nothing was written, because there is nothing or a workspace has no configured region. Takes
+    /// seconds where there are millions of tokens, and holds nobody up. Blocks.
     pub fn save(&self, file: &Path, now: Now) -> Result<Option<u64>, Error> {
-        let seq = self.applied_seq.load(Ordering::Acquire);
-        if seq == 0 || self.loader().all_placed().is_err() {
+        let (seq, hash) = {
+            let loader = self.loader();
+            if loader.all_placed().is_err() {
+                return Ok(None);
+            }
+            (self.applied_seq.load(Ordering::Acquire), loader.applied_hash)
+        };
+        if seq == 0 {
             return Ok(None);
         }
-        let entry = self.store.log(seq - 1, 1)?.into_iter().next();
-        let Some(entry) = entry.filter(|entry| entry.seq == seq) else { return Ok(None) };
+        // Those that changed after the stamp are in the log behind it, and are applied again.
+        let mut few = Vec::new();
+        self.store.few(&mut |row| few.push(row))?;
         let stamp = Stamp {
             seq,
-            hash: entry.hash,
+            hash,
             unix_millis: now.unix_millis,
             peppers: self.peppers.fingerprints().collect(),
             has_foreign: self.has_foreign.load(Ordering::Relaxed),
             has_sha256: self.has_sha256.load(Ordering::Relaxed),
         };
         let unfinished = unfinished(file);
-        let written = self.write_saved(&unfinished, &stamp).and_then(|()| {
+        let written = self.write_saved(&unfinished, &stamp, &few).and_then(|()| {
             fs::rename(&unfinished, file)?;
             let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
             File::open(folder)?.sync_all()
@@ -165,7 +215,7 @@ impl Registry {
         written.map(|()| Some(seq)).map_err(|source| Error::file(file, "write", source))
     }
 
-    fn write_saved(&self, file: &Path, stamp: &Stamp) -> io::Result<()> {
+    fn write_saved(&self, file: &Path, stamp: &Stamp, few: &[Row]) -> io::Result<()> {
         drop(fs::remove_file(file));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
         let mut writer = Writer::new(BufWriter::with_capacity(WRITE_BUFFER_BYTES, file));
@@ -185,6 +235,12 @@ impl Registry {
             if rows.len() == rows.capacity() { writer.tokens(&mut rows) } else { Ok(()) }
         })?;
         writer.tokens(&mut rows)?;
+        writer.count(0)?;
+        let few: Vec<SavedRow> = few.iter().filter_map(SavedRow::of).collect();
+        writer.count(few.len() as u32)?;
+        for row in &few {
+            writer.json(row)?;
+        }
         let mut file = writer.end()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.flush()?;
         file.sync_all()

@@ -1,9 +1,10 @@
 //! Revocations that are in force here although the store does not have them yet.
 //!
 //! A revocation is in force in this process before the store is asked. If the store cannot write it, it stays in
-//! force, and is written as soon as that can be done. Other processes on the same store learn of it only then.
+//! force, with the tokens of the family that the store would revoke along, and is written as soon as that can be done.
+//! Other processes on the same store learn of it only then: the store is all that they have in common.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use super::record::{NEVER, Values};
 use crate::clock::Now;
 use crate::domain::TokenId;
 use crate::tokens::mint::check_text;
-use crate::tokens::{Act, Error, Store, TokenRecord};
+use crate::tokens::{Act, Error, LeakedToken, Store, TokenRecord};
 
 /// How many revocations may wait for the store.
 pub const MOST_UNWRITTEN: usize = 10_000;
@@ -38,8 +39,18 @@ pub(super) struct Unwritten {
 struct Waiting {
     id: TokenId,
     write: Write,
-    /// Predecessors that still work and end with it; [`None`] until they were looked for.
-    predecessors: Option<Vec<TokenId>>,
+    reach: Reach,
+    /// Others of its family that end with it; [`None`] until they were looked for.
+    relatives: Option<Vec<TokenId>>,
+}
+
+/// Which tokens of a family end with one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Those that it replaced.
+    Predecessors,
+    /// All that work.
+    Family,
 }
 
 impl Unwritten {
@@ -62,6 +73,11 @@ impl Unwritten {
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a revocation of this very token waits.
+    fn is_waiting(&self, id: &TokenId) -> bool {
+        self.refuses(id) && self.waiting().iter().any(|one| one.id == *id)
     }
 
     /// How many revocations wait for the store.
@@ -107,8 +123,9 @@ impl Registry {
         self.unwritten.refuse(&id);
         match write(&*self.store) {
             Ok(written) => {
-                if self.sync(now).is_err() {
-                    self.wait_for_store(&id, write);
+                if !self.follows(now) {
+                    self.wait_for_store(&id, Reach::Predecessors, write);
+                    self.refuse_relatives();
                 } else if !was_refused {
                     self.unwritten.allow(&id);
                 }
@@ -116,7 +133,8 @@ impl Registry {
             }
             Err(error) if error.is_of_the_store() => {
                 if !was_refused {
-                    self.wait_for_store(&id, write);
+                    self.wait_for_store(&id, Reach::Predecessors, write);
+                    self.refuse_relatives();
                 }
                 tracing::error!(token = &*id, %error, "a revocation is in force here, but not yet in the store");
                 Err(Error::RevocationUnwritten { id: id.to_string(), source: Box::new(error) })
@@ -130,23 +148,26 @@ impl Registry {
         }
     }
 
-    /// Refuses a token here until `write`, which the store has just failed to do, could be done; false if too many
-    /// wait already. For whoever revokes many at once.
-    pub fn refuse_until_written<T>(
-        &self,
-        id: &str,
-        write: impl Fn(&dyn Store) -> Result<T, Error> + Send + 'static,
-    ) -> bool {
-        let id = TokenId::from(id);
-        if self.unwritten.refuses(&id) {
-            return true;
+    /// Refuses leaked tokens here, each with its whole family, until the store has revoked them, which it has just
+    /// failed to do; answers with those for which there is no room, because too many wait already. Blocks.
+    pub fn refuse_leaked(&self, actor: &'static str, now: Now, leaked: Vec<LeakedToken>) -> Vec<String> {
+        let mut left_out = Vec::new();
+        for one in leaked {
+            let id = TokenId::from(&*one.token_id);
+            if self.unwritten.is_waiting(&id) {
+                continue;
+            }
+            if self.unwritten.len() >= MOST_UNWRITTEN {
+                left_out.push(one.token_id);
+                continue;
+            }
+            self.unwritten.refuse(&id);
+            self.wait_for_store(&id, Reach::Family, move |store| {
+                store.revoke_leaked(Act { actor, now }, std::slice::from_ref(&one))
+            });
         }
-        if self.unwritten.len() >= MOST_UNWRITTEN {
-            return false;
-        }
-        self.unwritten.refuse(&id);
-        self.wait_for_store(&id, write);
-        true
+        self.refuse_relatives();
+        left_out
     }
 
     /// How many revocations are in force here and not yet in the store.
@@ -157,13 +178,20 @@ impl Registry {
     fn wait_for_store<T>(
         &self,
         id: &TokenId,
+        reach: Reach,
         write: impl Fn(&dyn Store) -> Result<T, Error> + Send + 'static,
     ) {
         let write: Write = Box::new(move |store| write(store).map(drop));
-        self.unwritten.waiting().push_back(Waiting { id: id.clone(), write, predecessors: None });
+        self.unwritten.waiting().push_back(Waiting { id: id.clone(), write, reach, relatives: None });
     }
 
-    /// Tries to write what waits, oldest first, and looks for predecessors of what cannot be written. Blocks.
+    /// Whether this process has now read all that the store says. A workspace whose region is not configured keeps
+    /// nobody else's tokens from being followed.
+    fn follows(&self, now: Now) -> bool {
+        matches!(self.sync(now), Ok(_) | Err(Error::Unplaced { .. }))
+    }
+
+    /// Tries to write what waits, oldest first. Blocks.
     pub(super) fn write_revocations(&self, now: Now) {
         if self.unwritten.len() == 0 {
             return;
@@ -176,16 +204,15 @@ impl Registry {
         let written = tried.iter().take_while(|one| self.is_written(one)).count();
         let left = tried.split_off(written);
         // Until the log says so, only what waits keeps them refused.
-        let is_in_force = !tried.is_empty() && self.sync(now).is_ok();
+        let is_in_force = !tried.is_empty() && self.follows(now);
         if is_in_force {
             for done in tried.drain(..) {
-                done.predecessors.iter().flatten().chain([&done.id]).for_each(|id| self.unwritten.allow(id));
+                done.relatives.iter().flatten().chain([&done.id]).for_each(|id| self.unwritten.allow(id));
                 tracing::info!(token = &*done.id, "a revocation that waited for the store was written");
             }
         }
         let mut waiting = self.unwritten.waiting();
         tried.into_iter().chain(left).rev().for_each(|one| waiting.push_front(one));
-        self.refuse_predecessors(&mut waiting);
     }
 
     /// Whether the store has it now, or will never have it.
@@ -200,30 +227,36 @@ impl Registry {
         }
     }
 
-    /// The store revokes a token's predecessors with it. Here they are known by their family and by their end,
-    /// which only a rotated token has.
-    fn refuse_predecessors(&self, waiting: &mut VecDeque<Waiting>) {
-        let ids: HashSet<TokenId> =
-            waiting.iter().filter(|one| one.predecessors.is_none()).map(|one| one.id.clone()).collect();
-        if ids.is_empty() {
+    /// Refuses those that the store would revoke with what waits. A family is known by its number, and predecessors by
+    /// their end, which only a rotated token has. Looks through all tokens, twice.
+    fn refuse_relatives(&self) {
+        let mut waiting = self.unwritten.waiting();
+        let wanted: HashMap<&TokenId, Reach> =
+            waiting.iter().filter(|one| one.relatives.is_none()).map(|one| (&one.id, one.reach)).collect();
+        if wanted.is_empty() {
             return;
         }
-        let mut heads: HashMap<u64, TokenId> = HashMap::new();
+        let mut families: HashMap<u64, Vec<(TokenId, Reach)>> = HashMap::new();
+        self.each_token(|id, values| match wanted.get(id) {
+            Some(Reach::Predecessors) if values.ends != NEVER => {}
+            Some(reach) => families.entry(values.number).or_default().push((id.clone(), *reach)),
+            None => {}
+        });
+        let mut relatives: HashMap<TokenId, Vec<TokenId>> = HashMap::new();
         self.each_token(|id, values| {
-            if values.ends == NEVER && ids.contains(id) {
-                heads.insert(values.number, id.clone());
+            for (of, reach) in families.get(&values.number).into_iter().flatten() {
+                let ends_too = match reach {
+                    Reach::Predecessors => values.ends != NEVER && values.ends != 0,
+                    Reach::Family => values.ends != 0,
+                };
+                if ends_too && id != of {
+                    self.unwritten.refuse(id);
+                    relatives.entry(of.clone()).or_default().push(id.clone());
+                }
             }
         });
-        let mut predecessors: HashMap<TokenId, Vec<TokenId>> = HashMap::new();
-        self.each_token(|id, values| {
-            if let Some(head) = heads.get(&values.number).filter(|_| values.ends != NEVER && values.ends != 0)
-            {
-                self.unwritten.refuse(id);
-                predecessors.entry(head.clone()).or_default().push(id.clone());
-            }
-        });
-        for one in waiting.iter_mut().filter(|one| one.predecessors.is_none()) {
-            one.predecessors = Some(predecessors.remove(&one.id).unwrap_or_default());
+        for one in waiting.iter_mut().filter(|one| one.relatives.is_none()) {
+            one.relatives = Some(relatives.remove(&one.id).unwrap_or_default());
         }
     }
 

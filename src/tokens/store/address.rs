@@ -25,6 +25,15 @@ impl StoreAddress {
         })
     }
 
+    /// A database that cannot be reached at the moment, to be read from and written to when it can be
+    /// ([`Store::reach`], [`Store::admit_changes`]); [`None`] for a file, which is there or is not.
+    pub fn open_later(&self) -> Result<Option<Arc<dyn Store>>, Error> {
+        Ok(match self {
+            Self::File(_) => None,
+            Self::Postgres(address) => Some(Arc::new(PostgresStore::open_later(address)?)),
+        })
+    }
+
     /// Opens what is there for reading; every change then fails.
     pub fn open_read_only(&self) -> Result<Arc<dyn Store>, Error> {
         Ok(match self {

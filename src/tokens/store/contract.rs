@@ -129,7 +129,8 @@ pub(crate) fn token(id: &str, workspace: &str, number: u64) -> NewToken {
 }
 
 pub(crate) fn replacement(id: &str, number: u64, overlap_seconds: u64) -> Replacement {
-    Replacement { id: id.into(), digest: digest(number), expires_at_unix_seconds: None, overlap_seconds }
+    let digest = digest(number);
+    Replacement { id: id.into(), digest, expires_at_unix_seconds: None, overlap_seconds, cap: CAP }
 }
 
 pub(crate) fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {

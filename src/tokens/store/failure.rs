@@ -4,7 +4,7 @@ use crate::tokens::Error;
 
 /// A refusal of ours, or the database's failure, which still lacks its place.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Refused(Error),
     Database(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -23,7 +23,7 @@ impl From<rusqlite::Error> for Failure {
 
 impl Failure {
     /// The error of the store at a place.
-    pub(super) fn at(self, place: &str) -> Error {
+    pub(crate) fn at(self, place: &str) -> Error {
         match self {
             Self::Refused(error) => error,
             Self::Database(source) => Error::Store { place: place.to_owned(), source },

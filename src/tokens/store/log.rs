@@ -64,6 +64,10 @@ kinds! {
     DecoyFound = "token.decoy_found", "Decoy Token Found", "TOKEN";
     /// A token was used from a network that its family was not seen from before.
     TokenNewNetwork = "token.new_network", "API Token Used From New Network", "TOKEN";
+    /// Nobody could be told of a token's use.
+    UseUntold = "token.use_untold", "API Token Use Notification Given Up", "TOKEN";
+    /// Nobody could be told that a token leaked.
+    LeakUntold = "token.leak_untold", "API Token Leak Notification Given Up", "TOKEN";
     /// A limit of a token's family was overridden.
     TokenLimitSet = "token.limit_set", "API Token Limit Overridden", "TOKEN";
     /// An override of a limit of a token's family was removed.

@@ -8,7 +8,7 @@
 mod address;
 mod changed;
 mod columns;
-mod failure;
+pub(crate) mod failure;
 pub mod idempotency;
 pub mod jwt_revocations;
 pub mod leaks;
@@ -17,6 +17,7 @@ pub mod operators;
 pub mod outbox;
 pub mod peppers;
 pub mod postgres;
+pub mod reachable;
 pub mod sightings;
 pub mod sqlite;
 pub mod subject_log;
@@ -44,6 +45,7 @@ pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
 pub use peppers::{PepperRotation, PepperUse, Rehash};
 pub use postgres::{PostgresAddress, PostgresStore};
+pub use reachable::Reachable;
 pub use sightings::{DecoyTold, DecoyUses, KnownNetwork, NetworkNoted, Sighting, Sightings};
 pub use sqlite::SqliteStore;
 pub use subject_log::SubjectLog;
@@ -139,6 +141,8 @@ pub struct Replacement {
     pub expires_at_unix_seconds: Option<u64>,
     /// How long the old one goes on working beside it; 0 revokes it at once.
     pub overlap_seconds: u64,
+    /// How many working tokens its workspace may have. Those that overlap may be as many again.
+    pub cap: u32,
 }
 
 /// One token of an import.
@@ -204,6 +208,10 @@ pub enum Row {
 pub struct Changes {
     /// The newest entry of the log.
     pub head: u64,
+    /// The hash of the entry after which was read. Whoever knows another read another log.
+    pub hash_before: [u8; 32],
+    /// The hash of the last entry that was read; `hash_before` if there was none.
+    pub hash_after: [u8; 32],
     /// The numbers of the entries that were read, ascending.
     pub seqs: Vec<u64>,
     /// The rows that these entries changed, as they are now; workspaces before tokens.
@@ -224,6 +232,7 @@ pub trait Store:
     + JwtRevocations
     + IdempotencyKeys
     + SubjectLog
+    + Reachable
     + TokenChanges
     + Sightings
     + PepperRotation
@@ -252,7 +261,8 @@ pub trait Store:
     /// the workspace has `cap` working ones.
     fn create_token(&self, act: Act<'_>, new: &NewToken, cap: u32) -> Result<TokenRecord, Error>;
 
-    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`].
+    /// Replaces a token; [`Error::TokenUnknown`], [`Error::AlreadyRotated`], [`Error::NotActive`],
+    /// [`Error::TooManyOverlaps`].
     fn rotate_token(&self, act: Act<'_>, id: &str, by: &Replacement) -> Result<TokenRecord, Error>;
 
     /// Revokes a token and its predecessors that still work; [`Error::TokenUnknown`]. Revoking again changes
@@ -298,10 +308,11 @@ pub trait Store:
     /// Up to `count` tokens, of one workspace or of all, whose ids come after `after`, by id.
     fn tokens(&self, workspace: Option<&str>, after: &str, count: u32) -> Result<Vec<TokenRecord>, Error>;
 
-    /// Hands every row to `load`, workspaces first, and answers with the log entry up to which they are.
-    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error>;
+    /// Hands every row to `load`, workspaces first, and answers with number and hash of the log entry up to which
+    /// they are.
+    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<(u64, [u8; 32]), Error>;
 
-    /// Hands those rows to `load` that a saved registry does not have: neither workspaces nor tokens.
+    /// Hands those rows to `load` of which there are few: neither workspaces nor tokens.
     fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error>;
 
     /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.

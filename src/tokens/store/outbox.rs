@@ -1,9 +1,11 @@
 //! Messages that a change owes to somebody, kept in the store until they were delivered.
 //!
-//! A message is put in by the transaction of the change that it tells of, so neither exists without the other.
-//! Whoever delivers takes it for a time (a lease); if that process dies, the message is due again when the
-//! lease is over. So it is delivered at least once, and a receiver that keeps the ids of messages sees each
-//! once. What a message says is made up from its log entry when it is delivered.
+//! That a message is owed is written down by the transaction of the change that it tells of, so neither exists without
+//! the other. What is owed to one workspace within a moment ([`GATHERED_AFTER_MILLIS`]) is told in one message to each
+//! contact: an alert of ten thousand tokens is no ten thousand e-mails. Whoever delivers takes a message for a time (a
+//! lease); if that process dies, the message is due again when the lease is over. So it is delivered at least once,
+//! and a receiver that keeps the ids of messages sees each once. What a message says is made up from its log entries
+//! when it is delivered.
 
 use std::time::Duration;
 
@@ -13,6 +15,18 @@ use crate::tokens::Error;
 
 /// The most bytes that are kept of why an attempt failed.
 pub const LONGEST_FAILURE_BYTES: usize = 256;
+
+/// Leaks of a workspace are gathered once none was added for so long: by then every replica refuses the tokens and has
+/// told the journal what they did until then.
+pub const GATHERED_AFTER_MILLIS: u64 = 1_000;
+/// Leaks of a workspace are gathered after so long though others go on being added.
+pub const GATHERED_WITHIN_MILLIS: u64 = 30_000;
+/// Who acts in the log where a message is given up.
+pub(super) const ACTOR: &str = "tollgate";
+/// The most workspaces whose leaks are gathered at once.
+pub(super) const MOST_GATHERED: u32 = 64;
+/// The most leaks that a message lists; what is beyond is counted.
+pub const MOST_LISTED: u32 = 50;
 
 /// Who a message is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +44,11 @@ pub struct Delivery {
     pub id: String,
     /// Who it is for.
     pub recipient: Recipient,
-    /// The change that it tells of.
-    pub entry: LogEntry,
-    /// When it was put in, in milliseconds since 1970.
+    /// The leaks that it tells of, up to [`MOST_LISTED`] of them, in the log's order.
+    pub entries: Vec<LogEntry>,
+    /// How many leaks it tells of in all.
+    pub leaks: u64,
+    /// When the first of the leaks was found, in milliseconds since 1970.
     pub enqueued_at_unix_millis: u64,
     /// How often it was taken, this time included.
     pub attempt: u32,
@@ -60,21 +76,21 @@ pub enum Attempt {
 /// What waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Messages that are neither delivered nor given up.
+    /// Messages that are neither delivered nor given up, those that are being gathered included.
     pub messages: u64,
     /// When the oldest of them was put in, in milliseconds since 1970.
     pub oldest_unix_millis: Option<u64>,
 }
 
-/// The part of a store that keeps messages. A message is put in by the operation that owes it
-/// ([`Leaks`](super::Leaks)).
+/// The part of a store that keeps messages. They are owed by [`Leaks`](super::Leaks).
 pub trait Outbox {
-    /// Takes up to `count` messages that are due, the longest due first, for `lease`. Nobody else is given them
-    /// before that is over. Costs one read while nothing is due.
+    /// Gathers what is owed, then takes up to `count` messages that are due, the longest due first, for `lease`. Nobody
+    /// else is given them before that is over. Costs one read while nothing is due.
     fn claim(&self, now: Now, lease: Duration, count: u32) -> Result<Vec<Delivery>, Error>;
 
     /// Tells how the attempt of this number ended. An attempt whose message was since taken by another changes
-    /// nothing, unless it was delivered. Telling again changes nothing.
+    /// nothing, unless it was delivered. Telling again changes nothing. That a message was given up is an entry of the
+    /// log ([`ChangeKind::LeakUntold`](super::ChangeKind::LeakUntold)).
     fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error>;
 
     /// What waits.

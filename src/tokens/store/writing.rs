@@ -7,7 +7,7 @@ mod import;
 mod jwt_revocations;
 mod leaks;
 mod operators;
-mod outbox;
+pub(super) mod outbox;
 mod overrides;
 mod peppers;
 mod sightings;
@@ -24,6 +24,9 @@ use crate::tokens::{Digest, Error, TokenRecord, TokenState, WorkspaceRecord};
 pub(super) use peppers::PepperTables;
 pub(super) use sightings::SightingTables;
 pub(super) use tables::{NewMessage, Tables};
+
+/// Tokens that one statement revokes, and entries that one adds: each has a deadline of its own.
+const AT_ONCE: u32 = 1_000;
 
 /// A transaction that has the log to itself, with the end of the log that it extends.
 pub(super) struct Writing<'t, T> {
@@ -54,7 +57,7 @@ impl<'t, T: Tables> Writing<'t, T> {
         if self.entries.is_empty() {
             return Ok(None);
         }
-        self.on.append(&self.entries)?;
+        self.entries.chunks(AT_ONCE as usize).try_for_each(|some| self.on.append(some))?;
         Ok(Some((self.seq, self.hash)))
     }
 
@@ -186,6 +189,12 @@ impl<'t, T: Tables> Writing<'t, T> {
         if state != TokenState::Active {
             return Err(Error::NotActive { id: old.id, state: state.name() }.into());
         }
+        if by.overlap_seconds > 0 {
+            let most = by.cap.saturating_mul(2);
+            if self.on.working_tokens(&old.workspace, self.seconds())? >= u64::from(most) {
+                return Err(Error::TooManyOverlaps { workspace: old.workspace, most }.into());
+            }
+        }
         let lifetime = old.expires_at_unix_seconds.map(|end| end.saturating_sub(old.created_at_unix_seconds));
         let new = NewToken {
             id: by.id.clone(),
@@ -221,22 +230,25 @@ impl<'t, T: Tables> Writing<'t, T> {
         if token.revoked_at_unix_seconds.is_none() {
             self.mark_revoked(&token.id, &token.workspace, &token.name, reason)?;
         }
-        let mut successor = token.id;
-        while let Some(predecessor) = self.on.predecessor_of(&successor)? {
-            if predecessor.state_at(self.seconds()) == TokenState::Active {
-                let reason = format!("{reason} (its successor {id} was revoked)");
-                self.mark_revoked(&predecessor.id, &predecessor.workspace, &predecessor.name, &reason)?;
-            }
-            successor = predecessor.id;
+        for predecessor in self.on.working_predecessors(id, self.seconds())? {
+            let reason = format!("{reason} (its successor {id} was revoked)");
+            self.mark_revoked(&predecessor.id, &predecessor.workspace, &predecessor.name, &reason)?;
         }
         Ok(self.on.token(id)?.ok_or_else(unknown)?.record)
     }
 
     fn revoke_all_of(&mut self, workspace: &str) -> Result<(), Failure> {
-        for (id, name) in self.on.unrevoked_tokens(workspace)? {
-            self.mark_revoked(&id, workspace, &name, "workspace deleted")?;
+        const REASON: &str = "workspace deleted";
+        loop {
+            let mut revoked = self.on.revoke_some_of(workspace, (self.seconds(), REASON), AT_ONCE)?;
+            if revoked.is_empty() {
+                return Ok(());
+            }
+            revoked.sort_unstable();
+            for (id, name) in revoked {
+                self.log_revoked(&id, workspace, &name, REASON);
+            }
         }
-        Ok(())
     }
 
     pub(super) fn set_revoked(&self, id: &str, reason: &str) -> Result<(), Failure> {
@@ -251,9 +263,13 @@ impl<'t, T: Tables> Writing<'t, T> {
         reason: &str,
     ) -> Result<(), Failure> {
         self.set_revoked(id, reason)?;
+        self.log_revoked(id, workspace, name, reason);
+        Ok(())
+    }
+
+    fn log_revoked(&mut self, id: &str, workspace: &str, name: &str, reason: &str) {
         let body = json!({"workspace": workspace, "name": name, "reason": reason});
         self.append(ChangeKind::TokenRevoked, id, &body);
-        Ok(())
     }
 
     pub(super) fn add_fingerprints(&mut self, fingerprints: &[Digest]) -> Result<(), Failure> {

@@ -7,10 +7,10 @@ use super::Fleet;
 use crate::support::{Client, GitHub, alert, request, until};
 
 const PROMISE: Duration = Duration::from_secs(1);
-const PATH: &str = "/tollgate/v1/github/secret-scanning";
+pub(super) const PATH: &str = "/tollgate/v1/github/secret-scanning";
 
 /// A fleet that takes alerts of this key.
-fn fleet(github: &GitHub) -> (Fleet, tempfile::TempDir) {
+pub(super) fn fleet(github: &GitHub) -> (Fleet, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.json");
     std::fs::write(&keys, github.keys()).unwrap();
@@ -81,5 +81,30 @@ fn a_leaked_token_ends_everywhere_also_without_notifications() {
         let took = leak(&fleet, &github);
         println!("last answer {took:?} after the alert");
         assert!(took <= PROMISE, "{took:?}");
+    }
+}
+
+/// The replica that the alert reached goes on from memory: what GitHub found is refused there at once, and everywhere
+/// when the database is back.
+#[test]
+fn a_leaked_token_ends_where_the_alert_arrives_also_without_the_database() {
+    let github = GitHub::new();
+    let (fleet, _keys) = fleet(&github);
+    let ((_, leaked), (_, kept)) = (fleet.token(), fleet.token());
+    fleet.server.stop();
+    let reached = &fleet.replicas[0];
+    let bytes = github.post(PATH, &alert([leaked.as_str()]));
+    let answer = reached.connect().send(&bytes);
+    assert_eq!(answer.said(), (503, "registry_unavailable".to_owned()));
+    assert_eq!(reached.ask(&leaked, "/sources").said(), (401, "token_revoked".to_owned()));
+    for replica in &fleet.replicas {
+        assert_eq!(replica.ask(&kept, "/sources").status, 200);
+    }
+    fleet.server.go();
+    fleet.until_all("the token to be refused everywhere", &leaked, |answer| answer.status == 401);
+    let told = "SELECT count(*) FROM tollgate.outbox";
+    until("its owners to be told", || (fleet.server.sql("test0", told) == "1").then_some(()));
+    for replica in &fleet.replicas {
+        assert_eq!(replica.ask(&kept, "/sources").status, 200);
     }
 }

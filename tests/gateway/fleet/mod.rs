@@ -6,8 +6,10 @@ mod proxy;
 pub(crate) mod server;
 
 mod away;
+mod journal;
 mod leak;
 mod revocation;
+mod unreached;
 mod writers;
 
 use std::path::Path;

@@ -83,16 +83,19 @@ impl Gateway {
         let operator = format!("test-{operators}");
         let operator =
             text(&run_json(&["operator", "--config", &name, "create", &operator, "--json"]), "token");
-        let mut process = Process::start(tollgate(&["serve", "--config", &name]));
-        let listening = |what: &str, process: &mut Process| {
-            until(what, || {
-                assert!(process.ended().is_none(), "the gateway ended: {}", process.stderr.text());
-                process.listening(what, 0)
-            })
-        };
-        let admin = listening("operators' listener", &mut process);
-        let address = listening("listening (plain text)", &mut process);
+        let (process, address, admin) = serve(&name);
         Self { process, address, admin, file, operator, folder }
+    }
+
+    /// Ends it as an operator would.
+    pub(crate) fn stop(&mut self) {
+        self.process.signal("TERM");
+        assert!(self.process.wait().success(), "{}", self.process.stderr.text());
+    }
+
+    /// Starts it again after its end, with all that its folder has.
+    pub(crate) fn go(&mut self) {
+        (self.process, self.address, self.admin) = serve(self.file.to_str().unwrap());
     }
 
     /// Ends it and keeps the registry.
@@ -135,6 +138,20 @@ impl Gateway {
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::scrape(self.admin)
     }
+}
+
+/// Starts the gateway of a configuration: it, where it listens, and where operators look.
+fn serve(config: &str) -> (Process, SocketAddr, SocketAddr) {
+    let mut process = Process::start(tollgate(&["serve", "--config", config]));
+    let listening = |what: &str, process: &mut Process| {
+        until(what, || {
+            assert!(process.ended().is_none(), "the gateway ended: {}", process.stderr.text());
+            process.listening(what, 0)
+        })
+    };
+    let admin = listening("operators' listener", &mut process);
+    let address = listening("listening (plain text)", &mut process);
+    (process, address, admin)
 }
 
 /// Makes [`WORKSPACES`].

@@ -2,7 +2,7 @@
 //!
 //! A line that names the format, then little-endian numbers: the stamp; what tokens may do and the workspaces, each a
 //! count and so many JSON documents behind their lengths; tokens in batches, each behind its count, the last of them
-//! empty; and the SHA-256 of all that.
+//! empty; the rows of which there are few, as JSON again; and the SHA-256 of all that.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
@@ -17,9 +17,10 @@ use super::{Grants, NotTaken, PackedId, Scheme, TokenId, Values};
 use crate::domain::{
     LimitOverride, Network, Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState,
 };
-use crate::tokens::Digest;
+use crate::tokens::store::{Row, StoredOperator};
+use crate::tokens::{Digest, JwtRevocation, JwtsRevoked, OperatorRecord};
 
-const FORMAT: &[u8; 24] = b"tollgate saved registry2";
+const FORMAT: &[u8; 24] = b"tollgate saved registry3";
 /// The longest JSON document and the longest id, with much room.
 const LONGEST_BYTES: usize = 16 << 20;
 
@@ -146,6 +147,131 @@ impl SavedWorkspace {
     }
 }
 
+/// A row of a kind of which there are few.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) enum SavedRow {
+    Operator {
+        name: String,
+        created: u64,
+        expires: Option<u64>,
+        revoked: Option<u64>,
+        pepper: u16,
+        digest: [u8; 32],
+    },
+    JwtRevocation {
+        id: String,
+        jwts: SavedJwts,
+        reason: String,
+        revoked: u64,
+        ends: u64,
+    },
+}
+
+/// Which JWTs are revoked.
+#[derive(Serialize, Deserialize)]
+pub(super) enum SavedJwts {
+    Token { issuer: String, jti: String },
+    Subject { issuer: String, subject: String, issued_before: u64 },
+    Workspace { workspace: String, issued_before: u64 },
+}
+
+impl SavedRow {
+    /// [`None`] for the kinds of which there are many: these have parts of the file of their own.
+    pub(super) fn of(row: &Row) -> Option<Self> {
+        match row {
+            Row::Workspace(_) | Row::Token(_) => None,
+            Row::Operator(StoredOperator { record, digest }) => {
+                let OperatorRecord {
+                    name,
+                    created_at_unix_seconds,
+                    expires_at_unix_seconds,
+                    revoked_at_unix_seconds,
+                } = record;
+                Some(Self::Operator {
+                    name: name.clone(),
+                    created: *created_at_unix_seconds,
+                    expires: *expires_at_unix_seconds,
+                    revoked: *revoked_at_unix_seconds,
+                    pepper: pepper_number(digest.scheme),
+                    digest: digest.bytes,
+                })
+            }
+            Row::JwtRevocation(revocation) => {
+                let JwtRevocation { id, jwts, reason, revoked_at_unix_seconds, ends_at_unix_seconds } =
+                    revocation;
+                Some(Self::JwtRevocation {
+                    id: id.clone(),
+                    jwts: SavedJwts::of(jwts.clone()),
+                    reason: reason.clone(),
+                    revoked: *revoked_at_unix_seconds,
+                    ends: *ends_at_unix_seconds,
+                })
+            }
+        }
+    }
+
+    pub(super) fn row(self) -> Row {
+        match self {
+            Self::Operator { name, created, expires, revoked, pepper, digest } => {
+                let record = OperatorRecord {
+                    name,
+                    created_at_unix_seconds: created,
+                    expires_at_unix_seconds: expires,
+                    revoked_at_unix_seconds: revoked,
+                };
+                Row::Operator(StoredOperator { record, digest: saved_digest(pepper, digest) })
+            }
+            Self::JwtRevocation { id, jwts, reason, revoked, ends } => Row::JwtRevocation(JwtRevocation {
+                id,
+                jwts: jwts.jwts(),
+                reason,
+                revoked_at_unix_seconds: revoked,
+                ends_at_unix_seconds: ends,
+            }),
+        }
+    }
+}
+
+impl SavedJwts {
+    fn of(jwts: JwtsRevoked) -> Self {
+        match jwts {
+            JwtsRevoked::Token { issuer, jti } => Self::Token { issuer, jti },
+            JwtsRevoked::Subject { issuer, subject, issued_before_unix_seconds: issued_before } => {
+                Self::Subject { issuer, subject, issued_before }
+            }
+            JwtsRevoked::Workspace { workspace, issued_before_unix_seconds: issued_before } => {
+                Self::Workspace { workspace, issued_before }
+            }
+        }
+    }
+
+    fn jwts(self) -> JwtsRevoked {
+        match self {
+            Self::Token { issuer, jti } => JwtsRevoked::Token { issuer, jti },
+            Self::Subject { issuer, subject, issued_before: issued_before_unix_seconds } => {
+                JwtsRevoked::Subject { issuer, subject, issued_before_unix_seconds }
+            }
+            Self::Workspace { workspace, issued_before: issued_before_unix_seconds } => {
+                JwtsRevoked::Workspace { workspace, issued_before_unix_seconds }
+            }
+        }
+    }
+}
+
+/// How a scheme is saved: the pepper's version, 0 for plain SHA-256.
+const fn pepper_number(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Sha256 => 0,
+        Scheme::Hmac(version) => version,
+    }
+}
+
+const fn saved_digest(pepper: u16, bytes: [u8; 32]) -> Digest {
+    let scheme = if pepper == 0 { Scheme::Sha256 } else { Scheme::Hmac(pepper) };
+    Digest { scheme, bytes }
+}
+
 /// Writes and hashes what it writes.
 pub(super) struct Writer {
     to: BufWriter<File>,
@@ -170,11 +296,7 @@ impl Writer {
         self.bytes(&[u8::from(stamp.has_foreign), u8::from(stamp.has_sha256)])?;
         self.count(stamp.peppers.len() as u32)?;
         for Digest { scheme, bytes } in &stamp.peppers {
-            let version = match scheme {
-                Scheme::Sha256 => 0,
-                Scheme::Hmac(version) => *version,
-            };
-            self.bytes(&version.to_le_bytes())?;
+            self.bytes(&pepper_number(*scheme).to_le_bytes())?;
             self.bytes(bytes)?;
         }
         Ok(())
@@ -200,11 +322,21 @@ impl Writer {
         }
         self.count(tokens.len() as u32)?;
         for (id, values) in tokens.drain(..) {
+            let Values {
+                key,
+                id: _,
+                number,
+                grants,
+                workspace,
+                expires,
+                ends,
+                used_minute: _,
+                written_minute,
+            } = values;
             let mut row = [0; ROW_BYTES];
-            let numbers =
-                [values.grants, values.workspace, values.expires, values.ends, values.written_minute];
-            row[..16].copy_from_slice(&values.key.to_le_bytes());
-            row[16..24].copy_from_slice(&values.number.to_le_bytes());
+            let numbers = [grants, workspace, expires, ends, written_minute];
+            row[..16].copy_from_slice(&key.to_le_bytes());
+            row[16..24].copy_from_slice(&number.to_le_bytes());
             for (place, number) in row[24..].chunks_exact_mut(4).zip(numbers) {
                 place.copy_from_slice(&number.to_le_bytes());
             }
@@ -216,7 +348,6 @@ impl Writer {
 
     /// Ends the file with its hash.
     pub(super) fn end(mut self) -> io::Result<BufWriter<File>> {
-        self.count(0)?;
         let hash = self.hash.finish();
         self.to.write_all(hash.as_ref())?;
         Ok(self.to)
@@ -255,8 +386,7 @@ impl Reader {
         let mut peppers = Vec::new();
         for _ in 0..self.count()? {
             let version = u16::from_le_bytes(self.array()?);
-            let scheme = if version == 0 { Scheme::Sha256 } else { Scheme::Hmac(version) };
-            peppers.push(Digest { scheme, bytes: self.array()? });
+            peppers.push(saved_digest(version, self.array()?));
         }
         Ok(Stamp { seq, hash, unix_millis, peppers, has_foreign, has_sha256 })
     }

@@ -9,8 +9,11 @@ use std::time::Duration;
 use super::Registry;
 use crate::clock::Clock;
 
+/// How often a registry is saved that has not changed: whoever starts from the file alone can tell no better how old it is.
+const UNCHANGED: Duration = Duration::from_hours(1);
+
 impl Registry {
-    /// Starts a thread that saves the registry to a file every so often, if it has changed.
+    /// Starts a thread that saves the registry to a file every so often, if it has changed, and hourly if it has not.
     pub fn save_every(
         self: &Arc<Self>,
         clock: Clock,
@@ -20,12 +23,14 @@ impl Registry {
         let (stop, stopped) = mpsc::channel();
         let registry = Arc::clone(self);
         let thread = thread::Builder::new().name("tollgate-saver".to_owned()).spawn(move || {
-            let (mut saved, mut last_failure) = (None, None);
+            let (mut saved, mut saved_at, mut last_failure) = (None, clock.now(), None);
             loop {
                 let goes_on = stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout);
-                if saved != Some(registry.status().applied_seq) {
+                let status = registry.status();
+                let is_due = status.error.is_none() && clock.now().since(saved_at) >= UNCHANGED;
+                if is_due || saved != Some(status.applied_seq) {
                     match registry.save(&file, clock.now()) {
-                        Ok(seq) => (saved, last_failure) = (seq, None),
+                        Ok(seq) => (saved, saved_at, last_failure) = (seq, clock.now(), None),
                         Err(error) => {
                             let failure = error.to_string();
                             if last_failure.as_ref() != Some(&failure) {

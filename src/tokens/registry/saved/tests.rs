@@ -206,3 +206,119 @@ fn operators_and_revoked_jwts_outlive_a_restart() {
     assert!(matches!(found, OperatorLookup::Found(name) if &*name == "ana"));
     assert_eq!(registry.jwt_revocations(), 1);
 }
+
+/// A kind of row that is not saved would be forgotten by a restart: whoever adds one has to say here how it is found
+/// again.
+#[test]
+fn every_kind_of_row_outlives_a_restart_without_the_store() {
+    let saved = Saved::new();
+    let two = &saved.two;
+    two.other.create_operator(two.act(), "ana", None).unwrap();
+    let lifetime =
+        JwtLifetime { issuer: "https://issuer.test".into(), longest_seconds: 3_600, claims_suffice: false };
+    let jwts = JwtsRevoked::Token { issuer: "https://issuer.test".into(), jti: "j".into() };
+    two.other.revoke_jwts(two.act(), &jwts, "leaked", &[lifetime]).unwrap();
+    two.sync().unwrap();
+    two.registry.save(&saved.file, two.clock.now()).unwrap();
+    let registry = saved.without_the_store();
+    let mut kinds = [false; 4];
+    let mut rows = Vec::new();
+    two.other.store().snapshot(&mut |row| rows.push(row)).unwrap();
+    for row in rows {
+        let kind = match row {
+            Row::Workspace(record) => {
+                assert!(registry.workspace(&record.id).is_some());
+                0
+            }
+            Row::Token(stored) => {
+                let id = &stored.record.id;
+                let told = |registry: &Registry| format!("{:?}", registry.look_up_id(id, two.clock.now()));
+                assert_eq!(told(&registry), told(&two.registry));
+                1
+            }
+            Row::Operator(stored) => {
+                assert!(registry.operators.holds(&stored.digest));
+                2
+            }
+            Row::JwtRevocation(_) => {
+                assert_eq!(registry.jwt_revocations(), 1);
+                3
+            }
+        };
+        kinds[kind] = true;
+    }
+    assert_eq!(kinds, [true; 4], "the test has no row of some kind");
+}
+
+impl Saved {
+    /// As if the store could not be reached.
+    fn without_the_store(&self) -> Arc<Registry> {
+        let away = Error::Store { place: "the test's".into(), source: "it is away".into() };
+        Registry::open_away(&self.two.other, &self.file, &away, self.two.clock.now()).unwrap()
+    }
+}
+
+#[test]
+fn without_the_store_all_is_as_it_was_saved_until_the_store_is_back() {
+    let mut saved = Saved::new();
+    saved.two.clock.advance(Duration::from_mins(10));
+    let new = saved.two.create(None);
+    saved.two.other.revoke_token(saved.two.act(), &saved.tokens[0].record.id, "leaked").unwrap();
+    let registry = saved.without_the_store();
+    let now = saved.two.clock.now();
+    let find = |minted: &Minted| registry.find(minted.token.expose().as_bytes(), now);
+    assert!(matches!(find(&saved.tokens[0]), Lookup::Found(_)) && matches!(find(&new), Lookup::Unknown));
+    assert!(!registry.is_current(now), "what is unknown may have been made since");
+    assert_eq!(registry.staleness(now), Duration::from_mins(10));
+    let status = registry.status();
+    assert!(!status.has_reached_store && status.error.is_some_and(|error| error.contains("it is away")));
+    registry.sync(now).unwrap();
+    assert!(matches!(find(&saved.tokens[0]), Lookup::Revoked(_)) && matches!(find(&new), Lookup::Found(_)));
+    assert_eq!(registry.staleness(now), Duration::ZERO);
+    assert!(registry.status().has_reached_store && registry.status().error.is_none());
+    saved.tokens.push(new);
+    saved.same(&registry);
+}
+
+/// The store that comes back is an older copy of what was saved, and has gone on from there.
+#[test]
+fn a_store_that_was_put_back_meanwhile_is_not_followed() {
+    let saved = Saved::new();
+    let seq = saved.two.registry.status().applied_seq;
+    let registry = saved.without_the_store();
+    let forget = format!(
+        "DROP TRIGGER IF EXISTS log_is_not_deleted; DELETE FROM log WHERE seq = {seq}; \
+         UPDATE head SET (seq, hash) = (SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1)"
+    );
+    saved.two.sql(&forget);
+    let now = saved.two.clock.now();
+    assert!(matches!(registry.sync(now), Err(Error::LogBroken { last, .. }) if last == seq));
+    for _ in 0..2 {
+        saved.two.other.store().set_workspace(saved.two.act(), "ws", &renamed(&saved)).unwrap();
+        assert!(matches!(registry.sync(now), Err(Error::LogForked(last)) if last == seq));
+    }
+    assert!(matches!(Registry::restored(&saved.two.other, &saved.file, now), Err(NotTaken::Foreign)));
+    let told = Saved::told(&registry, &saved.tokens, now);
+    assert!(told[2].starts_with("Revoked"), "what was revoked stays so: {told:?}");
+    assert!(!registry.status().has_reached_store);
+}
+
+fn renamed(saved: &Saved) -> crate::tokens::WorkspaceChange {
+    let count = saved.two.other.store().head().unwrap().0;
+    let contact = format!("c{count}@example.com");
+    crate::tokens::WorkspaceChange { add_contacts: vec![contact], ..Default::default() }
+}
+
+#[test]
+fn a_bad_file_does_not_stand_in_for_the_store() {
+    let saved = Saved::new();
+    let away = Error::Store { place: "the test's".into(), source: "it is away".into() };
+    let now = saved.two.clock.now();
+    let mut bytes = fs::read(&saved.file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&saved.file, bytes).unwrap();
+    assert!(Registry::open_away(&saved.two.other, &saved.file, &away, now).is_none(), "it is damaged");
+    fs::remove_file(&saved.file).unwrap();
+    assert!(Registry::open_away(&saved.two.other, &saved.file, &away, now).is_none(), "there is none");
+}

@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::domain::{Plan, Role};
 use crate::tokens::store::sqlite::SqliteStore;
-use crate::tokens::{Lookup, Mint, Minted, NewWorkspace, TokenRequest, WorkspaceChange};
+use crate::tokens::{Leak, Lookup, Mint, Minted, NewWorkspace, TokenRequest, WorkspaceChange};
 
 /// A registry on a store whose disk can be filled.
 struct Node {
@@ -132,9 +132,9 @@ fn predecessors_end_with_what_replaced_them() {
     let second = node.mint.rotate_token(node.act(), &first.record.id, 3_600, None).unwrap();
     let stranger = node.create();
     node.fill(true);
+    node.registry.sync(node.clock.now()).unwrap();
     node.revoke(&second).unwrap_err();
-    node.registry.write_revocations(node.clock.now());
-    assert!(!node.works(&second) && !node.works(&first) && node.works(&stranger));
+    assert!(!node.works(&second) && !node.works(&first) && node.works(&stranger), "at once");
     node.fill(false);
     node.registry.write_revocations(node.clock.now());
     assert!(node.stored_state(&first).is_some() && node.stored_state(&second).is_some());
@@ -158,15 +158,71 @@ fn the_successor_of_a_revoked_token_goes_on() {
 fn what_somebody_else_failed_to_write_is_refused_and_written() {
     let node = Node::new();
     let (leaked, now) = (node.create(), node.clock.now());
-    let id = leaked.record.id.clone();
     node.fill(true);
-    let write = move |store: &dyn Store| store.revoke_token(Act { actor: "alert", now }, &id, "leaked");
-    assert!(node.registry.refuse_until_written(&leaked.record.id, write.clone()));
-    assert!(node.registry.refuse_until_written(&leaked.record.id, write), "the second time");
+    for _ in 0..2 {
+        assert!(node.registry.refuse_leaked("alert", now, vec![found(&leaked)]).is_empty());
+    }
     assert_eq!((node.works(&leaked), node.registry.unwritten_revocations()), (false, 1));
     node.fill(false);
     node.registry.write_revocations(now);
     assert_eq!((node.stored_state(&leaked), node.registry.unwritten_revocations()), (Some(START), 0));
+}
+
+fn found(minted: &Minted) -> LeakedToken {
+    let leak = Leak::new("alert", "a_token", "https://example.com/a", "commit", START);
+    LeakedToken { token_id: minted.record.id.clone(), leak }
+}
+
+/// Whichever of a family is found, all of it ends at once: those that it replaced and those that replaced it.
+#[test]
+fn a_leaked_tokens_whole_family_ends_while_the_store_is_full() {
+    for index in 0..3 {
+        let node = Node::new();
+        let rotate = |minted: &Minted| {
+            let next = node.mint.rotate_token(node.act(), &minted.record.id, 3_600, None).unwrap();
+            node.registry.sync(node.clock.now()).unwrap();
+            next
+        };
+        let first = node.create();
+        let second = rotate(&first);
+        let family = [rotate(&second), second, first];
+        let stranger = node.create();
+        node.fill(true);
+        node.registry.refuse_leaked("alert", node.clock.now(), vec![found(&family[index])]);
+        assert!(family.iter().all(|minted| !node.works(minted)), "{index}");
+        assert!(node.works(&stranger));
+        node.registry.write_revocations(node.clock.now());
+        assert!(family.iter().all(|minted| !node.works(minted)), "{index}");
+        node.fill(false);
+        node.registry.write_revocations(node.clock.now());
+        assert!(family.iter().all(|minted| node.stored_state(minted).is_some() && !node.works(minted)));
+        assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
+    }
+}
+
+/// A newer configuration has a region that this process does not know yet.
+#[test]
+fn a_workspace_of_an_unknown_region_leaves_no_revocation_waiting() {
+    let node = Node::new();
+    let (at_once, late, kept) = (node.create(), node.create(), node.create());
+    let elsewhere = NewWorkspace {
+        id: "elsewhere".into(),
+        region: "mars".into(),
+        plan: Plan::Team,
+        features: vec![],
+        contacts: vec![],
+    };
+    node.store.create_workspace(node.act(), &elsewhere).unwrap();
+    node.revoke(&at_once).unwrap();
+    assert!(matches!(node.registry.sync(node.clock.now()), Err(Error::Unplaced { .. })));
+    assert_eq!(node.registry.unwritten_revocations(), 0, "what is written waits");
+    node.fill(true);
+    node.revoke(&late).unwrap_err();
+    node.fill(false);
+    node.registry.write_revocations(node.clock.now());
+    assert_eq!(node.registry.unwritten_revocations(), 0, "what was written waits for ever");
+    assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
+    assert!(!node.works(&at_once) && !node.works(&late) && node.works(&kept));
 }
 
 #[test]

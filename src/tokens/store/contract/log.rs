@@ -57,10 +57,15 @@ pub(crate) fn changes_carry_the_rows_of_one_moment(fixture: &dyn Fixture) {
     };
     assert_eq!((&*workspace.id, token.digest, token.foreign), ("ws", digest(1), false));
     assert!(token.record.revoked_at_unix_seconds.is_some());
+    let hash_of = |seq: u64| store.log(seq - 1, 1).unwrap()[0].hash;
+    assert_eq!((changes.hash_before, changes.hash_after), ([0; 32], hash_of(2)));
+    let rest = store.changes(2, 10).unwrap();
+    assert_eq!((rest.hash_before, rest.hash_after, rest.seqs), (hash_of(2), hash_of(3), vec![3]));
     let nothing = store.changes(3, 10).unwrap();
     assert!(nothing.seqs.is_empty() && nothing.rows.is_empty());
+    assert_eq!((nothing.hash_before, nothing.hash_after), (hash_of(3), hash_of(3)));
     let mut rows = Vec::new();
-    assert_eq!(store.snapshot(&mut |row| rows.push(row)).unwrap(), 3);
+    assert_eq!(store.snapshot(&mut |row| rows.push(row)).unwrap(), (3, hash_of(3)));
     assert!(matches!(&rows[..], [Row::Workspace(_), Row::Token(_)]));
 }
 
@@ -128,7 +133,7 @@ pub(crate) fn every_row_reaches_every_reader_whole(fixture: &dyn Fixture) {
     let kinds: HashSet<usize> = all.iter().map(kind).collect();
     assert_eq!(kinds.len(), KINDS, "a kind is made by nobody here, or is missing in the snapshot");
     assert_eq!(told(&store.changes(0, 100).unwrap().rows), told(&all), "the log tells other rows");
-    assert_eq!(store.changes(0, 100).unwrap().head, head);
+    assert_eq!(store.changes(0, 100).unwrap().head, head.0);
     // What a saved registry does not have, the others.
     all.retain(|row| !matches!(row, Row::Workspace(_) | Row::Token(_)));
     assert_eq!(told(&few), told(&all));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::leaks::leaked;
 use super::*;
+use crate::tokens::store::log::verify;
+use crate::tokens::store::outbox::GATHERED_AFTER_MILLIS;
 use crate::tokens::store::{Attempt, Backlog, Delivery};
 
 proofs! { prove_outbox:
@@ -20,12 +22,14 @@ proofs! { prove_outbox:
 const LEASE: Duration = Duration::from_mins(1);
 
 fn owe(store: &dyn Store, clock: &Clock, messages: u64) {
-    store.create_workspace(act(clock), &workspace("ws")).unwrap();
     for number in 0..messages {
-        store.create_token(act(clock), &token(&format!("t{number}"), "ws", number), 1_000).unwrap();
+        let ws = format!("ws{number}");
+        store.create_workspace(act(clock), &workspace(&ws)).unwrap();
+        store.create_token(act(clock), &token(&format!("t{number}"), &ws, number), 1_000).unwrap();
     }
     let batch: Vec<_> = (0..messages).map(|number| leaked(&format!("t{number}"))).collect();
     store.revoke_leaked(act(clock), &batch).unwrap();
+    clock.advance(Duration::from_millis(GATHERED_AFTER_MILLIS));
 }
 
 fn claim(store: &dyn Store, clock: &Clock) -> Vec<Delivery> {
@@ -37,7 +41,7 @@ pub(crate) fn a_message_is_leased_and_due_again_when_the_lease_is_over(fixture: 
     assert!(claim(&*store, &clock).is_empty());
     owe(&*store, &clock, 3);
     let first = store.claim(clock.now(), LEASE, 2).unwrap();
-    let tokens: Vec<&str> = first.iter().map(|one| &*one.entry.subject).collect();
+    let tokens: Vec<&str> = first.iter().map(|one| &*one.entries[0].subject).collect();
     assert_eq!(tokens, ["t0", "t1"]);
     assert_eq!(claim(&*fixture.open(), &clock).len(), 1, "only the third is left");
     clock.advance(Duration::from_secs(59));
@@ -98,6 +102,13 @@ pub(crate) fn a_settled_message_is_never_due(fixture: &dyn Fixture) {
         store.settle(clock.now(), &one.id, one.attempt, &late).unwrap();
     }
     store.settle(clock.now(), "msg_unknown", 1, &Attempt::Delivered).unwrap();
+    store.settle(clock.now(), "msg_unknown", 1, &Attempt::GivenUp { why: String::new() }).unwrap();
+    let log = store.log(0, 100).unwrap();
+    let given_up: Vec<_> = log.iter().filter(|entry| entry.kind == "token.leak_untold").collect();
+    assert_eq!((given_up.len(), &*given_up[0].subject), (1, "t1"), "once, however often it is told");
+    let body: serde_json::Value = serde_json::from_str(&given_up[0].body).unwrap();
+    assert_eq!((&body["workspace"], &body["reason"]), (&"ws1".into(), &"410 Gone".into()));
+    assert!(verify(store.as_ref(), &mut |_| {}).is_ok());
     clock.advance(Duration::from_secs(1_000_000));
     assert!(claim(&*store, &clock).is_empty());
 }

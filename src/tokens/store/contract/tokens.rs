@@ -9,6 +9,7 @@ proofs! { prove_tokens:
     refuses_what_does_not_fit,
     makes_and_lists_tokens,
     the_cap_counts_working_tokens_only,
+    rotation_makes_at_most_twice_as_many,
     rotation_keeps_the_family_and_the_lifetime,
     rotation_without_overlap_revokes_at_once,
     revoking_is_idempotent_and_takes_predecessors_along,
@@ -89,6 +90,26 @@ pub(crate) fn the_cap_counts_working_tokens_only(fixture: &dyn Fixture) {
     assert!(matches!(store.create_token(act(&clock), &third, 2), Err(Error::TooManyTokens { cap: 2, .. })));
     store.revoke_token(act(&clock), "a", "unused").unwrap();
     store.create_token(act(&clock), &third, 2).unwrap();
+}
+
+pub(crate) fn rotation_makes_at_most_twice_as_many(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    store.create_workspace(act(&clock), &workspace("ws")).unwrap();
+    store.create_token(act(&clock), &token("t0", "ws", 0), 2).unwrap();
+    store.create_token(act(&clock), &token("other", "ws", 9), 2).unwrap();
+    let rotate = |number: u64, overlap_seconds| {
+        let new =
+            Replacement { cap: 2, ..replacement(&format!("t{}", number + 1), number + 1, overlap_seconds) };
+        store.rotate_token(act(&clock), &format!("t{number}"), &new)
+    };
+    rotate(0, 60).unwrap();
+    rotate(1, 60).unwrap();
+    let head = store.head().unwrap();
+    assert!(matches!(rotate(2, 1), Err(Error::TooManyOverlaps { most: 4, .. })), "four work");
+    assert_eq!(store.head().unwrap(), head);
+    rotate(2, 0).unwrap();
+    clock.advance(Duration::from_mins(1));
+    rotate(3, 60).unwrap();
 }
 
 pub(crate) fn rotation_keeps_the_family_and_the_lifetime(fixture: &dyn Fixture) {

@@ -1,11 +1,13 @@
 //! What every store does with workspaces.
 
 use super::*;
+use crate::tokens::store::log::verify;
 
 proofs! { prove_workspaces:
     makes_and_lists_workspaces,
     changes_of_a_workspace_merge,
     deleting_a_workspace_revokes_its_tokens,
+    deleting_a_workspace_revokes_however_many,
 }
 
 pub(crate) fn makes_and_lists_workspaces(fixture: &dyn Fixture) {
@@ -42,6 +44,25 @@ pub(crate) fn changes_of_a_workspace_merge(fixture: &dyn Fixture) {
     let head = store.head().unwrap();
     store.set_workspace(act(&clock), "ws", &change).unwrap();
     assert_eq!(store.head().unwrap(), head, "a change that changes nothing was logged");
+}
+
+pub(crate) fn deleting_a_workspace_revokes_however_many(fixture: &dyn Fixture) {
+    const MANY: u64 = 1_100;
+    let (store, clock) = (fixture.open(), clock());
+    let batch: Vec<_> = (0..MANY).map(|n| imported(&format!("t{n:04}"), "ws", n)).collect();
+    store.import(act(&clock), &batch).unwrap();
+    store.import(act(&clock), &[imported("other", "other", MANY)]).unwrap();
+    let head = store.head().unwrap().0;
+    let delete = WorkspaceChange { state: Some(WorkspaceState::Deleted), ..WorkspaceChange::default() };
+    store.set_workspace(act(&clock), "ws", &delete).unwrap();
+    assert_eq!(store.head().unwrap().0, head + 1 + MANY);
+    assert_eq!(verify(&*store, &mut |_| {}).unwrap(), head + 1 + MANY);
+    let tokens = store.tokens(Some("ws"), "", 2_000).unwrap();
+    assert_eq!(tokens.len() as u64, MANY);
+    assert!(tokens.iter().all(|token| token.revoked_reason.as_deref() == Some("workspace deleted")));
+    let log = store.log(head + 1, 2_000).unwrap();
+    assert!(log.iter().zip(&tokens).all(|(entry, token)| entry.subject == token.id), "in their order");
+    assert!(store.token("other").unwrap().unwrap().revoked_at_unix_seconds.is_none());
 }
 
 pub(crate) fn deleting_a_workspace_revokes_its_tokens(fixture: &dyn Fixture) {

@@ -3,6 +3,9 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
+
+use crate::tokens::Error;
 use crate::tokens::store::failure::Failure;
 
 /// What went wrong on the way to PostgreSQL or there. The server's details are left out: they quote rows.
@@ -18,9 +21,22 @@ enum Cause {
     Unreadable(usize),
 }
 
+/// What the server says of a text that no database of its encoding can keep: the text's fault, and nothing that goes
+/// away when it is tried again.
+const KEEPS_NOT: [SqlState; 2] = [SqlState::CHARACTER_NOT_IN_REPERTOIRE, SqlState::UNTRANSLATABLE_CHARACTER];
+
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(server) = error.as_db_error() {
+            if KEEPS_NOT.contains(server.code()) {
+                let (what, fix) =
+                    ("text that PostgreSQL keeps", "leave out NUL, and what its encoding lacks");
+                return Self::Refused(Error::Invalid {
+                    what,
+                    value: "a text of the request".to_owned(),
+                    fix,
+                });
+            }
             let told = format!("{} (SQLSTATE {})", server.message(), server.code().code());
             return Self::Database(Cause::Server(told).into());
         }

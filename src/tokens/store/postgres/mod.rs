@@ -10,14 +10,17 @@
 
 mod address;
 mod connector;
+mod database;
 mod failure;
 mod idempotency;
+mod journal;
 mod jwt_revocations;
 mod listen;
 mod operators;
 mod outbox;
 mod peppers;
 mod pool;
+mod reachable;
 mod reads;
 mod rows;
 mod schema;
@@ -27,12 +30,14 @@ mod tables;
 mod wait;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_postgres::types::Type;
 
 use super::failure::Failure;
+use super::reachable::Reachable as _;
 use super::writing::{Tables, Writing};
 use super::{
     Act, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
@@ -40,10 +45,12 @@ use super::{
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
-pub use address::{PostgresAddress, PostgresAddressError, without_passwords};
+pub use address::{PostgresAddress, PostgresAddressError};
 use connector::Connector;
+pub(crate) use database::Database;
 pub use listen::Watch;
-use pool::{Begin, Pool, Session};
+pub(crate) use pool::Session;
+use pool::{Begin, Pool};
 
 /// Connections for changes: they take their turns anyway, so a second one only saves the next one's beginning.
 const WRITERS: usize = 2;
@@ -61,6 +68,10 @@ pub struct PostgresStore {
     readers: Pool,
     /// [`None`] if the store is only read.
     writers: Option<Pool>,
+    /// Whether the tables are known to be ours and up to date.
+    is_reached: AtomicBool,
+    /// Whether changes may be written.
+    admits_changes: AtomicBool,
     runtime: Option<Runtime>,
     handle: Handle,
 }
@@ -70,20 +81,27 @@ impl PostgresStore {
     /// [`Error::StoreForeign`].
     pub fn open(address: &PostgresAddress) -> Result<Self, Error> {
         let store = Self::connected(address, Some(Pool::new(WRITERS)))?;
-        let found = store.read(|session| schema::found(session, &store.place))?;
+        store.admit_changes();
+        let found = store.read_now(|session| schema::found(session, &store.place))?;
         if found < schema::SCHEMA {
-            store.in_transaction(store.writers()?, Begin::Schema, |session| {
-                schema::bring_up_to_date(session, &store.place)
-            })?;
+            store.bring_up_to_date()?;
         }
+        store.is_reached.store(true, Ordering::Release);
         Ok(store)
+    }
+
+    /// A database that cannot be reached at the moment: it is read from when it can be, and written to once
+    /// [`Store::admit_changes`] says that it is the right one.
+    pub fn open_later(address: &PostgresAddress) -> Result<Self, Error> {
+        Self::connected(address, Some(Pool::new(WRITERS)))
     }
 
     /// Opens a database that is there for reading; every change then fails. [`Error::StoreOlder`] beside the errors
     /// of [`PostgresStore::open`].
     pub fn open_read_only(address: &PostgresAddress) -> Result<Self, Error> {
         let store = Self::connected(address, None)?;
-        let found = store.read(|session| schema::found(session, &store.place))?;
+        let found = store.read_now(|session| schema::found(session, &store.place))?;
+        store.is_reached.store(true, Ordering::Release);
         if found < schema::SCHEMA {
             return Err(Error::StoreOlder { place: store.place.clone(), found, known: schema::SCHEMA });
         }
@@ -93,20 +111,27 @@ impl PostgresStore {
     fn connected(address: &PostgresAddress, writers: Option<Pool>) -> Result<Self, Error> {
         let place = address.to_string();
         let connector = Arc::new(Connector::new(address).map_err(|failure| failure.at(&place))?);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("tollgate-postgres")
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Store { place: place.clone(), source: source.into() })?;
+        let runtime = runtime(&place)?;
         let handle = runtime.handle().clone();
-        Ok(Self { place, connector, readers: Pool::new(READERS), writers, runtime: Some(runtime), handle })
+        Ok(Self {
+            place,
+            connector,
+            readers: Pool::new(READERS),
+            writers,
+            is_reached: AtomicBool::new(false),
+            admits_changes: AtomicBool::new(false),
+            runtime: Some(runtime),
+            handle,
+        })
     }
 
     fn writers(&self) -> Result<&Pool, Error> {
-        let refused =
-            || Error::Store { place: self.place.clone(), source: "it was opened for reading".into() };
-        self.writers.as_ref().ok_or_else(refused)
+        let refused = |why: &str| Error::Store { place: self.place.clone(), source: why.into() };
+        let writers = self.writers.as_ref().ok_or_else(|| refused("it was opened for reading"))?;
+        if !self.admits_changes.load(Ordering::Acquire) {
+            return Err(refused("it was not reached since the start"));
+        }
+        Ok(writers)
     }
 
     /// Work in a transaction that is no change of the log.
@@ -130,6 +155,11 @@ impl PostgresStore {
     }
 
     fn read<T>(&self, work: impl FnOnce(&Session<'_>) -> Result<T, Failure>) -> Result<T, Error> {
+        self.reach()?;
+        self.read_now(work)
+    }
+
+    fn read_now<T>(&self, work: impl FnOnce(&Session<'_>) -> Result<T, Failure>) -> Result<T, Error> {
         let done = || {
             let session = self.readers.begin(&self.handle, &self.connector, Begin::Read)?;
             let value = work(&session);
@@ -187,6 +217,13 @@ impl PostgresStore {
             }
         }
     }
+}
+
+/// What connections are driven by.
+fn runtime(place: &str) -> Result<Runtime, Error> {
+    let mut builder = Builder::new_multi_thread();
+    let builder = builder.worker_threads(1).thread_name("tollgate-postgres").enable_all();
+    builder.build().map_err(|source| Error::Store { place: place.to_owned(), source: source.into() })
 }
 
 fn unsure(error: Error) -> Error {
@@ -298,7 +335,7 @@ impl Store for PostgresStore {
         self.read(|on| reads::tokens(on, workspace, after, count))
     }
 
-    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error> {
+    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<(u64, [u8; 32]), Error> {
         self.read(|on| reads::snapshot(on, load))
     }
 

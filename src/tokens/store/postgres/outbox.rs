@@ -12,9 +12,12 @@ use crate::clock::Now;
 use crate::tokens::Error;
 use crate::tokens::store::columns::signed;
 use crate::tokens::store::failure::Failure;
-use crate::tokens::store::outbox::short;
-use crate::tokens::store::writing::NewMessage;
-use crate::tokens::store::{Attempt, Backlog, Delivery, Outbox, Recipient};
+use crate::tokens::store::outbox::{
+    ACTOR, GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS, MOST_GATHERED, MOST_LISTED, short,
+};
+use crate::tokens::store::writing::outbox::Owed;
+use crate::tokens::store::writing::{NewMessage, Tables};
+use crate::tokens::store::{Act, Attempt, Backlog, Delivery, LogEntry, Outbox, Recipient};
 
 pub(super) const TABLES: &str = r#"
 CREATE TABLE tollgate.outbox (
@@ -32,9 +35,121 @@ CREATE INDEX outbox_waiting ON tollgate.outbox (due_at_unix_millis, entry) WHERE
 CREATE INDEX outbox_settled ON tollgate.outbox (settled_at_unix_millis) WHERE settled_at_unix_millis IS NOT NULL;
 "#;
 
+/// Leaks that are to be told of, and those that a message tells of beside its first, whose entry it names.
+pub(super) const LEAKS: &str = r#"
+CREATE TABLE tollgate.leak_owed (
+    entry BIGINT PRIMARY KEY,
+    workspace TEXT COLLATE "C" NOT NULL,
+    at_unix_millis BIGINT NOT NULL
+);
+CREATE INDEX leak_owed_by_workspace ON tollgate.leak_owed (workspace, at_unix_millis);
+CREATE TABLE tollgate.outbox_leak (
+    first BIGINT NOT NULL,
+    entry BIGINT NOT NULL,
+    PRIMARY KEY (first, entry)
+);
+"#;
+
+/// Workspaces whose leaks are to be gathered.
+const OWED: &str = "SELECT workspace, min(entry), min(at_unix_millis) FROM tollgate.leak_owed GROUP BY workspace \
+    HAVING max(at_unix_millis) <= $1 OR min(at_unix_millis) <= $2";
+/// The lock under which messages are made of them (`tgto`).
+const GATHER_LOCK: &str = "SELECT pg_try_advisory_xact_lock(1952936047)";
+
 /// What is due at a time, the longest due first.
 const DUE: &str = "FROM tollgate.outbox WHERE settled_at_unix_millis IS NULL AND due_at_unix_millis <= $1 \
     ORDER BY due_at_unix_millis, entry, id";
+
+/// Adds leaks that are to be told of.
+pub(super) fn insert_owed(
+    on: &Session<'_>,
+    leaks: &[(u64, String)],
+    at_unix_millis: u64,
+) -> Result<(), Failure> {
+    if leaks.is_empty() {
+        return Ok(());
+    }
+    let (entries, workspaces): (Vec<i64>, Vec<&str>) =
+        leaks.iter().map(|(entry, workspace)| (signed(*entry), workspace.as_str())).unzip();
+    let sql = "INSERT INTO tollgate.leak_owed (entry, workspace, at_unix_millis) \
+               SELECT entry, workspace, $3 FROM unnest($1::int8[], $2::text[]) AS owed (entry, workspace)";
+    on.execute(
+        sql,
+        &[
+            (&entries, Type::INT8_ARRAY),
+            (&workspaces, Type::TEXT_ARRAY),
+            (&signed(at_unix_millis), Type::INT8),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Ends a message, unless that was done or another has taken it; the first entry that it tells of.
+pub(super) fn give_up(
+    on: &Session<'_>,
+    id: &str,
+    attempt: u32,
+    at_unix_millis: u64,
+    why: &str,
+) -> Result<Option<LogEntry>, Failure> {
+    let sql = "WITH ended AS (UPDATE tollgate.outbox SET settled_at_unix_millis = $3, last_failure = $4 \
+               WHERE id = $1 AND attempts = $2 AND settled_at_unix_millis IS NULL RETURNING entry) \
+               SELECT seq, previous, hash, at_unix_millis, actor, kind, subject, body \
+               FROM ended JOIN tollgate.log ON seq = entry";
+    let ended = on.query_opt(
+        sql,
+        &[
+            (&id, Type::TEXT),
+            (&i64::from(attempt), Type::INT8),
+            (&signed(at_unix_millis), Type::INT8),
+            (&why, Type::TEXT),
+        ],
+    )?;
+    ended.as_ref().map(rows::log_entry).transpose()
+}
+
+/// The times up to which leaks must have come last, or first, to be gathered now.
+fn quiet_since(now: Now) -> [i64; 2] {
+    [GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS].map(|age| signed(now.unix_millis.saturating_sub(age)))
+}
+
+fn is_owed(on: &Session<'_>, now: Now) -> Result<bool, Failure> {
+    let [last, first] = quiet_since(now);
+    let owed = on.query_opt(&format!("{OWED} LIMIT 1"), &[(&last, Type::INT8), (&first, Type::INT8)])?;
+    Ok(owed.is_some())
+}
+
+/// Makes messages of what is owed to workspaces, unless another process does. What is added meanwhile is either moved
+/// or stays: deleting and moving is one statement.
+fn gather(on: &Session<'_>, now: Now) -> Result<(), Failure> {
+    let locked = on.query_opt(GATHER_LOCK, &[])?.map_or(Ok(false), |row| row.try_get(0))?;
+    if !locked {
+        return Ok(());
+    }
+    let [last, first] = quiet_since(now);
+    let sql = format!(
+        "SELECT o.*, hash FROM ({OWED} LIMIT {MOST_GATHERED}) AS o (workspace, first, since) \
+         JOIN tollgate.log ON seq = first"
+    );
+    for row in on.query(&sql, &[(&last, Type::INT8), (&first, Type::INT8)])? {
+        let owed = Owed {
+            workspace: row.try_get(0)?,
+            first: rows::unsigned(&row, 1)?,
+            since_unix_millis: rows::unsigned(&row, 2)?,
+            hash: rows::hash(&row, 3)?,
+        };
+        let workspace = Tables::workspace(on, &owed.workspace)?;
+        for message in owed.messages(workspace.map(|found| found.contacts).unwrap_or_default()) {
+            insert(on, &message)?;
+        }
+        on.execute(
+            "WITH gone AS (DELETE FROM tollgate.leak_owed WHERE workspace = $2 RETURNING entry) \
+             INSERT INTO tollgate.outbox_leak SELECT $1, entry FROM gone WHERE entry <> $1",
+            &[(&signed(owed.first), Type::INT8), (&owed.workspace, Type::TEXT)],
+        )?;
+    }
+    Ok(())
+}
 
 /// Adds a message that is due at once.
 pub(super) fn insert(on: &Session<'_>, message: &NewMessage) -> Result<(), Failure> {
@@ -54,10 +169,13 @@ pub(super) fn insert(on: &Session<'_>, message: &NewMessage) -> Result<(), Failu
 
 impl Outbox for PostgresStore {
     fn claim(&self, now: Now, lease: Duration, count: u32) -> Result<Vec<Delivery>, Error> {
-        let now = signed(now.unix_millis);
-        let is_due =
-            |on: &Session<'_>| on.query_opt(&format!("SELECT 1 {DUE} LIMIT 1"), &[(&now, Type::INT8)]);
-        if self.read(is_due)?.is_none() {
+        let time = now;
+        let now = signed(time.unix_millis);
+        let is_due = |on: &Session<'_>| {
+            let due = on.query_opt(&format!("SELECT 1 {DUE} LIMIT 1"), &[(&now, Type::INT8)])?;
+            Ok(due.is_some() || is_owed(on, time)?)
+        };
+        if !self.read(is_due)? {
             return Ok(Vec::new());
         }
         let until = now.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
@@ -66,21 +184,26 @@ impl Outbox for PostgresStore {
             "WITH due AS (SELECT id AS due_id, due_at_unix_millis AS was_due {DUE} LIMIT $3 FOR UPDATE SKIP LOCKED), \
              taken AS (UPDATE tollgate.outbox o SET attempts = attempts + 1, due_at_unix_millis = $2 \
              FROM due WHERE o.id = due.due_id RETURNING o.*, due.was_due) \
-             SELECT seq, previous, hash, at_unix_millis, actor, kind, subject, body, t.id, t.contact, \
-             t.enqueued_at_unix_millis, t.attempts FROM taken t JOIN tollgate.log ON seq = t.entry \
+             SELECT t.id, t.entry, t.contact, t.enqueued_at_unix_millis, t.attempts FROM taken t \
              ORDER BY t.was_due, t.entry, t.id"
         );
         let count = i64::from(count);
         self.note(|on| {
+            gather(on, time)?;
             let taken = on.query(&sql, &[(&now, Type::INT8), (&until, Type::INT8), (&count, Type::INT8)])?;
-            taken.iter().map(delivery).collect()
+            taken.iter().map(|row| delivery(on, row)).collect()
         })
     }
 
     fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error> {
+        if let Attempt::GivenUp { why } = end {
+            let act = Act { actor: ACTOR, now };
+            return self.write(act, |writing| writing.give_up(delivery_id, attempt, short(why)));
+        }
         let (now, attempt) = (signed(now.unix_millis), i64::from(attempt));
         self.note(|on| {
             match end {
+                Attempt::GivenUp { .. } => Ok(0),
                 Attempt::Delivered => on.execute(
                     "UPDATE tollgate.outbox SET settled_at_unix_millis = $2, delivered = true \
                      WHERE id = $1 AND settled_at_unix_millis IS NULL",
@@ -96,24 +219,16 @@ impl Outbox for PostgresStore {
                         (&short(why), Type::TEXT),
                     ],
                 ),
-                Attempt::GivenUp { why } => on.execute(
-                    "UPDATE tollgate.outbox SET settled_at_unix_millis = $3, last_failure = $4 \
-                     WHERE id = $1 AND attempts = $2 AND settled_at_unix_millis IS NULL",
-                    &[
-                        (&delivery_id, Type::TEXT),
-                        (&attempt, Type::INT8),
-                        (&now, Type::INT8),
-                        (&short(why), Type::TEXT),
-                    ],
-                ),
             }?;
             Ok(())
         })
     }
 
     fn backlog(&self) -> Result<Backlog, Error> {
-        let sql = "SELECT count(*), min(enqueued_at_unix_millis) FROM tollgate.outbox \
-                   WHERE settled_at_unix_millis IS NULL";
+        let sql = "SELECT sum(messages)::int8, min(oldest) FROM \
+                   (SELECT count(*), min(enqueued_at_unix_millis) FROM tollgate.outbox \
+                   WHERE settled_at_unix_millis IS NULL UNION ALL \
+                   SELECT count(DISTINCT workspace), min(at_unix_millis) FROM tollgate.leak_owed) AS waiting (messages, oldest)";
         self.read(|on| {
             let Some(row) = on.query_opt(sql, &[])? else { return Ok(Backlog::default()) };
             Ok(Backlog { messages: rows::unsigned(&row, 0)?, oldest_unix_millis: rows::time(&row, 1)? })
@@ -126,19 +241,34 @@ impl Outbox for PostgresStore {
         let (before, count) = (signed(before_unix_millis), i64::from(count));
         self.note(|on| {
             let forgotten = on.execute(sql, &[(&before, Type::INT8), (&count, Type::INT8)])?;
+            if forgotten > 0 {
+                let told =
+                    "DELETE FROM tollgate.outbox_leak WHERE first NOT IN (SELECT entry FROM tollgate.outbox)";
+                on.execute(told, &[])?;
+            }
             Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
         })
     }
 }
 
-fn delivery(row: &Row) -> Result<Delivery, Failure> {
-    let contact: Option<String> = row.try_get(9)?;
-    let attempt: i32 = row.try_get(11)?;
+/// A message with the leaks that it tells of.
+fn delivery(on: &Session<'_>, row: &Row) -> Result<Delivery, Failure> {
+    let (first, contact, attempt): (i64, Option<String>, i32) =
+        (row.try_get(1)?, row.try_get(2)?, row.try_get(4)?);
+    let others =
+        on.query_opt("SELECT count(*) FROM tollgate.outbox_leak WHERE first = $1", &[(&first, Type::INT8)])?;
+    let sql = format!(
+        "{} WHERE seq = ANY(ARRAY(SELECT $1::int8 UNION ALL (SELECT entry FROM tollgate.outbox_leak \
+         WHERE first = $1 ORDER BY entry LIMIT $2))) ORDER BY seq LIMIT $2",
+        rows::LOG
+    );
+    let entries = on.query(&sql, &[(&first, Type::INT8), (&i64::from(MOST_LISTED), Type::INT8)])?;
     Ok(Delivery {
-        entry: rows::log_entry(row)?,
-        id: row.try_get(8)?,
+        id: row.try_get(0)?,
         recipient: contact.map_or(Recipient::Operator, Recipient::Contact),
-        enqueued_at_unix_millis: rows::unsigned(row, 10)?,
-        attempt: u32::try_from(attempt).map_err(|_| super::failure::unreadable(11))?,
+        entries: entries.iter().map(rows::log_entry).collect::<Result<_, _>>()?,
+        leaks: others.map_or(Ok(0), |row| rows::unsigned(&row, 0))? + 1,
+        enqueued_at_unix_millis: rows::unsigned(row, 3)?,
+        attempt: u32::try_from(attempt).map_err(|_| super::failure::unreadable(4))?,
     })
 }

@@ -52,17 +52,23 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', \
     true)";
 
 /// A statement's parameters with their types, so that nothing has to be prepared.
-pub(super) type Parameters<'p> = &'p [(&'p (dyn ToSql + Sync), Type)];
+pub(crate) type Parameters<'p> = &'p [(&'p (dyn ToSql + Sync), Type)];
 
 /// Connections that are kept open, and how many more there may be.
 pub(super) struct Pool {
     idle: Mutex<Vec<Client>>,
     places: Semaphore,
+    purpose: &'static str,
 }
 
 impl Pool {
     pub(super) const fn new(connections: usize) -> Self {
-        Self { idle: Mutex::new(Vec::new()), places: Semaphore::const_new(connections) }
+        Self::for_purpose(connections, "tollgate")
+    }
+
+    /// A pool of connections that the server shows this purpose of.
+    pub(super) const fn for_purpose(connections: usize, purpose: &'static str) -> Self {
+        Self { idle: Mutex::new(Vec::new()), places: Semaphore::const_new(connections), purpose }
     }
 
     /// Begins a transaction on a connection that works, if need be on a new one. Waits for its turn where all
@@ -83,7 +89,7 @@ impl Pool {
                     return Ok(Session { client, pool: self, runtime, _place: place });
                 }
             }
-            let (client, driver) = connector.open("tollgate").await?;
+            let (client, driver) = connector.open(self.purpose).await?;
             tokio::spawn(driver);
             within(ANSWER_DEADLINE, client.batch_execute(&sql)).await?;
             Ok(Session { client, pool: self, runtime, _place: place })
@@ -100,7 +106,7 @@ impl Pool {
 }
 
 /// An open transaction. Dropping it closes its connection, with which the transaction is undone.
-pub(super) struct Session<'p> {
+pub(crate) struct Session<'p> {
     client: Client,
     pool: &'p Pool,
     runtime: &'p Handle,
@@ -108,17 +114,17 @@ pub(super) struct Session<'p> {
 }
 
 impl Session<'_> {
-    pub(super) fn query(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
+    pub(crate) fn query(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
         wait(self.runtime, within(ANSWER_DEADLINE, self.client.query_typed(sql, parameters)))
     }
 
     /// The first row, if there is one.
-    pub(super) fn query_opt(&self, sql: &str, parameters: Parameters<'_>) -> Result<Option<Row>, Failure> {
+    pub(crate) fn query_opt(&self, sql: &str, parameters: Parameters<'_>) -> Result<Option<Row>, Failure> {
         Ok(self.query(sql, parameters)?.into_iter().next())
     }
 
     /// How many rows were changed.
-    pub(super) fn execute(&self, sql: &str, parameters: Parameters<'_>) -> Result<u64, Failure> {
+    pub(crate) fn execute(&self, sql: &str, parameters: Parameters<'_>) -> Result<u64, Failure> {
         wait(self.runtime, within(ANSWER_DEADLINE, self.client.execute_typed(sql, parameters)))
     }
 

@@ -61,8 +61,8 @@ pub(super) fn log(on: &Session<'_>, after: u64, count: u32) -> Result<Vec<LogEnt
 }
 
 /// Everything, a page at a time, as of the moment at which the transaction began.
-pub(super) fn snapshot(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<u64, Failure> {
-    let (head, _) = on.head("")?;
+pub(super) fn snapshot(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<(u64, [u8; 32]), Failure> {
+    let head = on.head("")?;
     let mut after = String::new();
     loop {
         let page = workspaces(on, &after, PAGE)?;
@@ -106,15 +106,21 @@ pub(super) fn few(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<(), Fai
 }
 
 pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Changes, Failure> {
-    let (head, _) = on.head("")?;
-    let mut changes = Changes { head, seqs: Vec::new(), rows: Vec::new() };
-    if head == after {
+    let (head, hash) = on.head("")?;
+    let mut changes =
+        Changes { head, hash_before: hash, hash_after: hash, seqs: Vec::new(), rows: Vec::new() };
+    if head <= after {
         return Ok(changes);
     }
-    let sql =
-        format!("SELECT seq, kind, subject, {BODY} FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2");
+    let sql = format!(
+        "SELECT seq, kind, subject, {BODY}, previous, hash FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2"
+    );
     let mut about = Changed::default();
     for row in on.query(&sql, &[(&signed(after), Type::INT8), (&i64::from(count), Type::INT8)])? {
+        if changes.seqs.is_empty() {
+            changes.hash_before = rows::hash(&row, 4)?;
+        }
+        changes.hash_after = rows::hash(&row, 5)?;
         changes.seqs.push(rows::unsigned(&row, 0)?);
         about.note(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     }

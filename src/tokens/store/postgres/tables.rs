@@ -16,11 +16,21 @@ use crate::tokens::{
 /// The channel on which it is said that the log has grown.
 pub(super) const CHANNEL: &str = "tollgate";
 
+/// Whether a token works at the time `$2`.
+const WORKS: &str = "t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2) \
+    AND (t.overlap_until IS NULL OR t.overlap_until > $2)";
+
 impl Session<'_> {
     pub(super) fn head(&self, more: &str) -> Result<(u64, [u8; 32]), Failure> {
         let row = self.query_opt(&format!("SELECT seq, hash FROM tollgate.head {more}"), &[])?;
         let row = row.ok_or_else(|| super::failure::unreadable(0))?;
         Ok((rows::unsigned(&row, 0)?, rows::hash(&row, 1)?))
+    }
+
+    /// The tokens that a statement on a text and a time finds.
+    fn tokens(&self, sql: &str, text: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let found = self.query(sql, &[(&text, Type::TEXT), (&signed(unix_seconds), Type::INT8)])?;
+        found.iter().map(|row| Ok(rows::token(row)?.record)).collect()
     }
 
     /// The first token that a condition on one parameter finds.
@@ -110,29 +120,42 @@ impl Tables for Session<'_> {
         self.query_opt(&sql, &parameters)?.as_ref().map(rows::token).transpose()
     }
 
-    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure> {
-        let sql = format!("{} WHERE t.family = $1 ORDER BY t.id", rows::TOKEN);
-        let found = self.query(&sql, &[(&family, Type::TEXT)])?;
-        found.iter().map(|row| Ok(rows::token(row)?.record)).collect()
+    fn working_family(&self, family: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!("{} WHERE t.family = $1 AND {WORKS} ORDER BY t.id", rows::TOKEN);
+        self.tokens(&sql, family, unix_seconds)
     }
 
-    fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure> {
-        Ok(self.token_where("t.replaced_by = $1", id)?.map(|stored| stored.record))
+    fn working_predecessors(&self, id: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!(
+            "WITH RECURSIVE before (before_id) AS (SELECT id FROM tollgate.token WHERE replaced_by = $1 \
+             UNION SELECT id FROM tollgate.token JOIN before ON replaced_by = before_id) \
+             {} JOIN before ON t.id = before_id WHERE {WORKS} ORDER BY t.id",
+            rows::TOKEN
+        );
+        self.tokens(&sql, id, unix_seconds)
     }
 
     fn working_tokens(&self, workspace: &str, unix_seconds: u64) -> Result<u64, Failure> {
-        let sql = "SELECT count(*) FROM tollgate.token WHERE workspace = $1 AND revoked_at IS NULL \
-                   AND (expires_at IS NULL OR expires_at > $2) AND (overlap_until IS NULL OR overlap_until > $2)";
+        let sql = format!("SELECT count(*) FROM tollgate.token t WHERE t.workspace = $1 AND {WORKS}");
         let parameters = [(&workspace as _, Type::TEXT), (&signed(unix_seconds) as _, Type::INT8)];
-        let row = self.query_opt(sql, &parameters)?;
+        let row = self.query_opt(&sql, &parameters)?;
         row.map_or(Ok(0), |row| rows::unsigned(&row, 0))
     }
 
-    fn unrevoked_tokens(&self, workspace: &str) -> Result<Vec<(String, String)>, Failure> {
-        let sql =
-            "SELECT id, name FROM tollgate.token WHERE workspace = $1 AND revoked_at IS NULL ORDER BY id";
-        let found = self.query(sql, &[(&workspace, Type::TEXT)])?;
-        found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    fn revoke_some_of(
+        &self,
+        workspace: &str,
+        (unix_seconds, reason): (u64, &str),
+        count: u32,
+    ) -> Result<Vec<(String, String)>, Failure> {
+        let sql = "UPDATE tollgate.token SET revoked_at = $2, revoked_reason = $3 WHERE id IN \
+                   (SELECT id FROM tollgate.token WHERE workspace = $1 AND revoked_at IS NULL ORDER BY id LIMIT $4) \
+                   RETURNING id, name";
+        let (at, count) = (signed(unix_seconds), i64::from(count));
+        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
+            [(&workspace, Type::TEXT), (&at, Type::INT8), (&reason, Type::TEXT), (&count, Type::INT8)];
+        let revoked = self.query(sql, &parameters)?;
+        revoked.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
@@ -220,6 +243,20 @@ impl Tables for Session<'_> {
 
     fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
         outbox::insert(self, message)
+    }
+
+    fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure> {
+        outbox::insert_owed(self, leaks, at_unix_millis)
+    }
+
+    fn give_up(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        at_unix_millis: u64,
+        why: &str,
+    ) -> Result<Option<LogEntry>, Failure> {
+        outbox::give_up(self, message_id, attempt, at_unix_millis, why)
     }
 
     fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure> {

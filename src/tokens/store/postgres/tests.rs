@@ -7,6 +7,7 @@ use super::proxy::{Commit, Proxy};
 use super::server::Server;
 use super::*;
 use crate::clock::Clock;
+use crate::tokens::store::SubjectLog as _;
 use crate::tokens::store::contract::{self, Fixture, START, act};
 use crate::tokens::store::log::verify;
 
@@ -216,6 +217,25 @@ fn tampering_is_found_where_it_happened() {
             other => panic!("{sql}: {other:?}"),
         }
     }
+}
+
+/// It would otherwise be taken for a failure of the store, and tried again for ever.
+#[test]
+fn a_text_that_cannot_be_kept_is_whoever_sent_its_fault() {
+    let server = Server::start();
+    let store = Database::new(&server).make().unwrap();
+    let (clock, nul) = (clock(), "a\0b");
+    store.create_workspace(act(&clock), &contract::workspace("ws")).unwrap();
+    let refused: [Option<Error>; 4] = [
+        store.token(nul).err(),
+        store.tokens(None, nul, 1).err(),
+        store.revoke_token(act(&clock), nul, "x").err(),
+        store.log_of(&[nul], 9, 9).err(),
+    ];
+    for refused in refused {
+        assert!(matches!(&refused, Some(Error::Invalid { .. })), "{refused:?}");
+    }
+    assert_eq!(store.head().unwrap().0, 1);
 }
 
 /// The server goes away and comes back: what is asked in between fails and changes nothing.

@@ -27,6 +27,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::changed::BODY;
 use super::failure::Failure;
 use super::postgres::Watch;
+use super::reachable::Reachable;
 use super::writing::Tables;
 use super::{
     Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
@@ -131,6 +132,9 @@ impl Watched {
     }
 }
 
+/// A file is there when it is opened.
+impl Reachable for SqliteStore {}
+
 impl Leaks for SqliteStore {
     fn revoke_leaked(&self, act: Act<'_>, found: &[LeakedToken]) -> Result<Vec<LeakRevocation>, Error> {
         self.write(act, |writing| writing.revoke_leaked(found))
@@ -234,9 +238,9 @@ impl Store for SqliteStore {
         })
     }
 
-    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<u64, Error> {
+    fn snapshot(&self, load: &mut dyn FnMut(Row)) -> Result<(u64, [u8; 32]), Error> {
         self.read(|on| {
-            let head = head(on)?.0;
+            let head = head(on)?;
             for workspace in on.prepare(rows::WORKSPACE)?.query_map([], rows::workspace)? {
                 load(Row::Workspace(workspace?));
             }
@@ -254,11 +258,10 @@ impl Store for SqliteStore {
 
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error> {
         self.read(|on| {
-            let head = head(on)?.0;
-            if head == after {
-                return Ok(Changes { head, seqs: Vec::new(), rows: Vec::new() });
-            }
-            changed_rows(on, head, after, count)
+            let (head, hash) = head(on)?;
+            let none =
+                Changes { head, hash_before: hash, hash_after: hash, seqs: Vec::new(), rows: Vec::new() };
+            if head <= after { Ok(none) } else { changed_rows(on, none, after, count) }
         })
     }
 
@@ -326,14 +329,18 @@ fn head(on: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
     on.prepare_cached("SELECT seq, hash FROM head")?.query_row([], |row| Ok((unsigned(row, 0)?, row.get(1)?)))
 }
 
-fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Changes, Failure> {
+fn changed_rows(on: &Connection, mut changes: Changes, after: u64, count: u32) -> Result<Changes, Failure> {
     let mut statement = on.prepare_cached(&format!(
-        "SELECT seq, kind, subject, {BODY} FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+        "SELECT seq, kind, subject, {BODY}, previous, hash FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2"
     ))?;
     let mut entries = statement.query(params![signed(after), count])?;
-    let (mut seqs, mut about) = (Vec::new(), Changed::default());
+    let mut about = Changed::default();
     while let Some(row) = entries.next()? {
-        seqs.push(unsigned(row, 0)?);
+        if changes.seqs.is_empty() {
+            changes.hash_before = row.get(4)?;
+        }
+        changes.hash_after = row.get(5)?;
+        changes.seqs.push(unsigned(row, 0)?);
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
         let body: Option<String> = row.get(3)?;
         about.note(&kind, subject, body.as_deref());
@@ -343,27 +350,26 @@ fn changed_rows(on: &Connection, head: u64, after: u64, count: u32) -> Result<Ch
     for family in &families {
         rows::ids_of_family(on, family, &mut tokens)?;
     }
-    let mut changed = Vec::new();
     for ids in [&mut workspaces, &mut tokens, &mut operator_names, &mut revocations] {
         ids.sort_unstable();
         ids.dedup();
     }
     for id in &workspaces {
-        changed.extend(rows::workspace_by_id(on, id)?.map(Row::Workspace));
+        changes.rows.extend(rows::workspace_by_id(on, id)?.map(Row::Workspace));
     }
     for id in &tokens {
         if let Some(stored) = rows::token_by_id(on, id)? {
             let former = peppers::former_of(on, id)?;
-            changed.push(Row::Token(Box::new(StoredToken { former, ..stored })));
+            changes.rows.push(Row::Token(Box::new(StoredToken { former, ..stored })));
         }
     }
     for name in &operator_names {
-        changed.extend(operators::by_name(on, name)?.map(Row::Operator));
+        changes.rows.extend(operators::by_name(on, name)?.map(Row::Operator));
     }
     for id in &revocations {
-        changed.extend(jwt_revocations::by_id(on, id)?.map(Row::JwtRevocation));
+        changes.rows.extend(jwt_revocations::by_id(on, id)?.map(Row::JwtRevocation));
     }
-    Ok(Changes { head, seqs, rows: changed })
+    Ok(changes)
 }
 
 #[cfg(test)]

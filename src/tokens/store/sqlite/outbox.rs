@@ -9,9 +9,12 @@ use super::rows::{self, signed, unsigned};
 use super::{Failure, SqliteStore};
 use crate::clock::Now;
 use crate::tokens::Error;
-use crate::tokens::store::outbox::short;
+use crate::tokens::store::outbox::{
+    ACTOR, GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS, MOST_GATHERED, MOST_LISTED, short,
+};
 use crate::tokens::store::writing::NewMessage;
-use crate::tokens::store::{Attempt, Backlog, Delivery, Outbox, Recipient};
+use crate::tokens::store::writing::outbox::Owed;
+use crate::tokens::store::{Act, Attempt, Backlog, Delivery, LogEntry, Outbox, Recipient};
 
 pub(super) const TABLES: &str = "
 CREATE TABLE outbox (
@@ -29,8 +32,92 @@ CREATE INDEX outbox_waiting ON outbox (due_at_unix_millis, entry) WHERE settled_
 CREATE INDEX outbox_settled ON outbox (settled_at_unix_millis) WHERE settled_at_unix_millis IS NOT NULL;
 ";
 
-const DELIVERY: &str = "SELECT seq, previous, hash, at_unix_millis, actor, kind, subject, body, \
-    o.id, o.contact, o.enqueued_at_unix_millis, o.attempts FROM outbox o JOIN log ON seq = o.entry";
+/// Leaks that are to be told of, and those that a message tells of beside its first, whose entry it names.
+pub(super) const LEAKS: &str = "
+CREATE TABLE leak_owed (
+    entry INTEGER PRIMARY KEY,
+    workspace TEXT NOT NULL,
+    at_unix_millis INTEGER NOT NULL
+) STRICT;
+CREATE INDEX leak_owed_by_workspace ON leak_owed (workspace, at_unix_millis);
+CREATE TABLE outbox_leak (
+    first INTEGER NOT NULL,
+    entry INTEGER NOT NULL,
+    PRIMARY KEY (first, entry)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Workspaces whose leaks are to be gathered.
+const OWED: &str = "SELECT workspace, min(entry), min(at_unix_millis) FROM leak_owed GROUP BY workspace \
+    HAVING max(at_unix_millis) <= ?1 OR min(at_unix_millis) <= ?2";
+
+/// Adds leaks that are to be told of.
+pub(super) fn insert_owed(
+    on: &Connection,
+    leaks: &[(u64, String)],
+    at_unix_millis: u64,
+) -> rusqlite::Result<()> {
+    let mut insert = on.prepare_cached("INSERT INTO leak_owed VALUES (?1, ?2, ?3)")?;
+    for (entry, workspace) in leaks {
+        insert.execute(params![signed(*entry), workspace, signed(at_unix_millis)])?;
+    }
+    Ok(())
+}
+
+/// Ends a message, unless that was done or another has taken it; the first entry that it tells of.
+pub(super) fn give_up(
+    on: &Connection,
+    id: &str,
+    attempt: u32,
+    at_unix_millis: u64,
+    why: &str,
+) -> rusqlite::Result<Option<LogEntry>> {
+    let sql = "UPDATE outbox SET settled_at_unix_millis = ?3, last_failure = ?4 \
+               WHERE id = ?1 AND attempts = ?2 AND settled_at_unix_millis IS NULL RETURNING entry";
+    let ended = params![id, attempt, signed(at_unix_millis), why];
+    let Some(first) = on.prepare_cached(sql)?.query_row(ended, |row| row.get::<_, i64>(0)).optional()? else {
+        return Ok(None);
+    };
+    on.prepare_cached(&format!("{} WHERE seq = ?1", rows::LOG))?
+        .query_row([first], rows::log_entry)
+        .optional()
+}
+
+fn is_owed(on: &Connection, now: Now) -> Result<bool, Failure> {
+    let mut statement = on.prepare_cached(&format!("{OWED} LIMIT 1"))?;
+    Ok(statement.exists(quiet_since(now))?)
+}
+
+/// The times up to which leaks must have come last, or first, to be gathered now.
+fn quiet_since(now: Now) -> [i64; 2] {
+    [GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS].map(|age| signed(now.unix_millis.saturating_sub(age)))
+}
+
+/// Makes messages of what is owed to workspaces.
+fn gather(on: &Connection, now: Now) -> Result<(), Failure> {
+    let mut statement = on.prepare_cached(&format!("{OWED} LIMIT {MOST_GATHERED}"))?;
+    let owed = statement.query_map(quiet_since(now), |row| {
+        Ok(Owed {
+            workspace: row.get(0)?,
+            first: unsigned(row, 1)?,
+            hash: [0; 32],
+            since_unix_millis: unsigned(row, 2)?,
+        })
+    })?;
+    for mut owed in owed.collect::<Result<Vec<_>, _>>()? {
+        let hash = "SELECT hash FROM log WHERE seq = ?1";
+        owed.hash = on.prepare_cached(hash)?.query_row([signed(owed.first)], |row| row.get(0))?;
+        let workspace = rows::workspace_by_id(on, &owed.workspace)?;
+        for message in owed.messages(workspace.map(|found| found.contacts).unwrap_or_default()) {
+            insert(on, &message)?;
+        }
+        let moved =
+            "INSERT INTO outbox_leak SELECT ?1, entry FROM leak_owed WHERE workspace = ?2 AND entry <> ?1";
+        on.prepare_cached(moved)?.execute(params![signed(owed.first), owed.workspace])?;
+        on.prepare_cached("DELETE FROM leak_owed WHERE workspace = ?1")?.execute([&owed.workspace])?;
+    }
+    Ok(())
+}
 
 /// Adds a message that is due at once.
 pub(super) fn insert(on: &Connection, message: &NewMessage) -> rusqlite::Result<()> {
@@ -66,28 +153,33 @@ impl SqliteStore {
 
 impl Outbox for SqliteStore {
     fn claim(&self, now: Now, lease: Duration, count: u32) -> Result<Vec<Delivery>, Error> {
-        if self.read(|on| due(on, now, 1))?.is_empty() {
+        if !self.read(|on| Ok(is_owed(on, now)? || !due(on, now, 1)?.is_empty()))? {
             return Ok(Vec::new());
         }
         self.note(|on| {
+            gather(on, now)?;
             let until = now.unix_millis.saturating_add(lease.as_millis() as u64);
             let mut take = on.prepare_cached(
                 "UPDATE outbox SET attempts = attempts + 1, due_at_unix_millis = ?2 WHERE id = ?1",
             )?;
-            let mut read = on.prepare_cached(&format!("{DELIVERY} WHERE o.id = ?1"))?;
             let mut taken = Vec::new();
             for id in due(on, now, count)? {
                 take.execute(params![id, signed(until)])?;
-                taken.extend(read.query_row([id], delivery).optional()?);
+                taken.push(delivery(on, id)?);
             }
             Ok(taken)
         })
     }
 
     fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error> {
+        if let Attempt::GivenUp { why } = end {
+            let act = Act { actor: ACTOR, now };
+            return self.write(act, |writing| writing.give_up(delivery_id, attempt, short(why)));
+        }
         let now = signed(now.unix_millis);
         self.note(|on| {
             match end {
+                Attempt::GivenUp { .. } => 0,
                 Attempt::Delivered => on
                     .prepare_cached(
                         "UPDATE outbox SET settled_at_unix_millis = ?2, delivered = 1 \
@@ -100,12 +192,6 @@ impl Outbox for SqliteStore {
                          WHERE id = ?1 AND attempts = ?2 AND settled_at_unix_millis IS NULL",
                     )?
                     .execute(params![delivery_id, attempt, signed(*due_at_unix_millis), short(why)])?,
-                Attempt::GivenUp { why } => on
-                    .prepare_cached(
-                        "UPDATE outbox SET settled_at_unix_millis = ?3, last_failure = ?4 \
-                         WHERE id = ?1 AND attempts = ?2 AND settled_at_unix_millis IS NULL",
-                    )?
-                    .execute(params![delivery_id, attempt, now, short(why)])?,
             };
             Ok(())
         })
@@ -113,8 +199,10 @@ impl Outbox for SqliteStore {
 
     fn backlog(&self) -> Result<Backlog, Error> {
         self.read(|on| {
-            let sql = "SELECT count(*), min(enqueued_at_unix_millis) FROM outbox \
-                       WHERE settled_at_unix_millis IS NULL";
+            let sql = "SELECT coalesce(sum(messages), 0), min(oldest) FROM \
+                       (SELECT count(*) AS messages, min(enqueued_at_unix_millis) AS oldest FROM outbox \
+                       WHERE settled_at_unix_millis IS NULL UNION ALL \
+                       SELECT count(DISTINCT workspace), min(at_unix_millis) FROM leak_owed)";
             Ok(on.prepare_cached(sql)?.query_row([], |row| {
                 let oldest: Option<i64> = row.get(1)?;
                 let oldest_unix_millis = oldest.and_then(|oldest| u64::try_from(oldest).ok());
@@ -127,7 +215,11 @@ impl Outbox for SqliteStore {
         self.note(|on| {
             let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox \
                        WHERE settled_at_unix_millis < ?1 LIMIT ?2)";
-            Ok(on.prepare_cached(sql)?.execute(params![signed(before_unix_millis), count])? as u32)
+            let forgotten = on.prepare_cached(sql)?.execute(params![signed(before_unix_millis), count])?;
+            if forgotten > 0 {
+                on.execute("DELETE FROM outbox_leak WHERE first NOT IN (SELECT entry FROM outbox)", [])?;
+            }
+            Ok(forgotten as u32)
         })
     }
 }
@@ -141,13 +233,26 @@ fn due(on: &Connection, now: Now, count: u32) -> Result<Vec<String>, Failure> {
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
-    let contact: Option<String> = row.get(9)?;
+/// A message with the leaks that it tells of.
+fn delivery(on: &Connection, id: String) -> Result<Delivery, Failure> {
+    let sql = "SELECT entry, contact, enqueued_at_unix_millis, attempts FROM outbox WHERE id = ?1";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?, row.get(3)?));
+    let (first, contact, enqueued_at_unix_millis, attempt): (i64, Option<String>, u64, u32) =
+        on.prepare_cached(sql)?.query_row([&id], read)?;
+    let sql = "SELECT count(*) FROM outbox_leak WHERE first = ?1";
+    let others = on.prepare_cached(sql)?.query_row([first], |row| unsigned(row, 0))?;
+    let sql = format!(
+        "{} WHERE seq IN (SELECT ?1 UNION ALL SELECT entry FROM outbox_leak WHERE first = ?1) ORDER BY seq LIMIT ?2",
+        rows::LOG
+    );
+    let mut statement = on.prepare_cached(&sql)?;
+    let entries = statement.query_map(params![first, MOST_LISTED], rows::log_entry)?;
     Ok(Delivery {
-        entry: rows::log_entry(row)?,
-        id: row.get(8)?,
+        id,
         recipient: contact.map_or(Recipient::Operator, Recipient::Contact),
-        enqueued_at_unix_millis: unsigned(row, 10)?,
-        attempt: row.get(11)?,
+        entries: entries.collect::<Result<_, _>>()?,
+        leaks: others + 1,
+        enqueued_at_unix_millis,
+        attempt,
     })
 }

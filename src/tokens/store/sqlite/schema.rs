@@ -18,12 +18,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &[&str]); 5] = [
+const STEPS: [(i64, &[&str]); 6] = [
     (1, &[TABLES]),
     (2, &[OVERRIDES]),
     (3, &[outbox::TABLES]),
     (4, &[operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
-    (5, &[POWERS, sightings::TABLE, peppers::TABLES]),
+    (5, &[outbox::LEAKS]),
+    (6, &[POWERS, sightings::TABLE, peppers::TABLES]),
 ];
 
 const POWERS: &str = "

@@ -74,32 +74,41 @@ impl Tables for Connection {
         Ok(None)
     }
 
-    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure> {
-        let sql = format!("{} WHERE t.family = ?1 ORDER BY t.id", rows::TOKEN);
-        let mut statement = self.prepare_cached(&sql)?;
-        let found = statement.query_map([family], rows::token)?;
-        Ok(found.map(|stored| stored.map(|stored| stored.record)).collect::<Result<_, _>>()?)
+    fn working_family(&self, family: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!("{} WHERE t.family = ?1 AND {WORKS} ORDER BY t.id", rows::TOKEN);
+        tokens(self, &sql, family, unix_seconds)
     }
 
-    fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure> {
-        let sql = format!("{} WHERE t.replaced_by = ?1", rows::TOKEN);
-        let mut statement = self.prepare_cached(&sql)?;
-        let mut found = statement.query_map([id], rows::token)?;
-        Ok(found.next().transpose()?.map(|stored| stored.record))
+    fn working_predecessors(&self, id: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+        let sql = format!(
+            "WITH RECURSIVE before (before_id) AS (SELECT id FROM token WHERE replaced_by = ?1 \
+             UNION SELECT id FROM token JOIN before ON replaced_by = before_id) \
+             {} JOIN before ON t.id = before_id WHERE {WORKS} ORDER BY t.id",
+            rows::TOKEN
+        );
+        tokens(self, &sql, id, unix_seconds)
     }
 
     fn working_tokens(&self, workspace: &str, unix_seconds: u64) -> Result<u64, Failure> {
-        let sql = "SELECT count(*) FROM token WHERE workspace = ?1 AND revoked_at IS NULL \
-                   AND (expires_at IS NULL OR expires_at > ?2) AND (overlap_until IS NULL OR overlap_until > ?2)";
+        let sql = format!("SELECT count(*) FROM token t WHERE t.workspace = ?1 AND {WORKS}");
         let count = |row: &rusqlite::Row<'_>| rows::unsigned(row, 0);
-        Ok(self.prepare_cached(sql)?.query_row(params![workspace, signed(unix_seconds)], count)?)
+        Ok(self.prepare_cached(&sql)?.query_row(params![workspace, signed(unix_seconds)], count)?)
     }
 
-    fn unrevoked_tokens(&self, workspace: &str) -> Result<Vec<(String, String)>, Failure> {
-        let sql = "SELECT id, name FROM token WHERE workspace = ?1 AND revoked_at IS NULL ORDER BY id";
+    fn revoke_some_of(
+        &self,
+        workspace: &str,
+        (unix_seconds, reason): (u64, &str),
+        count: u32,
+    ) -> Result<Vec<(String, String)>, Failure> {
+        let sql = "UPDATE token SET revoked_at = ?2, revoked_reason = ?3 WHERE id IN (SELECT id FROM token \
+                   WHERE workspace = ?1 AND revoked_at IS NULL ORDER BY id LIMIT ?4) RETURNING id, name";
         let mut statement = self.prepare_cached(sql)?;
-        let found = statement.query_map([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(found.collect::<Result<_, _>>()?)
+        let revoked = statement
+            .query_map(params![workspace, signed(unix_seconds), reason, count], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        Ok(revoked.collect::<Result<_, _>>()?)
     }
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
@@ -175,6 +184,20 @@ impl Tables for Connection {
         Ok(outbox::insert(self, message)?)
     }
 
+    fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure> {
+        Ok(outbox::insert_owed(self, leaks, at_unix_millis)?)
+    }
+
+    fn give_up(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        at_unix_millis: u64,
+        why: &str,
+    ) -> Result<Option<LogEntry>, Failure> {
+        Ok(outbox::give_up(self, message_id, attempt, at_unix_millis, why)?)
+    }
+
     fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure> {
         Ok(operators::by_name(self, name)?)
     }
@@ -215,4 +238,15 @@ impl Tables for Connection {
             .execute(params![version, fingerprint])?;
         Ok(added > 0)
     }
+}
+
+/// Whether a token works at the time `?2`.
+const WORKS: &str = "t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?2) \
+    AND (t.overlap_until IS NULL OR t.overlap_until > ?2)";
+
+/// The tokens that a statement on a text and a time finds.
+fn tokens(on: &Connection, sql: &str, text: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure> {
+    let mut statement = on.prepare_cached(sql)?;
+    let found = statement.query_map(params![text, signed(unix_seconds)], rows::token)?;
+    Ok(found.map(|stored| stored.map(|stored| stored.record)).collect::<Result<_, _>>()?)
 }

@@ -14,10 +14,17 @@ impl<T: Tables> Writing<'_, T> {
         &mut self,
         found: &[LeakedToken],
     ) -> Result<Vec<LeakRevocation>, Failure> {
-        found.iter().map(|one| self.revoke_one(one)).collect()
+        let mut owed = Vec::new();
+        let revoked = found.iter().map(|one| self.revoke_one(one, &mut owed)).collect::<Result<_, _>>()?;
+        self.on.insert_owed(&owed, self.millis())?;
+        Ok(revoked)
     }
 
-    fn revoke_one(&mut self, found: &LeakedToken) -> Result<LeakRevocation, Failure> {
+    fn revoke_one(
+        &mut self,
+        found: &LeakedToken,
+        owed: &mut Vec<(u64, String)>,
+    ) -> Result<LeakRevocation, Failure> {
         let Some(stored) = self.on.token(&found.token_id)? else {
             return Ok(LeakRevocation::Unknown);
         };
@@ -40,7 +47,7 @@ impl<T: Tables> Writing<'_, T> {
         let body = json!({"workspace": token.workspace, "name": token.name, "reason": REASON,
                           "leak": found.leak, "also_revoked": also});
         self.append(ChangeKind::TokenRevoked, &token.id, &body);
-        self.enqueue(&token.workspace)?;
+        owed.push((self.seq, token.workspace.clone()));
         for one in &family {
             let reason = format!("{REASON} ({} of its family was found)", token.id);
             self.mark_revoked(&one.id, &one.workspace, &one.name, &reason)?;
@@ -51,9 +58,7 @@ impl<T: Tables> Writing<'_, T> {
 
     /// The other tokens of a token's family that work.
     fn working_family_of(&self, token: &TokenRecord) -> Result<Vec<TokenRecord>, Failure> {
-        let is_other = |other: &TokenRecord| other.id != token.id;
-        let works = |other: &TokenRecord| other.state_at(self.seconds()) == TokenState::Active;
-        let family = self.on.family(&token.family)?;
-        Ok(family.into_iter().filter(|other| is_other(other) && works(other)).collect())
+        let family = self.on.working_family(&token.family, self.seconds())?;
+        Ok(family.into_iter().filter(|other| other.id != token.id).collect())
     }
 }

@@ -1,10 +1,36 @@
-//! Messages that a change owes, inside a writing transaction.
+//! Messages that changes owe, inside a transaction.
 
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Value, json};
 
-use super::{Failure, NewMessage, Tables, Writing};
+use super::{ChangeKind, Failure, NewMessage, Tables, Writing};
+
+/// The leaks of one workspace that are to be told in one message.
+pub(in crate::tokens::store) struct Owed {
+    pub(in crate::tokens::store) workspace: String,
+    /// The log's first entry of them, and its hash.
+    pub(in crate::tokens::store) first: u64,
+    pub(in crate::tokens::store) hash: [u8; 32],
+    /// When that was written, in milliseconds since 1970.
+    pub(in crate::tokens::store) since_unix_millis: u64,
+}
+
+impl Owed {
+    /// A message to each contact of the workspace, or to the operator if it has none.
+    pub(in crate::tokens::store) fn messages(&self, contacts: Vec<String>) -> Vec<NewMessage> {
+        let recipients: Vec<Option<String>> =
+            if contacts.is_empty() { vec![None] } else { contacts.into_iter().map(Some).collect() };
+        let message = |(index, contact)| NewMessage {
+            id: message_id(&self.hash, index),
+            entry: self.first,
+            contact,
+            enqueued_at_unix_millis: self.since_unix_millis,
+        };
+        (0_u32..).zip(recipients).map(message).collect()
+    }
+}
 
 impl<T: Tables> Writing<'_, T> {
     /// Owes a message about the entry that was appended last to each contact of a workspace, or to the operator
@@ -36,6 +62,23 @@ impl<T: Tables> Writing<'_, T> {
                 enqueued_at_unix_millis: self.millis(),
             })?;
         }
+        Ok(())
+    }
+
+    /// Ends a message that nobody could be told, and says so in the log.
+    pub(in crate::tokens::store) fn give_up(
+        &mut self,
+        message_id: &str,
+        attempt: u32,
+        why: &str,
+    ) -> Result<(), Failure> {
+        let Some(entry) = self.on.give_up(message_id, attempt, self.millis(), why)? else { return Ok(()) };
+        let told: Value = serde_json::from_str(&entry.body).unwrap_or_default();
+        let body = json!({"workspace": told["workspace"], "name": told["name"], "message": message_id,
+                          "attempts": attempt, "reason": why});
+        let is_leak = entry.kind == ChangeKind::TokenRevoked.name();
+        let kind = if is_leak { ChangeKind::LeakUntold } else { ChangeKind::UseUntold };
+        self.append(kind, &entry.subject, &body);
         Ok(())
     }
 }

@@ -35,17 +35,22 @@ pub(in crate::tokens::store) trait Tables: SightingTables + PepperTables {
     /// The token that the first of these digests stands for.
     fn token_by_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure>;
 
-    /// Every token of a family, by id.
-    fn family(&self, family: &str) -> Result<Vec<TokenRecord>, Failure>;
+    /// The tokens of a family that work at a time, by id.
+    fn working_family(&self, family: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure>;
 
-    /// The token that this one took the place of.
-    fn predecessor_of(&self, id: &str) -> Result<Option<TokenRecord>, Failure>;
+    /// The tokens that work at a time of those that this one took the place of, however many there were, by id.
+    fn working_predecessors(&self, id: &str, unix_seconds: u64) -> Result<Vec<TokenRecord>, Failure>;
 
     /// How many tokens of a workspace work at a time.
     fn working_tokens(&self, workspace: &str, unix_seconds: u64) -> Result<u64, Failure>;
 
-    /// Ids and names of a workspace's tokens that were not revoked, by id.
-    fn unrevoked_tokens(&self, workspace: &str) -> Result<Vec<(String, String)>, Failure>;
+    /// Revokes up to `count` of a workspace's tokens at a time for a reason, and answers with their ids and names; none if there are no more.
+    fn revoke_some_of(
+        &self,
+        workspace: &str,
+        when_and_why: (u64, &str),
+        count: u32,
+    ) -> Result<Vec<(String, String)>, Failure>;
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure>;
 
@@ -65,6 +70,19 @@ pub(in crate::tokens::store) trait Tables: SightingTables + PepperTables {
 
     /// Adds a message that is due at once.
     fn insert_message(&self, message: &NewMessage) -> Result<(), Failure>;
+
+    /// Adds leaks that are to be told of: the numbers of their log entries, and their workspaces.
+    fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure>;
+
+    /// Ends a message at its attempt of this number; the log entry that it told of first, unless it was ended before
+    /// or taken by another.
+    fn give_up(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        at_unix_millis: u64,
+        why: &str,
+    ) -> Result<Option<LogEntry>, Failure>;
 
     fn operator(&self, name: &str) -> Result<Option<StoredOperator>, Failure>;
 

@@ -1,0 +1,144 @@
+//! The connections to the stores of shared limits, their thread, and what operators are shown of them.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Builder as RuntimeBuilder;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use super::StartError;
+use super::node::Node;
+use super::operator::whole;
+use crate::admin;
+use crate::central_store::{CallEnd, Link, LinkState, Server};
+use crate::clock::{Clock, Now};
+use crate::telemetry::Gauge;
+
+/// How long a start waits for the stores' first answers. One that takes longer is away, and the gateway serves without.
+const FIRST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// The thread that keeps the connections.
+pub(super) type Running = JoinHandle<()>;
+
+/// A link for each store; `seed` names this process among the replicas.
+pub(super) fn links(servers: &[Server], seed: u64, clock: &Clock) -> Vec<Arc<Link>> {
+    servers.iter().map(|server| Link::new(server.clone(), seed, clock.clone())).collect()
+}
+
+/// Starts the thread that keeps the links' connections, if there are any, and waits for their first answers, so that no
+/// request is decided by a share while its store is there. It is one thread for all cores: refills go on while a core is
+/// busy with requests, and a gateway has one connection for each store.
+pub(super) fn start(
+    links: &[Arc<Link>],
+    seed: u64,
+    stopped: watch::Receiver<bool>,
+) -> Result<Option<Running>, StartError> {
+    if links.is_empty() {
+        return Ok(None);
+    }
+    let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let (tried, answers) = mpsc::channel();
+    let all = links.to_vec();
+    let run = move || {
+        let tasks = LocalSet::new();
+        for (place, link) in all.into_iter().enumerate() {
+            let tried = tried.clone();
+            let random = randoms(seed ^ place as u64);
+            let tried = move || {
+                // Nobody waits any more if it took too long.
+                let _ = tried.send(());
+            };
+            tasks.spawn_local(link.run(tried, random, stopped.clone()));
+        }
+        runtime.block_on(tasks);
+    };
+    let thread = Builder::new().name("tollgate-limits".to_owned()).spawn(run).map_err(StartError::Thread)?;
+    for _ in links {
+        // A store that is away is told by its link.
+        let _ = answers.recv_timeout(FIRST_ANSWERS);
+    }
+    Ok(Some(thread))
+}
+
+/// `SplitMix64` (Steele et al., OOPSLA 2014), its upper halves.
+fn randoms(seed: u64) -> impl FnMut() -> u32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ mixed >> 31) >> 32) as u32
+    }
+}
+
+/// Registers the metrics of the stores.
+pub(super) fn add_gauges(node: &Arc<Node>) {
+    if node.links.is_empty() {
+        return;
+    }
+    let of_links = |name, help, value: fn(&Link) -> f64| {
+        let node = Arc::clone(node);
+        Gauge::family(name, help, &["region"], move || {
+            node.links.iter().map(|link| (vec![link.region().to_string()], value(link))).collect()
+        })
+    };
+    node.telemetry.add_gauge(of_links(
+        "tollgate_redis_breaker",
+        "The breaker of a region's Redis: 0 closed, 1 half open, 2 open.",
+        |link| match link.status().state {
+            LinkState::Closed => 0.0,
+            LinkState::HalfOpen => 1.0,
+            LinkState::Open => 2.0,
+        },
+    ));
+    node.telemetry.add_gauge(of_links(
+        "tollgate_redis_replicas",
+        "Gateways that share limits in a region's Redis, by the last that is known.",
+        |link| f64::from(link.status().replicas),
+    ));
+    let counted = Arc::clone(node);
+    let help = "Calls of a region's Redis by how they ended.";
+    let calls = Gauge::family("tollgate_redis_calls_total", help, &["region", "result"], move || {
+        let ends = |link: &'_ Arc<Link>| {
+            let link = Arc::clone(link);
+            CallEnd::ALL.map(move |end| {
+                (vec![link.region().to_string(), end.name().to_owned()], whole(link.calls(end)))
+            })
+        };
+        counted.links.iter().flat_map(ends).collect()
+    });
+    node.telemetry.add_gauge(calls.counted());
+    let timings = node.links.iter().map(|link| (vec![link.region().to_string()], Arc::clone(link.timings())));
+    let help = "Time from a call of a region's Redis to its end.";
+    let timings = Gauge::timings("tollgate_redis_call_seconds", help, &["region"], timings.collect());
+    node.telemetry.add_gauge(timings);
+}
+
+/// Every store.
+pub(super) fn status(node: &Node, now: Now) -> Vec<admin::SharedLimitsStatus> {
+    let row = |link: &Arc<Link>| {
+        let status = link.status();
+        admin::SharedLimitsStatus {
+            region: status.region.to_string(),
+            address: status.address,
+            breaker: status.state.name(),
+            since_seconds: now.since(status.since).as_secs(),
+            replicas: status.replicas,
+            last_error: status.last_error,
+        }
+    };
+    node.links.iter().map(row).collect()
+}
+
+/// Stores that are away. They make the node no less ready: limits never cost availability.
+pub(super) fn notes(node: &Node) -> Vec<String> {
+    let away = |link: &Arc<Link>| {
+        let status = link.status();
+        let error = status.last_error?;
+        Some(format!("limits of {} are not shared, because Redis is away: {error}", status.region))
+    };
+    node.links.iter().filter_map(away).collect()
+}

@@ -1,0 +1,60 @@
+//! When a store is given up, and when it is tried again (Nygard, "Release It!", 2007).
+//!
+//! One broken connection is enough; of calls that were not answered in time it takes three within a second, because
+//! one may be this machine's own fault.
+
+use std::time::Duration;
+
+/// Calls not answered in time, within [`WITHIN_NANOS`], after which a store is given up.
+const TIME_OUTS: usize = 3;
+const WITHIN_NANOS: u64 = 1_000_000_000;
+
+const FIRST_PROBE: Duration = Duration::from_millis(250);
+const LONGEST_PROBE: Duration = Duration::from_secs(2);
+
+/// The time-outs of one connection.
+#[derive(Debug, Default)]
+pub(super) struct TimeOuts {
+    /// When the last ones were, in monotonic nanoseconds, the oldest first.
+    last: [Option<u64>; TIME_OUTS],
+}
+
+impl TimeOuts {
+    /// Notes one, of a call that was made then; the first of those that make the store given up, if they do.
+    pub(super) fn note(&mut self, now_nanos: u64) -> Option<u64> {
+        self.last.rotate_left(1);
+        self.last[TIME_OUTS - 1] = Some(now_nanos);
+        self.last[0].filter(|oldest| now_nanos.saturating_sub(*oldest) <= WITHIN_NANOS)
+    }
+}
+
+/// How long to wait before a store is tried again that failed so many times in a row, 0 for the first; a quarter more
+/// or less by `random`, so that replicas do not come all at once.
+pub(super) fn probe_after(failures: u32, random: u32) -> Duration {
+    let base = FIRST_PROBE.saturating_mul(1 << failures.min(10)).min(LONGEST_PROBE);
+    base.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0 + 0.75)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: u64 = 1_000_000;
+
+    #[test]
+    fn three_time_outs_within_a_second_are_enough_and_fewer_are_not() {
+        let mut time_outs = TimeOuts::default();
+        let times = [0, 600, 1_001, 1_500, 1_501, 9_000].map(|milliseconds| milliseconds * MILLISECOND);
+        let enough = times.map(|time| time_outs.note(time));
+        // The third comes more than a second after the first; the fourth within one of the second, and so it goes on.
+        assert_eq!(enough, [None, None, None, Some(times[1]), Some(times[2]), None]);
+    }
+
+    #[test]
+    fn probes_double_up_to_two_seconds_and_spread_by_a_quarter() {
+        let bases: Vec<_> = (0..6).map(|failures| probe_after(failures, u32::MAX / 2).as_millis()).collect();
+        assert_eq!(bases, [250, 500, 1_000, 2_000, 2_000, 2_000]);
+        assert_eq!(probe_after(0, 0), FIRST_PROBE.mul_f64(0.75));
+        assert_eq!(probe_after(u32::MAX, u32::MAX), LONGEST_PROBE.mul_f64(1.25));
+    }
+}

@@ -1,0 +1,108 @@
+-- Grants tokens of several buckets, all or nothing, as src/limits/shared/store.rs says.
+--
+-- KEYS: the buckets, all of one hash slot. ARGV: how long ago the last outage began and ended, both 0 without one; then
+-- eight for each bucket: interval, burst, lease, need, want, and of the tokens held from the last grant their period,
+-- those spent and those kept. Times are ticks of 100 ns. An interval of 0 is a bucket of the calendar: `burst` tokens that
+-- end with its period in `lease`.
+-- Answers {1, then granted, left, period and ticks until full for each} or {0, the place that waits longest, ticks}.
+--
+-- Times are whole ticks since 2025, which a double holds exactly until 2053.
+local time = redis.call('TIME')
+local now = (time[1] - 1735689600) * 10000000 + time[2] * 10
+local min, max, ceil, floor, format = math.min, math.max, math.ceil, math.floor, string.format
+local began, ended, minute = now - ARGV[1], now - ARGV[2], 600000000
+local asked = { 'interval', 'burst', 'lease', 'need', 'want', 'period', 'spent', 'kept' }
+
+local function read(key)
+  local text = redis.call('GET', key)
+  if not text then return nil end
+  local tat, at, fill, since, period, granted, earlier, before =
+    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  return tonumber(tat), tonumber(at), tonumber(fill), tonumber(since), tonumber(period), tonumber(granted),
+    tonumber(earlier), tonumber(before)
+end
+
+-- The bucket as it is now: what is held of it, and what is left.
+local function gcra(key, ask)
+  local interval, fill = ask.interval, ask.interval * ask.burst
+  local tat, at, old, since, period, granted, earlier, before = read(key)
+  if not tat then
+    -- It was full a minute ago; what an outage took from it came back within its fill.
+    tat, at, old = min(now - minute, began + fill), 0, fill
+    since, period, granted, earlier, before = now, ask.lease, 0, 0, 0
+  end
+  if old ~= fill then tat = now + ceil(max(tat - now, 0) * fill / old) end
+  if now < since then since, earlier = now, now end
+  local from = max(began, at)
+  if from < ended then
+    local held = from < since + period and before + granted or from < since + 2 * period and granted or 0
+    tat = max(tat, from + held * interval) + ended - from
+  end
+  if now >= since + period then
+    tat = max(tat, since + period + (before + granted) * interval)
+    earlier, before, since, granted = since, granted, since + period, 0
+    if now >= since + period then
+      tat = max(tat, since + period + before * interval)
+      earlier, before, since, period = 0, 0, now, ask.lease
+    end
+  end
+  period = max(period, ask.lease)
+  local gone = ask.spent + ask.kept
+  if ask.period == since then granted = max(granted - gone, 0) end
+  if ask.period == earlier then before = max(before - gone, 0) end
+  granted = granted + ask.kept
+  tat = max(min(tat, now + fill), now + (before + granted) * interval)
+  local left = floor((now + fill - tat) / interval)
+  return { tat = tat, fill = fill, since = since, period = period, granted = granted, earlier = earlier,
+           before = before, left = left }
+end
+
+-- When `need` will be there. The bucket does not refill past what is held, which ends with its periods.
+local function wait(b, ask)
+  local tat, take = b.tat, ask.need * ask.interval - b.fill
+  for _, held in ipairs({ { b.since + b.period, b.before + b.granted }, { b.since + 2 * b.period, b.granted } }) do
+    if tat + take <= held[1] and held[2] + ask.need <= ask.burst then break end
+    tat = max(tat, held[1] + held[2] * ask.interval)
+  end
+  return max(tat + take - now, 1)
+end
+
+local asks, buckets, place, longest = {}, {}, 0, 0
+for i = 1, #KEYS do
+  local ask = {}
+  for at, name in ipairs(asked) do ask[name] = tonumber(ARGV[2 + #asked * (i - 1) + at]) end
+  local b
+  if ask.interval > 0 then
+    b = gcra(KEYS[i], ask)
+  else
+    local count = tonumber(redis.call('GET', KEYS[i]) or 0) or 0
+    b = { count = count, left = max(ask.burst - count, 0) }
+  end
+  if b.left < ask.need then
+    local ticks = b.count and max(ask.lease, 1) or wait(b, ask)
+    if ticks > longest then place, longest = i, ticks end
+  end
+  asks[i], buckets[i] = ask, b
+end
+if place > 0 then return { 0, place, longest } end
+
+local out = { 1 }
+for i = 1, #KEYS do
+  local ask, b = asks[i], buckets[i]
+  local grant, text, ends
+  if b.count then
+    grant = max(ask.need, min(ask.want, b.left))
+    text, ends = format('%.0f', b.count + grant), now + ask.lease
+  else
+    grant = max(ask.need, min(ask.want, ceil(b.left / 2)))
+    local tat, granted = b.tat + grant * ask.interval, b.granted + grant
+    text = format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f',
+      tat, now, b.fill, b.since, b.period, granted, b.earlier, b.before)
+    ends = max(tat, b.since + 2 * b.period) + minute
+    b.tat = tat
+  end
+  redis.call('SET', KEYS[i], text, 'PX', floor(max(ends - now, 0) / 10000) + 1)
+  out[#out + 1], out[#out + 2], out[#out + 3] = grant, b.left - grant, b.since or 0
+  out[#out + 1] = b.count and ask.lease or b.tat - now
+end
+return out

@@ -1,0 +1,373 @@
+//! One region's store: a connection while it works, and its recovery while it does not.
+//!
+//! Whoever asks uses the connection that is there or is told at once that there is none: nobody waits for one to be
+//! made. One task ([`Link::run`]) makes it, says every two seconds that this replica is there, and tries again after
+//! a failure.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use redis::Value;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::breaker::{TimeOuts, probe_after};
+use super::connect::{GRANT, Live, PRESENCE};
+use super::counts::{CallEnd, Counts};
+use super::fault::Fault;
+use super::script;
+use super::settings::Server;
+use crate::clock::{Clock, Now};
+use crate::limits::shared::{Answer, Asking, CentralStore, Outage, Question, StoreFault};
+use crate::telemetry::Timings;
+
+/// How often a replica says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How soon again after one that was not answered.
+const NEXT_TRY: Duration = Duration::from_millis(100);
+/// How long a replica counts that is not heard of.
+const COUNTS_FOR: Duration = Duration::from_secs(6);
+
+/// Where a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LinkState {
+    /// The store answers.
+    Closed,
+    /// The store failed, and is being tried.
+    HalfOpen,
+    /// The store failed a moment ago, and is left alone.
+    Open,
+}
+
+impl LinkState {
+    /// The word in status and log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// What operators are shown of a link.
+#[derive(Clone, Debug)]
+pub struct LinkStatus {
+    /// The region.
+    pub region: Arc<str>,
+    /// Where the store is, without its password.
+    pub address: String,
+    /// The breaker.
+    pub state: LinkState,
+    /// Since when it is in that state or, if it does not work, has not worked.
+    pub since: Now,
+    /// Replicas that share it, by the last that is known.
+    pub replicas: u32,
+    /// Why it does not work, if it does not.
+    pub last_error: Option<String>,
+}
+
+/// How it went so far.
+struct Story {
+    since: Now,
+    last_error: Option<String>,
+    last_outage: Option<Outage>,
+}
+
+/// The store of one region.
+pub struct Link {
+    server: Server,
+    /// This replica, in the set of those that are there.
+    replica: String,
+    clock: Clock,
+    live: ArcSwapOption<Live>,
+    calls: Semaphore,
+    time_outs: Mutex<TimeOuts>,
+    lost: Notify,
+    replicas: AtomicU32,
+    state: AtomicU8,
+    was_tried: AtomicBool,
+    story: Mutex<Story>,
+    counts: Counts,
+    timings: Arc<Timings>,
+}
+
+impl Link {
+    /// A link that nothing was tried of. `replica` names this process among those that share the store.
+    pub fn new(server: Server, replica: u64, clock: Clock) -> Arc<Self> {
+        let since = clock.now();
+        let story = Story {
+            since,
+            last_error: Some("it was not tried yet".to_owned()),
+            last_outage: Some(Outage { began_nanos: since.monotonic_nanos, ended_nanos: None }),
+        };
+        Arc::new(Self {
+            replica: format!("{replica:016x}"),
+            clock,
+            live: ArcSwapOption::empty(),
+            calls: Semaphore::new(server.max_calls),
+            time_outs: Mutex::default(),
+            lost: Notify::new(),
+            replicas: AtomicU32::new(server.min_replicas.get()),
+            state: AtomicU8::new(LinkState::HalfOpen as u8),
+            was_tried: AtomicBool::new(false),
+            story: Mutex::new(story),
+            counts: Counts::default(),
+            timings: Arc::default(),
+            server,
+        })
+    }
+
+    /// Keeps the connection until `stopped`. `tried` is told when the first attempt has ended, however it did; `random`
+    /// spreads the attempts of replicas.
+    pub async fn run(
+        self: Arc<Self>,
+        tried: impl FnOnce(),
+        mut random: impl FnMut() -> u32,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut tried = Some(tried);
+        let mut failures = 0;
+        loop {
+            let probe = self.probe().await;
+            if let Some(tried) = tried.take() {
+                tried();
+            }
+            match probe {
+                Ok(()) => {
+                    failures = 0;
+                    tokio::select! {
+                        () = self.stay() => {}
+                        () = told(&mut stopped) => return self.leave().await,
+                    }
+                }
+                Err(fault) => self.give_up(&fault, self.clock.now()),
+            }
+            let pause = tokio::time::sleep(probe_after(failures, random()));
+            failures += 1;
+            tokio::select! {
+                () = pause => {}
+                () = told(&mut stopped) => return,
+            }
+        }
+    }
+
+    /// Connects, and proves that the store can be written.
+    async fn probe(&self) -> Result<(), Fault> {
+        self.state.store(LinkState::HalfOpen as u8, Ordering::Relaxed);
+        let live = Arc::new(Live::connect(&self.server).await?);
+        self.say_present(&live, COUNTS_FOR).await?;
+        *self.time_outs.lock().unwrap_or_else(PoisonError::into_inner) = TimeOuts::default();
+        self.live.store(Some(live));
+        self.recovered();
+        Ok(())
+    }
+
+    /// Says that this replica is there for as long as the connection works.
+    async fn stay(&self) {
+        let mut pause = HEARTBEAT;
+        loop {
+            tokio::select! {
+                () = self.lost.notified() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let Some(live) = self.live.load_full() else { return };
+            let started = self.clock.now();
+            pause = match self.say_present(&live, COUNTS_FOR).await {
+                Ok(()) => HEARTBEAT,
+                Err(fault) => {
+                    self.failed(&live, &fault, started);
+                    NEXT_TRY
+                }
+            };
+            if self.live.load().is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes this replica out of those that are there.
+    async fn leave(&self) {
+        if let Some(live) = self.live.swap(None) {
+            // It is not missed for long in any case.
+            let _ = self.say_present(&live, Duration::ZERO).await;
+        }
+    }
+
+    async fn say_present(&self, live: &Live, counts_for: Duration) -> Result<(), Fault> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&live.presence).arg(1).arg(format!("{}:replicas", self.server.prefix));
+        command.arg(&self.replica).arg(counts_for.as_millis() as u64);
+        let Value::Int(count) = live.run(&command, PRESENCE, self.server.timeout).await? else {
+            return Err(Fault::Unintelligible);
+        };
+        let count = u32::try_from(count).unwrap_or(u32::MAX).max(self.server.min_replicas.get());
+        self.replicas.store(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn call(&self, question: &Question) -> Result<Answer, StoreFault> {
+        let live = self.live.load_full().ok_or(StoreFault::Open)?;
+        let Ok(_place) = self.calls.try_acquire() else {
+            self.counts.add(CallEnd::Busy);
+            return Err(StoreFault::TimedOut);
+        };
+        let started = self.clock.now();
+        let Some(command) = script::command(&live.grant, &self.server.prefix, question) else {
+            return Err(StoreFault::Broken);
+        };
+        let reply = live.run(&command, GRANT, self.server.timeout).await;
+        let answer = reply.and_then(|reply| script::answer(&reply, question).ok_or(Fault::Unintelligible));
+        self.timings.observe(self.clock.now().since(started));
+        answer.inspect(|_| self.counts.add(CallEnd::Answered)).map_err(|fault| {
+            self.counts.add(CallEnd::of(&fault));
+            self.failed(&live, &fault, started);
+            if matches!(fault, Fault::TimedOut) { StoreFault::TimedOut } else { StoreFault::Broken }
+        })
+    }
+
+    /// Notes that a call on a connection failed, and gives the connection up if that was enough.
+    fn failed(&self, live: &Arc<Live>, fault: &Fault, started: Now) {
+        let began = match fault {
+            Fault::TimedOut => {
+                let mut time_outs = self.time_outs.lock().unwrap_or_else(PoisonError::into_inner);
+                time_outs.note(started.monotonic_nanos)
+            }
+            _ => fault.gives_up().then_some(started.monotonic_nanos),
+        };
+        let Some(began_nanos) = began else {
+            return tracing::debug!(region = %self.server.region, %fault, "shared limits: a call of Redis failed");
+        };
+        // Only whoever takes this very connection away says so.
+        let previous = self.live.compare_and_swap(live, None);
+        if previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, live)) {
+            self.give_up(fault, Now { monotonic_nanos: began_nanos, ..started });
+            self.lost.notify_one();
+        }
+    }
+
+    /// Notes that the store is away, and since when; says so in the log if it was there or was never tried.
+    fn give_up(&self, fault: &Fault, began: Now) {
+        let was_up = self.state.swap(LinkState::Open as u8, Ordering::Relaxed) == LinkState::Closed as u8;
+        let mut story = self.story();
+        if was_up {
+            story.since = began;
+            story.last_outage = Some(Outage { began_nanos: began.monotonic_nanos, ended_nanos: None });
+        }
+        let is_news = was_up || !self.was_tried.swap(true, Ordering::Relaxed);
+        story.last_error = Some(fault.to_string());
+        drop(story);
+        if is_news {
+            let Server { region, address, .. } = &self.server;
+            let replicas = self.replicas.load(Ordering::Relaxed);
+            tracing::warn!(
+                %region, %address, replicas, %fault,
+                "shared limits: Redis is away; each policy goes on by its `on_store_failure`"
+            );
+        }
+    }
+
+    /// Notes that the store answers.
+    fn recovered(&self) {
+        let now = self.clock.now();
+        self.was_tried.store(true, Ordering::Relaxed);
+        let mut story = self.story();
+        let away = now.since(story.since);
+        story.since = now;
+        story.last_error = None;
+        if let Some(outage) = &mut story.last_outage {
+            outage.ended_nanos = Some(now.monotonic_nanos);
+        }
+        drop(story);
+        // Whoever sees this sees the end of the outage too.
+        self.state.store(LinkState::Closed as u8, Ordering::Release);
+        let Server { region, address, .. } = &self.server;
+        let replicas = self.replicas.load(Ordering::Relaxed);
+        tracing::info!(
+            %region, %address, replicas, away_seconds = away.as_secs_f64(),
+            "shared limits: Redis answers, and limits are counted there"
+        );
+    }
+
+    fn story(&self) -> MutexGuard<'_, Story> {
+        self.story.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What operators are shown.
+    pub fn status(&self) -> LinkStatus {
+        let Story { since, ref last_error, .. } = *self.story();
+        let last_error = last_error.clone();
+        let state = match self.state.load(Ordering::Relaxed) {
+            0 => LinkState::Closed,
+            1 => LinkState::HalfOpen,
+            _ => LinkState::Open,
+        };
+        LinkStatus {
+            region: Arc::clone(&self.server.region),
+            address: self.server.address.to_string(),
+            state,
+            since,
+            replicas: self.replicas.load(Ordering::Relaxed),
+            last_error,
+        }
+    }
+
+    /// The region.
+    pub const fn region(&self) -> &Arc<str> {
+        &self.server.region
+    }
+
+    /// Calls that ended so.
+    pub fn calls(&self, end: CallEnd) -> u64 {
+        self.counts.of(end)
+    }
+
+    /// How long calls took.
+    pub const fn timings(&self) -> &Arc<Timings> {
+        &self.timings
+    }
+}
+
+/// Waits until it is said to stop.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    // If nobody can say it any more, it is over too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// A link as limits ask it.
+#[derive(Clone)]
+pub struct Store(Arc<Link>);
+
+impl Store {
+    /// The store of a link.
+    pub const fn new(link: Arc<Link>) -> Self {
+        Self(link)
+    }
+
+    /// Its link.
+    pub const fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
+impl CentralStore for Store {
+    fn ask(&self, question: Question) -> Asking {
+        let link = Arc::clone(&self.0);
+        Box::pin(async move { link.call(&question).await })
+    }
+
+    fn is_up(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == LinkState::Closed as u8
+    }
+
+    fn last_outage(&self) -> Option<Outage> {
+        self.0.story().last_outage
+    }
+
+    fn replicas(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.replicas.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)
+    }
+}

@@ -1,0 +1,198 @@
+//! The script in Rust, with whole numbers and a clock that is handed in: what `grant.lua` is held to.
+
+use std::collections::HashMap;
+
+use super::script::{self, TICK_NANOS};
+use crate::limits::shared::{Answer, Asked, Bucket, Grant, OutageAgo, Question};
+
+/// A minute, in ticks.
+const MINUTE: u64 = 600_000_000;
+
+/// Every bucket, by its key. None is dropped: that makes no difference to an answer but for an outage.
+#[derive(Default)]
+pub(super) struct Model(HashMap<String, Kept>);
+
+#[derive(Clone, Copy)]
+enum Kept {
+    Gcra(Gcra),
+    Count(u64),
+}
+
+/// A rate's bucket; times in ticks.
+#[derive(Clone, Copy)]
+struct Gcra {
+    tat: u64,
+    at: u64,
+    fill: u64,
+    since: u64,
+    period: u64,
+    granted: u64,
+    earlier: u64,
+    before: u64,
+}
+
+impl Model {
+    /// What the script answers at `now`, in ticks since 2025.
+    pub(super) fn ask(&mut self, question: &Question, now: u64) -> Answer {
+        let key = |asked: &Asked| script::key("", &question.group, asked);
+        let looked: Vec<_> =
+            question.asked.iter().map(|asked| self.look(&key(asked), asked, question, now)).collect();
+        let mut longest = (0, 0);
+        for (place, (asked, (kept, left))) in question.asked.iter().zip(&looked).enumerate() {
+            if *left < u64::from(asked.need) {
+                let wait = wait(kept, asked, now);
+                if wait > longest.1 {
+                    longest = (place, wait);
+                }
+            }
+        }
+        if longest.1 > 0 {
+            return Answer::Denied { place: longest.0, wait_nanos: longest.1 * TICK_NANOS };
+        }
+        let take =
+            |(asked, (kept, left)): (&Asked, (Kept, u64))| self.take(key(asked), asked, kept, left, now);
+        Answer::Granted(question.asked.iter().zip(looked).map(take).collect())
+    }
+
+    fn look(&self, key: &str, asked: &Asked, question: &Question, now: u64) -> (Kept, u64) {
+        let kept = self.0.get(key).copied();
+        let (interval, burst, lease) = terms(asked);
+        if interval == 0 {
+            let count = if let Some(Kept::Count(count)) = kept { count } else { 0 };
+            return (Kept::Count(count), burst.saturating_sub(count));
+        }
+        let fill = interval * burst;
+        let began = question.outage.map_or(now, |outage| now - outage.began_ago_nanos.div_ceil(TICK_NANOS));
+        let unknown = Gcra {
+            tat: (now - MINUTE).min(began + fill),
+            at: 0,
+            fill,
+            since: now,
+            period: lease,
+            granted: 0,
+            earlier: 0,
+            before: 0,
+        };
+        let mut bucket = if let Some(Kept::Gcra(bucket)) = kept { bucket } else { unknown };
+        bucket.rescale(fill, now);
+        if let Some(outage) = question.outage {
+            bucket.settle(outage, interval, now);
+        }
+        bucket.end_periods(interval, lease, now);
+        bucket.release(asked);
+        bucket.tat = bucket.tat.min(now + fill).max(now + (bucket.before + bucket.granted) * interval);
+        (Kept::Gcra(bucket), (now + fill).saturating_sub(bucket.tat) / interval)
+    }
+
+    fn take(&mut self, key: String, asked: &Asked, kept: Kept, left: u64, now: u64) -> Grant {
+        let (need, want) = (u64::from(asked.need), u64::from(asked.want));
+        let (interval, _, lease) = terms(asked);
+        let (kept, tokens, period, until_full) = match kept {
+            Kept::Count(count) => {
+                let tokens = need.max(want.min(left));
+                (Kept::Count(count + tokens), tokens, 0, lease)
+            }
+            Kept::Gcra(mut bucket) => {
+                let tokens = need.max(want.min(left.div_ceil(2)));
+                bucket.tat += tokens * interval;
+                bucket.granted += tokens;
+                bucket.at = now;
+                (Kept::Gcra(bucket), tokens, bucket.since, bucket.tat - now)
+            }
+        };
+        self.0.insert(key, kept);
+        let whole = |number: u64| u32::try_from(number).unwrap();
+        Grant {
+            tokens: whole(tokens),
+            left: whole(left - tokens),
+            period,
+            until_full_nanos: until_full * TICK_NANOS,
+        }
+    }
+}
+
+impl Gcra {
+    /// Another quota: the same fraction is used.
+    fn rescale(&mut self, fill: u64, now: u64) {
+        if self.fill != fill {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_sign_loss,
+                reason = "the script's numbers are doubles"
+            )]
+            let debt = (self.tat.saturating_sub(now) as f64 * fill as f64 / self.fill as f64).ceil() as u64;
+            (self.tat, self.fill) = (now + debt, fill);
+        }
+        if now < self.since {
+            (self.since, self.earlier) = (now, now);
+        }
+    }
+
+    /// What came back in an outage was spent by shares: what was left at its begin is left at its end.
+    fn settle(&mut self, outage: OutageAgo, interval: u64, now: u64) {
+        let ago = |nanos: u64| now - nanos.div_ceil(TICK_NANOS);
+        let (from, to) = (ago(outage.began_ago_nanos).max(self.at), ago(outage.ended_ago_nanos));
+        if from < to {
+            let held = match from {
+                from if from < self.since + self.period => self.before + self.granted,
+                from if from < self.since + 2 * self.period => self.granted,
+                _ => 0,
+            };
+            self.tat = self.tat.max(from + held * interval) + to - from;
+        }
+    }
+
+    /// The periods that have passed.
+    fn end_periods(&mut self, interval: u64, lease: u64, now: u64) {
+        if now >= self.since + self.period {
+            let end = self.since + self.period;
+            self.tat = self.tat.max(end + (self.before + self.granted) * interval);
+            (self.earlier, self.before, self.since, self.granted) = (self.since, self.granted, end, 0);
+            if now >= end + self.period {
+                self.tat = self.tat.max(end + self.period + self.before * interval);
+                (self.earlier, self.before, self.since, self.period) = (0, 0, now, lease);
+            }
+        }
+        self.period = self.period.max(lease);
+    }
+
+    /// What a replica says became of the tokens that it held.
+    fn release(&mut self, asked: &Asked) {
+        let (spent, kept) = (u64::from(asked.held.spent), u64::from(asked.held.kept));
+        if asked.held.period == self.since {
+            self.granted = self.granted.saturating_sub(spent + kept);
+        }
+        if asked.held.period == self.earlier {
+            self.before = self.before.saturating_sub(spent + kept);
+        }
+        self.granted += kept;
+    }
+}
+
+/// Interval, burst and lease; of a calendar's bucket 0, its requests, and the time until its end.
+fn terms(asked: &Asked) -> (u64, u64, u64) {
+    match asked.bucket {
+        Bucket::Gcra { interval_nanos, burst, lease_nanos } => {
+            (interval_nanos.div_ceil(TICK_NANOS).max(1), burst.into(), lease_nanos.div_ceil(TICK_NANOS))
+        }
+        Bucket::Calendar { requests, ends_in_nanos, .. } => {
+            (0, requests.into(), ends_in_nanos.div_ceil(TICK_NANOS))
+        }
+    }
+}
+
+fn wait(kept: &Kept, asked: &Asked, now: u64) -> u64 {
+    let (interval, burst, lease) = terms(asked);
+    let Kept::Gcra(bucket) = kept else { return lease.max(1) };
+    let need = u64::from(asked.need);
+    let fits = |tat: u64| (tat + need * interval).saturating_sub(bucket.fill);
+    let mut tat = bucket.tat;
+    let (end, held) = (bucket.since + bucket.period, bucket.before + bucket.granted);
+    for (end, held) in [(end, held), (end + bucket.period, bucket.granted)] {
+        if fits(tat) <= end && held + need <= burst {
+            break;
+        }
+        tat = tat.max(end + held * interval);
+    }
+    fits(tat).saturating_sub(now).max(1)
+}

@@ -1,0 +1,168 @@
+//! Questions as calls of the script, and its replies as answers.
+
+use redis::{Cmd, Value};
+
+use crate::limits::shared::{Answer, Asked, Bucket, Grant, Held, MOST_ASKED, Question};
+
+/// Nanoseconds of a tick: times are whole ticks, which the script's numbers hold exactly.
+pub(super) const TICK_NANOS: u64 = 100;
+
+/// The call that asks a question; [`None`] if it asks of nothing, or of more than a question may.
+pub(super) fn command(digest: &str, prefix: &str, question: &Question) -> Option<Cmd> {
+    let asked = &question.asked;
+    if asked.is_empty() || asked.len() > MOST_ASKED {
+        return None;
+    }
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(digest).arg(asked.len());
+    for asked in asked {
+        command.arg(key(prefix, &question.group, asked));
+    }
+    let (began, ended) = question
+        .outage
+        .map_or((0, 0), |outage| (ticks(outage.began_ago_nanos), ticks(outage.ended_ago_nanos)));
+    command.arg(began).arg(ended);
+    for asked in asked {
+        for number in numbers(asked) {
+            command.arg(number);
+        }
+    }
+    Some(command)
+}
+
+/// A bucket's key: what is in braces decides the hash slot, so a group's buckets are together.
+pub(super) fn key(prefix: &str, group: &str, asked: &Asked) -> String {
+    let name = &asked.name;
+    match asked.bucket {
+        Bucket::Gcra { .. } => format!("{prefix}:{{{group}}}:{name}"),
+        Bucket::Calendar { began_unix_seconds, .. } => {
+            format!("{prefix}:{{{group}}}:{name}:{began_unix_seconds}")
+        }
+    }
+}
+
+/// Interval, burst, lease, need, want, and what was held, as the script takes them.
+fn numbers(asked: &Asked) -> [u64; 8] {
+    let (need, want) = (u64::from(asked.need), u64::from(asked.want));
+    let Held { period, spent, kept } = asked.held;
+    let (spent, kept) = (u64::from(spent), u64::from(kept));
+    match asked.bucket {
+        Bucket::Gcra { interval_nanos, burst, lease_nanos } => {
+            let interval = ticks(interval_nanos).max(1);
+            [interval, u64::from(burst), ticks(lease_nanos), need, want, period, spent, kept]
+        }
+        Bucket::Calendar { requests, ends_in_nanos, .. } => {
+            [0, u64::from(requests), ticks(ends_in_nanos), need, want, 0, 0, 0]
+        }
+    }
+}
+
+/// Ticks of a time, rounded up: an interval is never shorter than what was asked.
+const fn ticks(nanos: u64) -> u64 {
+    nanos.div_ceil(TICK_NANOS)
+}
+
+/// What a reply says to a question; [`None`] if it is none that the script gives.
+pub(super) fn answer(reply: &Value, question: &Question) -> Option<Answer> {
+    let Value::Array(reply) = reply else { return None };
+    let numbers: Vec<u64> = reply.iter().map(number).collect::<Option<_>>()?;
+    match &numbers[..] {
+        [0, place, wait] => {
+            let place = usize::try_from(*place).ok()?.checked_sub(1)?;
+            let is_asked = place < question.asked.len();
+            is_asked.then(|| Answer::Denied { place, wait_nanos: wait.saturating_mul(TICK_NANOS) })
+        }
+        [1, grants @ ..] if grants.len() == 4 * question.asked.len() => {
+            grants.chunks_exact(4).map(grant).collect::<Option<_>>().map(Answer::Granted)
+        }
+        _ => None,
+    }
+}
+
+fn grant(numbers: &[u64]) -> Option<Grant> {
+    let [tokens, left, period, until_full] = numbers else { return None };
+    Some(Grant {
+        tokens: u32::try_from(*tokens).ok()?,
+        left: u32::try_from(*left).ok()?,
+        period: *period,
+        until_full_nanos: until_full.saturating_mul(TICK_NANOS),
+    })
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::shared::OutageAgo;
+
+    fn question(buckets: usize) -> Question {
+        let asked = Asked {
+            name: "policy:1".into(),
+            bucket: Bucket::Gcra { interval_nanos: 1_000_000_001, burst: 5, lease_nanos: 50 },
+            need: 1,
+            want: 3,
+            held: Held { period: 77, spent: 2, kept: 1 },
+        };
+        let outage = Some(OutageAgo { began_ago_nanos: 900, ended_ago_nanos: 300 });
+        Question { group: "ws-1".into(), asked: vec![asked; buckets], outage }
+    }
+
+    fn packed(command: &Cmd) -> String {
+        String::from_utf8(command.get_packed_command()).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_one_call_whose_keys_share_a_slot() {
+        let mut two = question(2);
+        two.asked[1].bucket =
+            Bucket::Calendar { requests: 700, began_unix_seconds: 1_700_000_000, ends_in_nanos: 1_000 };
+        let text = packed(&command("digest", "tollgate", &two).unwrap());
+        let words: Vec<&str> = text.split("\r\n").filter(|word| !word.starts_with(['$', '*'])).collect();
+        let keys =
+            ["EVALSHA", "digest", "2", "tollgate:{ws-1}:policy:1", "tollgate:{ws-1}:policy:1:1700000000"];
+        let numbers = [
+            "9", "3", "10000001", "5", "1", "1", "3", "77", "2", "1", "0", "700", "10", "1", "3", "0", "0",
+            "0", "",
+        ];
+        assert_eq!(words, [&keys[..], &numbers[..]].concat());
+    }
+
+    #[test]
+    fn a_question_of_nothing_or_of_too_much_is_not_sent() {
+        assert!(command("digest", "tollgate", &question(0)).is_none());
+        assert!(command("digest", "tollgate", &question(MOST_ASKED + 1)).is_none());
+    }
+
+    #[test]
+    fn replies_that_the_script_does_not_give_are_no_answers() {
+        let ints = |numbers: &[i64]| Value::Array(numbers.iter().copied().map(Value::Int).collect());
+        let one = question(1);
+        assert_eq!(
+            answer(&ints(&[1, 3, 2, 9, 7]), &one),
+            Some(Answer::Granted(vec![Grant { tokens: 3, left: 2, period: 9, until_full_nanos: 700 }]))
+        );
+        assert_eq!(answer(&ints(&[0, 1, 7]), &one), Some(Answer::Denied { place: 0, wait_nanos: 700 }));
+        for wrong in [
+            Value::Nil,
+            Value::Okay,
+            ints(&[]),
+            ints(&[2]),
+            ints(&[1]),
+            ints(&[1, 3, 2, 9]),
+            ints(&[1, 3, 2, 9, -7]),
+            ints(&[1, 5_000_000_000, 2, 9, 7]),
+            ints(&[0, 0, 7]),
+            ints(&[0, 2, 7]),
+            ints(&[0, 1]),
+            Value::Array(vec![Value::Int(0), Value::Int(1), Value::Nil]),
+        ] {
+            assert_eq!(answer(&wrong, &one), None, "{wrong:?}");
+        }
+    }
+}

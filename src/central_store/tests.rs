@@ -1,0 +1,408 @@
+//! The script on a real server.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use redis::Value;
+
+use super::connect::{GRANT, Live};
+use super::model::Model;
+use super::script;
+use super::server::Server as Redis;
+use super::*;
+use crate::clock::Clock;
+use crate::domain::{Problems, UrlText};
+use crate::limits::shared::{
+    Answer, Asked, Bucket, CentralStore as _, Held, OutageAgo, Question, StoreFault,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Ticks since 2025 at which a test's clock starts.
+const START: u64 = 60_000_000 * 10_000_000;
+
+/// The settings of a server of these tests, patient enough for a busy machine.
+fn settings(redis: &Redis, more: &str) -> Server {
+    let text = format!("timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 10000\n{more}");
+    let address = UrlText::new(format!("redis://127.0.0.1:{}", redis.port()));
+    let (region, key) = ("us".to_owned(), "redis.address".to_owned());
+    let region = RegionServer { region, key, address, is_served: true };
+    let mut problems = Problems::new();
+    let servers = from_settings(&toml::from_str(&text).unwrap(), &[region], Path::new(""), &mut problems);
+    servers.unwrap_or_else(|| panic!("{problems:?}")).remove(0)
+}
+
+/// A question of one bucket with 10 a second and a burst of 5.
+fn question(need: u32, want: u32) -> Question {
+    let bucket = Bucket::Gcra { interval_nanos: 100_000_000, burst: 5, lease_nanos: 0 };
+    let asked = Asked { name: "policy".into(), bucket, need, want, held: Held::default() };
+    Question { group: "ws".into(), asked: vec![asked], outage: None }
+}
+
+/// The script with its clock handed in as two last arguments.
+fn with_a_clock() -> String {
+    let own = "redis.call('TIME')";
+    assert_eq!(GRANT.matches(own).count(), 1);
+    GRANT.replace(own, "{ ARGV[#ARGV - 1], ARGV[#ARGV] }")
+}
+
+/// The script, asked on a clock of the test's.
+struct Scripted {
+    runtime: tokio::runtime::Runtime,
+    live: Live,
+    digest: String,
+    _redis: Redis,
+}
+
+impl Scripted {
+    fn start() -> Self {
+        let redis = Redis::start();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let live = runtime.block_on(Live::connect(&settings(&redis, ""))).unwrap();
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(with_a_clock());
+        let Ok(Value::BulkString(digest)) = runtime.block_on(live.call(&load, TIMEOUT)) else {
+            panic!("no digest")
+        };
+        Self { runtime, live, digest: String::from_utf8(digest).unwrap(), _redis: redis }
+    }
+
+    /// The answer at `now`, in ticks since 2025.
+    fn ask(&self, prefix: &str, question: &Question, now: u64) -> Answer {
+        let mut command = script::command(&self.digest, prefix, question).unwrap();
+        let since_1970 = now + 1_735_689_600 * 10_000_000;
+        command.arg(since_1970 / 10_000_000).arg(since_1970 % 10_000_000 / 10);
+        let reply = self.runtime.block_on(self.live.call(&command, TIMEOUT)).unwrap();
+        script::answer(&reply, question).unwrap_or_else(|| panic!("{reply:?}"))
+    }
+}
+
+/// A step of the property: who asks for what, and how much later than the one before.
+#[derive(Clone, Debug)]
+struct Step {
+    /// Ticks of ten, forward; or a jump of the server's clock.
+    later: i64,
+    /// Which of three buckets, as bits; at least one.
+    buckets: u8,
+    /// Which quota of each bucket.
+    quota: usize,
+    need: u32,
+    more: u32,
+    /// How much of what was last granted is spent, and how much kept, if the last grant is told of at all.
+    held: Option<(u32, u32)>,
+    outage: Option<(u64, u64)>,
+}
+
+/// Interval in ticks, burst, lease in ticks.
+const QUOTAS: [(u64, u32, u64); 5] = [
+    (1_000_000, 5, 0),
+    (100_000, 100, 1_000_000),
+    (1_428_572, 70, 5_000_000),
+    (500_000_000, 3, 0),
+    (10, 1_000, 200_000),
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    let later = prop_oneof![
+        30 => 0_i64..2_000_000,
+        10 => 0_i64..50_000_000,
+        1 => Just(700_000_000_i64),
+        1 => Just(50_000_000_i64),
+        1 => Just(-50_000_000_i64),
+    ];
+    let held = prop_oneof![Just(None), (0_u32..10, 0_u32..5).prop_map(Some)];
+    let outage = prop_oneof![9 => Just(None), 1 => (0_u64..900_000_000, 0_u64..100_000_000).prop_map(Some)];
+    (later, 1_u8..8, 0..2 * QUOTAS.len(), 1_u32..4, 0_u32..30, held, outage).prop_map(
+        |(later, buckets, quota, need, more, held, outage)| Step {
+            later,
+            buckets,
+            quota,
+            need,
+            more,
+            held,
+            outage,
+        },
+    )
+}
+
+/// What a step asks. The quota changes in one step of many.
+fn asked(step: &Step, periods: &[u64; 3], quota: usize) -> Question {
+    let bucket = |place: usize| {
+        let (interval, burst, lease) = QUOTAS[(quota + place) % QUOTAS.len()];
+        if place == 2 && quota.is_multiple_of(2) {
+            return Bucket::Calendar { requests: 20, began_unix_seconds: 0, ends_in_nanos: 3_000_000_000 };
+        }
+        Bucket::Gcra { interval_nanos: interval * 100, burst, lease_nanos: lease * 100 }
+    };
+    let one = |place: usize| Asked {
+        name: format!("policy:{place}").into(),
+        bucket: bucket(place),
+        need: step.need,
+        want: step.need + step.more,
+        held: step.held.map_or(Held::default(), |(spent, kept)| Held { period: periods[place], spent, kept }),
+    };
+    let places = (0..3).filter(|place| step.buckets >> place & 1 == 1);
+    let outage = step
+        .outage
+        .map(|(length, ago)| OutageAgo { began_ago_nanos: (length + ago) * 100, ended_ago_nanos: ago * 100 });
+    Question { group: "ws-1".into(), asked: places.map(one).collect(), outage }
+}
+
+/// Random steps, and the script answers each as the model does.
+#[test]
+fn the_script_answers_as_its_model_does() {
+    let redis = Scripted::start();
+    let run = std::cell::Cell::new(0);
+    let is_long = std::env::var("TOLLGATE_LONG").is_ok_and(|value| value == "1");
+    let cases = if is_long { 5_000 } else { 100 };
+    proptest!(ProptestConfig { cases, ..ProptestConfig::default() }, |(steps in prop::collection::vec(step(), 1..120))| {
+        run.set(run.get() + 1);
+        let prefix = format!("run{}", run.get());
+        let (mut model, mut periods, mut quota) = (Model::default(), [0; 3], 0);
+        let mut now = START;
+        for step in &steps {
+            now = now.strict_add_signed(step.later * 10);
+            if step.quota < QUOTAS.len() && step.buckets == 7 {
+                quota = step.quota;
+            }
+            let question = asked(step, &periods, quota);
+            let answer = redis.ask(&prefix, &question, now);
+            prop_assert_eq!(&answer, &model.ask(&question, now), "{:?} at {}", question, now);
+            if let Answer::Granted(grants) = answer {
+                let places = (0..3).filter(|place| step.buckets >> place & 1 == 1);
+                for (place, grant) in places.zip(grants) {
+                    periods[place] = grant.period;
+                }
+            }
+        }
+    });
+}
+
+/// Asks with the test's clock.
+fn gcra(interval_ticks: u64, burst: u32, need: u32, outage: Option<OutageAgo>) -> Question {
+    let bucket = Bucket::Gcra { interval_nanos: interval_ticks * 100, burst, lease_nanos: 0 };
+    let asked = Asked { name: "policy".into(), bucket, need, want: need, held: Held::default() };
+    Question { group: "ws".into(), asked: vec![asked], outage }
+}
+
+/// An outage is settled where it took something, and not once more from whoever comes long after.
+#[test]
+fn a_bucket_that_is_not_known_is_full_long_after_an_outage_and_not_just_after_it() {
+    let redis = Scripted::start();
+    let minutes = |minutes: u64| minutes * 60_000_000_000;
+    let outage = |ago| Some(OutageAgo { began_ago_nanos: minutes(10 + ago), ended_ago_nanos: minutes(ago) });
+    // A burst of 60 at one a second.
+    let left = |prefix: &str, ago| redis.ask(prefix, &gcra(10_000_000, 60, 60, outage(ago)), START);
+    assert!(matches!(left("just", 0), Answer::Denied { .. }), "the shares may have spent all that came back");
+    assert!(matches!(left("hour", 60), Answer::Granted(_)), "it is full again long since");
+}
+
+#[test]
+fn times_are_exact_until_2053() {
+    let redis = Scripted::start();
+    let year = 365 * 86_400 * 10_000_000;
+    let (mut model, mut now) = (Model::default(), 28 * year + 70);
+    for step in 0..2_000 {
+        let question = gcra(1, 1_000_000, 1 + step % 7, None);
+        assert_eq!(redis.ask("late", &question, now), model.ask(&question, now));
+        now += u64::from(step % 3) * 10;
+    }
+}
+
+/// What another program wrote under a bucket's key is no bucket; nor does it stop others.
+#[test]
+fn a_key_with_something_else_in_it() {
+    let redis = Redis::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    redis.ask("SET tollgate:{ws}:policy garbage");
+    redis.ask("LPUSH tollgate:{ws}:list x");
+    runtime.block_on(async {
+        let (store, _stop) = linked(&redis, "").await;
+        assert!(store.ask(question(5, 5)).await.is_ok(), "it counts as a new one");
+        let mut wrong = question(1, 1);
+        wrong.asked[0].name = "list".into();
+        assert_eq!(store.ask(wrong).await, Err(StoreFault::Broken));
+        assert!(store.is_up(), "one key says nothing of the server");
+    });
+}
+
+/// A link that has tried its server, and what stops it.
+async fn linked(redis: &Redis, more: &str) -> (Store, tokio::sync::watch::Sender<bool>) {
+    let link = Link::new(settings(redis, more), 7, Clock::system());
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let (tried, answered) = tokio::sync::oneshot::channel();
+    tokio::spawn(Arc::clone(&link).run(move || tried.send(()).unwrap(), || 0, stopped));
+    answered.await.unwrap();
+    (Store::new(link), stop)
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + TIMEOUT;
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "gave up waiting for: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+#[test]
+fn a_burst_is_granted_once_and_the_wait_for_more_is_told() {
+    let redis = Redis::start();
+    run(async {
+        let (store, _stop) = linked(&redis, "").await;
+        let Ok(Answer::Granted(grants)) = store.ask(question(5, 9)).await else { panic!("not granted") };
+        assert_eq!((grants[0].tokens, grants[0].left), (5, 0));
+        let Ok(Answer::Denied { place: 0, wait_nanos }) = store.ask(question(1, 1)).await else {
+            panic!("not denied")
+        };
+        assert!(wait_nanos <= 100_000_000, "{wait_nanos}");
+        let kept: u64 = redis.ask("PTTL tollgate:{ws}:policy").parse().unwrap();
+        assert!((59_000..=60_502).contains(&kept), "half a second until it is full, and a minute: {kept}");
+    });
+}
+
+/// A server that has forgotten the script is given it again, and the caller does not notice.
+#[test]
+fn a_forgotten_script_is_loaded_again() {
+    let redis = Redis::start();
+    run(async {
+        let (store, _stop) = linked(&redis, "").await;
+        redis.ask("SCRIPT FLUSH");
+        assert!(store.ask(question(1, 1)).await.is_ok());
+        redis.ask("FLUSHALL");
+        assert!(store.ask(question(5, 5)).await.is_ok(), "losing it all costs one burst");
+        assert!(store.is_up());
+    });
+}
+
+#[test]
+fn a_killed_server_is_told_at_once_and_found_again() {
+    let redis = Redis::start();
+    run(async {
+        let (store, _stop) = linked(&redis, "").await;
+        assert!(store.last_outage().is_some_and(|outage| outage.ended_nanos.is_some()));
+        redis.kill();
+        until("the failure to be seen", || !store.is_up() || drop_ask(&store)).await;
+        let outage = store.last_outage().unwrap();
+        assert_eq!((outage.ended_nanos, store.ask(question(1, 1)).await), (None, Err(StoreFault::Open)));
+        redis.go();
+        until("the server to be found", || store.is_up()).await;
+        let ended = store.last_outage().unwrap().ended_nanos;
+        assert!(ended.is_some_and(|ended| ended > outage.began_nanos));
+        assert!(store.ask(question(1, 1)).await.is_ok());
+    });
+}
+
+/// Asks and lets the call run on its own.
+fn drop_ask(store: &Store) -> bool {
+    tokio::spawn(store.ask(question(1, 1)));
+    false
+}
+
+/// One call that is not answered is none the wiser; three within a second are, and nobody asks any more.
+#[test]
+fn a_server_that_hangs_is_given_up_after_three_time_outs() {
+    let redis = Redis::start();
+    run(async {
+        let (store, _stop) = linked(&redis, "").await;
+        redis.signal("STOP");
+        let asks = [store.ask(question(1, 1)), store.ask(question(1, 1)), store.ask(question(1, 1))];
+        for ask in asks.map(tokio::spawn) {
+            assert_eq!(ask.await.unwrap(), Err(StoreFault::TimedOut));
+        }
+        until("it to be given up", || !store.is_up()).await;
+        assert_eq!(store.ask(question(1, 1)).await, Err(StoreFault::Open));
+        redis.signal("CONT");
+        until("it to be found again", || store.is_up()).await;
+    });
+}
+
+/// Servers that answer, but cannot or may not do it.
+#[test]
+fn a_server_that_cannot_is_given_up_and_says_why() {
+    for (spoil, words) in [
+        ("REPLICAOF 127.0.0.1 1", "read only replica"),
+        ("CONFIG SET maxmemory 1", "maxmemory"),
+        ("ACL SETUSER default -evalsha", "permissions"),
+    ] {
+        let redis = Redis::start();
+        run(async {
+            let (store, _stop) = linked(&redis, "").await;
+            redis.ask(spoil);
+            assert_eq!(store.ask(question(1, 1)).await, Err(StoreFault::Broken), "{spoil}");
+            assert!(!store.is_up(), "{spoil}");
+            let error = store.link().status().last_error.unwrap_or_default();
+            assert!(error.contains(words), "{spoil}: {error}");
+        });
+    }
+}
+
+#[test]
+fn a_login_is_used_and_a_wrong_one_told_without_it() {
+    let redis = Redis::with(&["--requirepass", "hunter22"]);
+    run(async {
+        let with = |password: &str| {
+            let mut server = settings(&redis, "");
+            let url = format!("redis://:{password}@127.0.0.1:{}/3", redis.port());
+            server.address = StoreAddress::parse(&url).unwrap();
+            Link::new(server, 1, Clock::system())
+        };
+        for (password, works) in [("hunter22", true), ("hunter23", false)] {
+            let link = with(password);
+            let (_stop, stopped) = tokio::sync::watch::channel(false);
+            let (tried, answered) = tokio::sync::oneshot::channel();
+            tokio::spawn(Arc::clone(&link).run(move || tried.send(()).unwrap(), || 0, stopped));
+            answered.await.unwrap();
+            let status = link.status();
+            assert_eq!(status.state == LinkState::Closed, works, "{status:?}");
+            assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+        }
+    });
+}
+
+/// Replicas see each other come, go, and fall silent.
+#[test]
+fn replicas_are_counted() {
+    let redis = Redis::start();
+    run(async {
+        let (first, _stop) = linked(&redis, "").await;
+        assert_eq!(first.replicas().get(), 1);
+        let other = Link::new(settings(&redis, ""), 8, Clock::system());
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (tried, answered) = tokio::sync::oneshot::channel();
+        let leaving = tokio::spawn(Arc::clone(&other).run(move || tried.send(()).unwrap(), || 0, stopped));
+        answered.await.unwrap();
+        let second = Store::new(other);
+        assert_eq!(second.replicas().get(), 2, "the second sees both at once");
+        until("the first to see both", || first.replicas().get() == 2).await;
+        stop.send(true).unwrap();
+        leaving.await.unwrap();
+        assert_eq!(redis.ask("ZCARD tollgate:replicas"), "1", "who ends says so");
+        until("the first to be alone", || first.replicas().get() == 1).await;
+        let (floored, _stop) = linked(&redis, "min_replicas = 5").await;
+        assert_eq!(floored.replicas().get(), 5);
+    });
+}
+
+/// More calls than may wait are refused at once.
+#[test]
+fn calls_that_wait_are_bounded() {
+    let redis = Redis::start();
+    run(async {
+        let (store, _stop) = linked(&redis, "max_calls = 2").await;
+        redis.signal("STOP");
+        let waiting = [store.ask(question(1, 1)), store.ask(question(1, 1))].map(tokio::spawn);
+        tokio::task::yield_now().await;
+        assert_eq!(store.ask(question(1, 1)).await, Err(StoreFault::TimedOut));
+        assert!(waiting.iter().all(|ask| !ask.is_finished()));
+        assert_eq!(store.link().calls(CallEnd::Busy), 1);
+        redis.signal("CONT");
+        for ask in waiting {
+            assert!(ask.await.unwrap().is_ok());
+        }
+    });
+}
