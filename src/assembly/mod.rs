@@ -16,6 +16,7 @@ mod offline;
 mod operator;
 mod registry;
 mod reload;
+mod saved_limits;
 mod shared_limits;
 mod snapshot;
 mod worker;
@@ -41,7 +42,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Diagnostic};
 use crate::gateway::Owners;
 use crate::journal::{Forwarder, JournalError};
-use crate::limits::Counters;
+use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
 use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom, Teller};
@@ -116,6 +117,7 @@ pub struct Running {
     admin_listener: admin::Running,
     registry_follower: Follower,
     registry_saver: Option<Saver>,
+    limits_saver: Option<limits::Saver>,
     sightings_teller: Teller,
     journal_forwarder: Option<Forwarder>,
 }
@@ -136,30 +138,28 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let telemetry = Arc::new(Telemetry::new(&config.logs, config.listen.workers, clock, seed()?, BUILD)?);
     let journal::OpenJournal { journal, forwarder: journal_forwarder } =
         journal::open(&config, &telemetry, clock)?;
-    let counters = Counters::new(secret()?);
+    let counters = saved_limits::counters(&config, &mint, secret()?, now);
     let Sockets { by_worker, plain, tls } = open_sockets(&config)?;
     let connections = listen::affordable_connections(config.listen.max_connections, config.listen.workers);
-    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, &counters, telemetry.labels(), now);
+    let links = shared_limits::links(&config.redis, seed()?, clock);
+    let limits = (&counters, &*links);
+    let (mut snapshot, refreshers) = snapshot::first(&config, &mint, limits, telemetry.labels(), now);
     let alerts = alerts::receiver(&config, None, (&mint, &registry), clock);
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let owners = Owners::new(Arc::clone(&mint), Arc::clone(&registry), journal.clone(), clock.clone());
     let node = Arc::new(Node {
         clock: clock.clone(),
         started: now,
         telemetry,
-        owners: Arc::new(Owners::new(
-            Arc::clone(&mint),
-            Arc::clone(&registry),
-            journal.clone(),
-            clock.clone(),
-        )),
+        owners: Arc::new(owners),
         journal,
         mint,
         registry,
         store_kind: config.tokens.store.kind(),
         counters,
-        links: shared_limits::links(&config.redis, seed()?, clock),
+        links,
         draining: AtomicBool::new(false),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         edge: LiveEdge::new(&config.listen, connections),
@@ -168,24 +168,21 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     });
     alert_tasks.spawn(&node.background, clock);
     let status = NodeStatus::new(Arc::clone(&node));
-    status.add_gauges();
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
     let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;
-    let follower = node.registry.follow(clock.clone(), config.tokens.poll, config.tokens.last_used);
-    let registry_follower = follower.map_err(StartError::Thread)?;
+    let registry_follower = start_follower(&node, &config)?;
     let registry_saver = start_saver(&node, &config)?;
-    let teller = node.registry.tell_sightings(clock.clone(), config.tokens.network_learning);
-    let sightings_teller = teller.map_err(StartError::Thread)?;
+    let limits_saver = saved_limits::save_every(&config, &node).map_err(StartError::Thread)?;
+    let sightings_teller = start_teller(&node, &config)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let workers = start_workers(&node, by_worker, &stopped)?;
-    let admin = admin_listener.address();
     Ok(Running {
         plain,
         tls,
-        admin,
+        admin: admin_listener.address(),
         node,
         stop,
         end_background,
@@ -196,6 +193,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         admin_listener,
         registry_follower,
         registry_saver,
+        limits_saver,
         sightings_teller,
         journal_forwarder,
     })
@@ -218,6 +216,8 @@ impl Running {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        // Nothing is counted any more.
+        drop(self.limits_saver);
         let _ = self.end_background.send(true);
         let _ = self.background.join();
         if self.notifier.join().is_err() {
@@ -235,10 +235,20 @@ impl Running {
     }
 }
 
+fn start_follower(node: &Node, config: &Config) -> Result<Follower, StartError> {
+    let follower = node.registry.follow(node.clock.clone(), config.tokens.poll, config.tokens.last_used);
+    follower.map_err(StartError::Thread)
+}
+
 fn start_saver(node: &Node, config: &Config) -> Result<Option<Saver>, StartError> {
     let Some(file) = config.tokens.snapshot_file.clone() else { return Ok(None) };
     let saver = node.registry.save_every(node.clock.clone(), file, config.tokens.snapshot_every);
     saver.map(Some).map_err(StartError::Thread)
+}
+
+fn start_teller(node: &Node, config: &Config) -> Result<Teller, StartError> {
+    let teller = node.registry.tell_sightings(node.clock.clone(), config.tokens.network_learning);
+    teller.map_err(StartError::Thread)
 }
 
 fn start_workers(

@@ -27,7 +27,7 @@ pub fn explain(
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
     let registry = Registry::open(&mint, now)?;
     let counters = Counters::new(secret()?);
-    let (snapshot, refreshers) = snapshot::first(config, &mint, &counters, &Labels::default(), now);
+    let (snapshot, refreshers) = snapshot::first(config, &mint, (&counters, &[]), &Labels::default(), now);
     if matches!(&question.asker, Asker::Token(_) | Asker::Request) {
         load_keys(&snapshot, refreshers, clock)?;
     }

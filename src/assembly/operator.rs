@@ -22,12 +22,14 @@ pub(super) struct NodeStatus {
 }
 
 impl NodeStatus {
-    pub(super) const fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    /// Also registers what a scrape reads from others than the cores.
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        let status = Self { node };
+        status.add_gauges();
+        status
     }
 
-    /// Registers what a scrape reads from others than the cores.
-    pub(super) fn add_gauges(&self) {
+    fn add_gauges(&self) {
         self.add_configuration();
         self.add_upstreams();
         issuers::add_gauges(&self.node);

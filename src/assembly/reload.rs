@@ -123,7 +123,8 @@ impl Reloader {
         let receiver =
             alerts::receiver(&config, previous.alerts.as_deref(), (&node.mint, &node.registry), &node.clock);
         let (receiver, alert_tasks) = receiver.map_err(ReloadError::AlertQueue)?;
-        let (mut snapshot, refreshers) = snapshot::next(&config, &previous, &node.counters, labels, now);
+        let (mut snapshot, refreshers) =
+            snapshot::next(&config, &previous, (&node.counters, &node.links), labels, now);
         for refresher in refreshers {
             node.background.spawn(refresher.run(node.clock.clone()));
         }

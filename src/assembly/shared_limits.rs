@@ -13,8 +13,10 @@ use super::StartError;
 use super::node::Node;
 use super::operator::whole;
 use crate::admin;
-use crate::central_store::{CallEnd, Link, LinkState, Server};
+use crate::central_store::{CallEnd, Link, LinkState, Server, Store};
 use crate::clock::{Clock, Now};
+use crate::domain::{Region, Regions};
+use crate::limits::shared::CentralStore;
 use crate::telemetry::Gauge;
 
 /// How long a start waits for the stores' first answers. One that takes longer is away, and the gateway serves without.
@@ -26,6 +28,15 @@ pub(super) type Running = JoinHandle<()>;
 /// A link for each store; `seed` names this process among the replicas.
 pub(super) fn links(servers: &[Server], seed: u64, clock: &Clock) -> Vec<Arc<Link>> {
     servers.iter().map(|server| Link::new(server.clone(), seed, clock.clone())).collect()
+}
+
+/// Each region's store, where it has one.
+pub(super) fn stores(links: &[Arc<Link>], regions: &Regions) -> Vec<Option<Arc<dyn CentralStore>>> {
+    let of_region = |region: &Region| {
+        let link = links.iter().find(|link| *link.region() == region.name)?;
+        Some(Arc::new(Store::new(Arc::clone(link))) as Arc<dyn CentralStore>)
+    };
+    if links.is_empty() { Vec::new() } else { regions.iter().map(|(_, region)| of_region(region)).collect() }
 }
 
 /// Starts the thread that keeps the links' connections, if there are any, and waits for their first answers, so that no

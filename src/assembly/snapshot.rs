@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shared_limits;
 use crate::authentication::{Authenticator, Refresher, SubjectKey};
 use crate::authorization::UnmatchedNeeds;
+use crate::central_store::Link;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::gateway::Snapshot;
@@ -25,34 +27,34 @@ const FIRST_RESOLUTION: Duration = Duration::from_secs(2);
 pub(super) fn first(
     config: &Config,
     mint: &Mint,
-    counters: &Arc<Counters>,
+    (counters, links): (&Arc<Counters>, &[Arc<Link>]),
     labels: &Labels,
     now: Now,
 ) -> (Snapshot, Vec<Refresher>) {
     let subjects = SubjectKey::new(&mint.peppers().derive(SUBJECTS));
     let (authenticator, refreshers) = Authenticator::new(config.authentication.clone(), subjects, now);
     let upstreams = Groups::new(config.upstream.clone(), None);
-    (build(config, authenticator, upstreams, counters, labels), refreshers)
+    (build(config, authenticator, upstreams, (counters, links), labels), refreshers)
 }
 
 /// Builds the snapshot that replaces another, and the tasks of issuers that are new in it.
 pub(super) fn next(
     config: &Config,
     previous: &Snapshot,
-    counters: &Arc<Counters>,
+    (counters, links): (&Arc<Counters>, &[Arc<Link>]),
     labels: &Labels,
     now: Now,
 ) -> (Snapshot, Vec<Refresher>) {
     let (authenticator, refreshers) = previous.authenticator.reloaded(config.authentication.clone(), now);
     let upstreams = Groups::new(config.upstream.clone(), Some(&previous.upstreams));
-    (build(config, authenticator, upstreams, counters, labels), refreshers)
+    (build(config, authenticator, upstreams, (counters, links), labels), refreshers)
 }
 
 fn build(
     config: &Config,
     authenticator: Authenticator,
     upstreams: Groups,
-    counters: &Arc<Counters>,
+    (counters, links): (&Arc<Counters>, &[Arc<Link>]),
     labels: &Labels,
 ) -> Snapshot {
     let ceiling = Duration::from_secs(u64::from(config.retry_after_ceiling_seconds));
@@ -60,6 +62,7 @@ fn build(
     let regions = config.places.regions().iter().map(|(_, region)| labels.region(&region.name));
     let policies = config.limits.names().iter().map(|name| labels.policy(name));
     upstreams.resolve(FIRST_RESOLUTION);
+    let limits = Limits::new(Arc::clone(&config.limits), Arc::clone(counters));
     Snapshot {
         operation_labels: operations.collect(),
         region_labels: regions.collect(),
@@ -70,7 +73,8 @@ fn build(
         },
         table: config.table.clone(),
         authenticator,
-        limits: Limits::new(Arc::clone(&config.limits), Arc::clone(counters)),
+        limits: limits
+            .shared_through(shared_limits::stores(links, config.places.regions()), config.places.own()),
         input: config.input.clone(),
         places: config.places.clone(),
         upstreams: Arc::new(upstreams),

@@ -1,5 +1,6 @@
 //! Making a connection that is known to work: logged in, with the scripts loaded, and able to write.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -7,6 +8,7 @@ use redis::{AsyncConnectionConfig, Cmd, RedisError, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
@@ -26,6 +28,8 @@ const WRITE_QUEUE: usize = 256;
 pub(super) struct Live {
     connection: MultiplexedConnection,
     driver: AbortHandle,
+    /// Told when the other side has closed it.
+    pub(super) closed: Arc<Notify>,
     /// The digests by which the server knows the scripts.
     pub(super) grant: String,
     pub(super) presence: String,
@@ -62,8 +66,14 @@ impl Live {
             .set_pipeline_buffer_size(WRITE_QUEUE);
         let login = server.address.login();
         let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
-        let driver = tokio::spawn(driver).abort_handle();
-        Ok(Self { connection, driver, grant: String::new(), presence: String::new() })
+        let closed = Arc::new(Notify::new());
+        let tells = Arc::clone(&closed);
+        let until_closed = async move {
+            driver.await;
+            tells.notify_one();
+        };
+        let driver = tokio::spawn(until_closed).abort_handle();
+        Ok(Self { connection, driver, closed, grant: String::new(), presence: String::new() })
     }
 
     async fn load(&self, script: &str, timeout: Duration) -> Result<String, Fault> {

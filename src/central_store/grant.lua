@@ -47,11 +47,12 @@ local function gcra(key, ask)
     end
   end
   period = max(period, ask.lease)
-  local gone = ask.spent + ask.kept
-  if ask.period == since then granted = max(granted - gone, 0) end
-  if ask.period == earlier then before = max(before - gone, 0) end
-  granted = granted + ask.kept
   tat = max(min(tat, now + fill), now + (before + granted) * interval)
+  local gone = ask.spent + ask.kept
+  if ask.period == since then granted = max(granted - gone, 0)
+  elseif ask.period == earlier then before = max(before - gone, 0) end
+  granted = granted + ask.kept
+  tat = max(tat, now + (before + granted) * interval)
   local left = floor((now + fill - tat) / interval)
   return { tat = tat, fill = fill, since = since, period = period, granted = granted, earlier = earlier,
            before = before, left = left }

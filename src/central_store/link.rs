@@ -168,13 +168,17 @@ impl Link {
 
     /// Says that this replica is there for as long as the connection works.
     async fn stay(&self) {
+        let Some(live) = self.live.load_full() else { return };
         let mut pause = HEARTBEAT;
-        loop {
+        while self.live.load().is_some() {
             tokio::select! {
-                () = self.lost.notified() => return,
+                () = self.lost.notified() => continue,
+                () = live.closed.notified() => {
+                    let closed = Fault::Connection("the connection was closed".to_owned());
+                    return self.failed(&live, &closed, self.clock.now());
+                }
                 () = tokio::time::sleep(pause) => {}
             }
-            let Some(live) = self.live.load_full() else { return };
             let started = self.clock.now();
             pause = match self.say_present(&live, COUNTS_FOR).await {
                 Ok(()) => HEARTBEAT,
@@ -183,9 +187,6 @@ impl Link {
                     NEXT_TRY
                 }
             };
-            if self.live.load().is_none() {
-                return;
-            }
         }
     }
 

@@ -79,8 +79,10 @@ impl Model {
             bucket.settle(outage, interval, now);
         }
         bucket.end_periods(interval, lease, now);
+        bucket.tat = bucket.tat.min(now + fill);
+        bucket.hold(interval, now);
         bucket.release(asked);
-        bucket.tat = bucket.tat.min(now + fill).max(now + (bucket.before + bucket.granted) * interval);
+        bucket.hold(interval, now);
         (Kept::Gcra(bucket), (now + fill).saturating_sub(bucket.tat) / interval)
     }
 
@@ -156,13 +158,17 @@ impl Gcra {
         self.period = self.period.max(lease);
     }
 
+    /// It did not refill past what is held.
+    fn hold(&mut self, interval: u64, now: u64) {
+        self.tat = self.tat.max(now + (self.before + self.granted) * interval);
+    }
+
     /// What a replica says became of the tokens that it held.
     fn release(&mut self, asked: &Asked) {
         let (spent, kept) = (u64::from(asked.held.spent), u64::from(asked.held.kept));
         if asked.held.period == self.since {
             self.granted = self.granted.saturating_sub(spent + kept);
-        }
-        if asked.held.period == self.earlier {
+        } else if asked.held.period == self.earlier {
             self.before = self.before.saturating_sub(spent + kept);
         }
         self.granted += kept;

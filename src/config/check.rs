@@ -51,6 +51,7 @@ pub(super) fn check(
     for problem in problems.0.iter_mut().skip(before).chain(&mut warnings.0) {
         problem.key = written_row(&problem.key, rows);
     }
+    let saving = limits_saving(file, folder, problems);
     let input = input::Rules::from_settings(&file.input, endpoints, folder, problems);
     if table.is_none() {
         problems.0.retain(|problem| !OF_ENDPOINTS.contains(&problem.code));
@@ -79,6 +80,7 @@ pub(super) fn check(
         notifications: notifications?,
         authentication: authentication?,
         limits: Arc::new(limits?),
+        limits_saving: saving?,
         retry_after_ceiling_seconds: file.limits.retry_after_ceiling_seconds,
         input: input?,
         secret_scanning,
@@ -108,6 +110,18 @@ fn redis(file: &File, folder: &Path, problems: &mut Problems) -> Option<Vec<cent
     };
     let regions: Vec<RegionServer> = file.regions.iter().map(of_region).collect();
     central_store::from_settings(&file.redis, &regions, folder, problems)
+}
+
+/// Where the state of limits is saved, which is no file that another section has.
+fn limits_saving(file: &File, folder: &Path, problems: &mut Problems) -> Option<limits::Saving> {
+    let (tokens, journal) = (&file.tokens, &file.journal);
+    let taken = [
+        ("tokens.store", tokens.store.file().unwrap_or(Path::new(""))),
+        ("tokens.pepper_file", &tokens.pepper_file),
+        ("tokens.snapshot_file", &tokens.snapshot_file),
+        ("journal.file", &journal.file),
+    ];
+    limits::Saving::from_settings(&file.limits, folder, &taken, problems)
 }
 
 /// Each region's upstream servers, and whether this gateway needs them.

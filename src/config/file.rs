@@ -108,6 +108,8 @@ pub struct Config {
     pub authentication: authentication::Checked,
     /// `[limits]`
     pub limits: Arc<limits::Rules>,
+    /// `limits.snapshot_file` and `limits.snapshot_seconds`.
+    pub limits_saving: limits::Saving,
     /// `limits.retry_after_ceiling_seconds`, which replies keep to as well.
     pub retry_after_ceiling_seconds: u32,
     /// `[input]`

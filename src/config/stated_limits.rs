@@ -87,7 +87,7 @@ impl World {
         let refusal = match exceeded.kind {
             ExceededKind::RateLimited => Refusal::RateLimited(limit),
             ExceededKind::QuotaExceeded => Refusal::QuotaExceeded(limit),
-            ExceededKind::TooManyInFlight => panic!("{exceeded:?}"),
+            ExceededKind::TooManyInFlight | ExceededKind::LimitsUnavailable => panic!("{exceeded:?}"),
         };
         let mut out = Rendered::default();
         self.replies.render(&refusal, Dialect::Envelope, "id", Forwarded::No, &mut out);

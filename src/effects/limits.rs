@@ -2,13 +2,22 @@
 
 use std::num::NonZeroU32;
 
-use super::{CALLERS, Effects, Matters, OTHERS, Property, Subject, words};
+use super::{CALLERS, Effects, Matters, OTHERS, OTHERS_LATER, Property, Subject, words};
 use crate::domain::{Quota, Window};
 use crate::limits::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
 
 pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
-    let Settings { policies, max_cells, retry_after_ceiling_seconds, in_flight, failed_authentications } =
-        old;
+    let Settings {
+        policies,
+        max_cells,
+        retry_after_ceiling_seconds,
+        snapshot_file,
+        snapshot_seconds,
+        shared,
+        on_store_failure,
+        in_flight,
+        failed_authentications,
+    } = old;
     let named = |policies: &'_ [PolicySettings], name: &str| {
         policies.iter().find(|policy| policy.name == name).cloned()
     };
@@ -25,12 +34,17 @@ pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>)
     failures(failed_authentications, &new.failed_authentications, effects);
     let ceiling = (retry_after_ceiling_seconds, &new.retry_after_ceiling_seconds);
     effects.setting("limits.retry_after_ceiling_seconds", ceiling.0, ceiling.1, CALLERS);
+    effects.setting("limits.shared", shared, &new.shared, CALLERS);
+    effects.setting("limits.on_store_failure", on_store_failure, &new.on_store_failure, CALLERS);
     effects.setting("limits.max_cells", max_cells, &new.max_cells, OTHERS);
+    effects.setting("limits.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
+    effects.setting("limits.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
 }
 
 fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Effects<'_>) {
     let PolicySettings {
         name,
+        formerly,
         per,
         quota: _,
         window: _,
@@ -39,6 +53,8 @@ fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Ef
         body_kilobytes_per_cost,
         cost_from_header,
         mode,
+        shared,
+        on_store_failure,
         expose,
         endpoints,
         plans,
@@ -47,11 +63,14 @@ fn compare_policies(old: &PolicySettings, new: &PolicySettings, effects: &mut Ef
     let matters = if *mode == Mode::Shadow { of_mode(new) } else { CALLERS };
     let mut policy = Property { effects, subject: Subject::Limit, name };
     policy.words("quota", (quota_of(old), quota_of(new)), matters);
+    policy.compare("formerly", formerly, &new.formerly, OTHERS);
     policy.compare("per", per, &new.per, matters);
     let step = (body_kilobytes_per_cost, &new.body_kilobytes_per_cost);
     policy.compare("body_kilobytes_per_cost", step.0, step.1, matters);
     policy.compare("cost_from_header", cost_from_header, &new.cost_from_header, matters);
     policy.compare("mode", mode, &new.mode, matters);
+    policy.compare("shared", shared, &new.shared, matters);
+    policy.compare("on_store_failure", on_store_failure, &new.on_store_failure, matters);
     policy.compare("expose", expose, &new.expose, matters);
     policy.words("endpoints", (all_or(endpoints), all_or(&new.endpoints)), matters);
     policy.words("plans", (all_or(plans), all_or(&new.plans)), matters);

@@ -13,11 +13,12 @@ use super::own_pages::OwnPage;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
 use super::{Parts, Snapshot, alerts, answer, preflight, refuse};
-use crate::authentication::{Attempt, Caller, CredentialKind, Refused};
+use crate::authentication::{self, Caller, CredentialKind, Refused};
 use crate::authorization::Permit;
 use crate::clock::Now;
 use crate::domain::{Forwarded, Method, Outcome, TokenId, Workspace};
-use crate::limits::{Admission, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
+use crate::limits::shared::Wanted;
+use crate::limits::{Admission, Attempt, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
 use crate::listen::{Peer, Service};
 use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
@@ -119,7 +120,14 @@ impl Gateway {
             path_parameter: &|name| decide::parameter(&matched, name, head),
             body_bytes: body.announced_length(),
         };
-        let mut admission = self.admit(snapshot, progress, permit, &charge, now)?;
+        let admitted = match snapshot.limits.try_admit(permit, &charge, now) {
+            Attempt::Decided(admitted) => admitted,
+            // Boxed: nearly no request makes room for it.
+            Attempt::NeedsShared(permit, wanted) => {
+                Box::pin(self.admit_shared(snapshot, permit, &charge, wanted)).await
+            }
+        };
+        let mut admission = self.admitted(snapshot, progress, admitted, now)?;
         let body = metered(body, &admission, &self.parts.clock);
         let body = snapshot.input.hold(admission.permit().endpoint(), head, body).await.map_err(|fault| {
             admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
@@ -161,8 +169,8 @@ impl Gateway {
     ) -> Result<Option<Caller>, Refusal> {
         let tokens = PlacedTokens::new(&self.parts.registry, &snapshot.places);
         let identified = match snapshot.authenticator.try_identify(head, &tokens, now) {
-            Attempt::Decided(identified) => identified,
-            Attempt::NeedsKeys(wanted) => {
+            authentication::Attempt::Decided(identified) => identified,
+            authentication::Attempt::NeedsKeys(wanted) => {
                 let arrived = wanted.arrived().await;
                 snapshot.authenticator.identify_after(arrived, head, &tokens, self.parts.clock.now())
             }
@@ -228,18 +236,36 @@ impl Gateway {
         })
     }
 
-    fn admit<'r>(
+    /// Waits for tokens of limits that replicas share: 5 ms for the turn to ask, and for one answer as long or less.
+    async fn admit_shared<'r>(
         &self,
         snapshot: &'r Snapshot,
-        progress: &mut Progress,
-        permit: Permit<'r>,
+        mut permit: Permit<'r>,
         charge: &Charge<'_>,
+        mut wanted: Wanted,
+    ) -> Result<Admission<'r>, Exceeded> {
+        let clock = &self.parts.clock;
+        loop {
+            let so_far = wanted.settled(clock).await;
+            match snapshot.limits.admit_after(so_far, permit, charge, clock.now()) {
+                Attempt::Decided(admitted) => return admitted,
+                Attempt::NeedsShared(again, more) => (permit, wanted) = (again, more),
+            }
+        }
+    }
+
+    fn admitted<'r>(
+        &self,
+        snapshot: &Snapshot,
+        progress: &mut Progress,
+        admitted: Result<Admission<'r>, Exceeded>,
         now: Now,
     ) -> Result<Admission<'r>, Refusal> {
-        let mut admission = snapshot.limits.admit(permit, charge, now).map_err(|exceeded| {
+        let mut admission = admitted.map_err(|exceeded| {
             exceeded.write_headers(&mut progress.limit_lines, now);
             self.note_refused(snapshot, progress, &exceeded)
         })?;
+        admission.ask_ahead(&self.parts.clock);
         for (policy, decision) in admission.decisions() {
             self.count_decision(snapshot, policy, decision);
             if decision == Decision::WouldRefuse && progress.record.facts.would_refuse.is_none() {

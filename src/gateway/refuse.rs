@@ -105,14 +105,16 @@ pub(crate) fn permit(denied: Denied) -> Refusal {
     }
 }
 
-/// A limit that is used up.
+/// A limit that is used up. Of one that callers are not to see, only when to come back is told: its numbers would
+/// tell its quota.
 pub(crate) fn exceeded(exceeded: &Exceeded) -> Refusal {
     let policy = exceeded.exposed_policy().map_or_else(|| Arc::from("hidden"), Arc::from);
+    let shown = |number: u32| if exceeded.exposed { u64::from(number) } else { 0 };
     let exhausted = |policy| Exhausted {
         policy,
         wait: exceeded.wait,
-        remaining: u64::from(exceeded.remaining),
-        consumed: u64::from(exceeded.consumed),
+        remaining: shown(exceeded.remaining),
+        consumed: shown(exceeded.consumed),
     };
     match exceeded.kind {
         ExceededKind::RateLimited => Refusal::RateLimited(exhausted(policy)),
@@ -120,6 +122,7 @@ pub(crate) fn exceeded(exceeded: &Exceeded) -> Refusal {
         ExceededKind::TooManyInFlight => {
             Refusal::TooManyInFlight { policy, limit: u64::from(exceeded.burst) }
         }
+        ExceededKind::LimitsUnavailable => Refusal::LimitsUnavailable,
     }
 }
 

@@ -20,6 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SEEN_EVERY: Duration = Duration::from_secs(15);
 /// How long what the cores noted may take to reach the file.
 const FLUSH: Duration = Duration::from_secs(1);
+/// The most transactions with which a gateway that ends hands on what is left; the rest stays in its file for its next
+/// start, so that a backlog does not hold up a restart.
+const MOST_LAST_BATCHES: u32 = 5;
 /// Time between two looks at the file's bounds.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(10);
 
@@ -62,7 +65,8 @@ impl Forwarded {
     }
 }
 
-/// A thread that hands entries on. Dropping it has it hand on what is left, if the database takes that, and ends it.
+/// A thread that hands entries on. Dropping it has it hand on what is left, up to 10,000 entries and if the database
+/// takes them, and ends it.
 #[derive(Debug)]
 pub struct Forwarder {
     stop: Arc<(Mutex<bool>, Condvar)>,
@@ -115,12 +119,13 @@ struct Work {
 
 impl Work {
     fn run(mut self, stop: &(Mutex<bool>, Condvar)) {
-        let (mut pause, mut failed) = (LOOK_EVERY, false);
+        let (mut pause, mut failed, mut has_more) = (LOOK_EVERY, false, false);
         loop {
             let is_last = is_stopped(stop, pause);
             self.keep_house();
             match self.pass(stop, is_last) {
-                Ok(()) => {
+                Ok(more) => {
+                    has_more = more;
                     if mem::take(&mut failed) {
                         tracing::info!("what tokens do is handed on to the shared journal again");
                     }
@@ -138,16 +143,21 @@ impl Work {
             }
         }
         self.count_waiting();
-        if !failed && let Err(error) = self.parts.shared.leave(&self.spool_id) {
+        if has_more {
+            tracing::warn!(
+                "what is left of this gateway's part of the journal is handed on after its next start"
+            );
+        } else if !failed && let Err(error) = self.parts.shared.leave(&self.spool_id) {
             tracing::warn!(%error, "others wait for this gateway's part of the journal for a minute");
         }
     }
 
-    /// Hands on what is in the file, and answers who asks.
-    fn pass(&mut self, stop: &(Mutex<bool>, Condvar), is_last: bool) -> Result<(), JournalError> {
+    /// Hands on what is in the file, and answers who asks; whether there may be more in it.
+    fn pass(&mut self, stop: &(Mutex<bool>, Condvar), is_last: bool) -> Result<bool, JournalError> {
         let Parts { spool, shared, flush, clock, counts } = &self.parts;
         let asked = shared.asked()?;
         let may_answer = asked != self.answered && !is_last && flush(FLUSH);
+        let mut batches = 0;
         loop {
             let entries = spool.oldest(BATCH)?;
             let is_all = entries.len() < BATCH as usize;
@@ -155,7 +165,7 @@ impl Work {
             let now = clock.now();
             let is_seen = self.seen.is_some_and(|before| now.since(before) < SEEN_EVERY);
             if entries.is_empty() && answers.is_none() && is_seen {
-                return Ok(());
+                return Ok(false);
             }
             shared.take(Part { spool: &self.spool_id, entries: &entries, answers })?;
             self.seen = Some(now);
@@ -164,8 +174,11 @@ impl Work {
                 counts.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
             }
             self.answered = answers.unwrap_or(self.answered);
-            if is_all || (!is_last && is_stopped(stop, Duration::ZERO)) {
-                return Ok(());
+            batches += 1;
+            let has_to_end =
+                if is_last { batches == MOST_LAST_BATCHES } else { is_stopped(stop, Duration::ZERO) };
+            if is_all || has_to_end {
+                return Ok(!is_all);
             }
         }
     }

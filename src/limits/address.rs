@@ -1,4 +1,4 @@
-//! Addresses as limits see them: the smallest block that one customer is given.
+//! Addresses as limits see them: the smallest block that one customer is given, and the largest.
 
 use std::net::IpAddr;
 
@@ -8,6 +8,15 @@ pub(super) fn prefix(address: IpAddr) -> (u8, u64) {
     match address.to_canonical() {
         IpAddr::V4(address) => (4, u64::from(address.to_bits())),
         IpAddr::V6(address) => (6, (address.to_bits() >> 64) as u64),
+    }
+}
+
+/// The /48 of an IPv6 address: 65,536 of the blocks of [`prefix`], which one customer may hold all of. Its family reads 48,
+/// so that no other block has the same value.
+pub(super) fn site(address: IpAddr) -> Option<(u8, u64)> {
+    match address.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some((48, (address.to_bits() >> 80) as u64)),
     }
 }
 
@@ -22,5 +31,9 @@ mod tests {
         assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
         assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
         assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
+        let site = |text: &str| site(text.parse().unwrap());
+        assert_eq!(site("2001:db8:1:2::1"), site("2001:db8:1:ffff::1"));
+        assert_ne!(site("2001:db8:1:2::1"), site("2001:db8:2:2::1"));
+        assert_eq!((site("192.0.2.1"), site("::ffff:192.0.2.1")), (None, None));
     }
 }

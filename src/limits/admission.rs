@@ -152,6 +152,8 @@ pub struct Admission<'r> {
     pub(super) in_flight: InFlightGuard,
     /// Where it may be charged more; empty unless a policy says so.
     pub(super) owing: Box<[Owing]>,
+    /// Leases to renew; empty where limits are not shared.
+    pub(super) ahead: Vec<super::shared::Call>,
 }
 
 impl<'r> Admission<'r> {
@@ -200,6 +202,8 @@ pub enum ExceededKind {
     QuotaExceeded,
     /// Too many requests of the caller are being served.
     TooManyInFlight,
+    /// The central store does not answer, and the policy is `closed` then.
+    LimitsUnavailable,
 }
 
 impl ExceededKind {
@@ -209,6 +213,7 @@ impl ExceededKind {
             Self::RateLimited => Outcome::RateLimited,
             Self::QuotaExceeded => Outcome::QuotaExceeded,
             Self::TooManyInFlight => Outcome::TooManyInFlight,
+            Self::LimitsUnavailable => Outcome::LimitsUnavailable,
         }
     }
 }

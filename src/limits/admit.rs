@@ -47,7 +47,8 @@ impl Limits {
             self.enter(&permit, &claims, now)?
         };
         let headrooms = Inline::new(Headroom::BLANK);
-        let mut admission = Admission { permit, limits: self, headrooms, in_flight, owing: Box::default() };
+        let (owing, ahead) = (Box::default(), Vec::new());
+        let mut admission = Admission { permit, limits: self, headrooms, in_flight, owing, ahead };
         self.take(&mut claims, &mut admission.headrooms, now)?;
         if self.rules.defers_costs {
             admission.owing = Owing::of(&claims, &admission.headrooms);
@@ -108,7 +109,7 @@ impl Limits {
     ) -> Option<(usize, Verdict)> {
         places.find_map(|place| {
             let claim = &claims[place];
-            let verdict = self.counters.cells.peek(claim.key, &claim.debit, now);
+            let verdict = self.seen(claim, now);
             verdict.wait_nanos.is_some().then_some((place, verdict))
         })
     }
@@ -124,7 +125,12 @@ impl Limits {
         }
     }
 
-    fn enter(&self, permit: &Permit<'_>, claims: &[Claim], now: u64) -> Result<InFlightGuard, Exceeded> {
+    pub(super) fn enter(
+        &self,
+        permit: &Permit<'_>,
+        claims: &[Claim],
+        now: u64,
+    ) -> Result<InFlightGuard, Exceeded> {
         let caller = in_flight_of(permit);
         let entered = self.counters.in_flight.enter(caller, self.rules.in_flight, self.rules.max_cells);
         entered.map_err(|reached| self.too_many_in_flight(reached, claims, now))
@@ -186,7 +192,7 @@ impl Limits {
         claims.iter().enumerate().filter(|(_, claim)| !claim.shadow).map(move |(place, claim)| {
             let verdict = match known {
                 Some((at, verdict)) if at == place => verdict,
-                Some(_) | None => self.counters.cells.peek(claim.key, &claim.debit, now),
+                Some(_) | None => self.seen(claim, now),
             };
             let decision = if verdict.wait_nanos.is_some() { Decision::Refused } else { Decision::Admitted };
             (verdict, Headroom::of(claim, &verdict, now, decision))

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bucket::{self, Scale, Verdict};
 use super::calendar::{self, At, Counted, Refill};
+use super::key::Key;
+use super::saved::SavedCell;
+use crate::clock::Now;
 
 /// Where a cell's [`Refill`] stands, above its emission interval, which needs 59 bits.
 const REFILL_SHIFT: u32 = 62;
@@ -170,6 +173,16 @@ impl Cell {
         }
     }
 
+    /// What is saved of it; [`None`] where nothing is used.
+    pub(super) fn saved(&self, key: Key, now: Now) -> Option<SavedCell> {
+        let (word, measure) = (self.word(), self.measure());
+        let word = match measure.refill {
+            Refill::Gradual => word.checked_sub(now.monotonic_nanos).filter(|debt| *debt > 0)?,
+            refill => Some(word).filter(|word| !calendar::is_over(*word, refill, now.unix_millis))?,
+        };
+        Some(SavedCell { key, word, measure })
+    }
+
     /// Whether dropping it changes no decision, nor one that was begun up to `grace_nanos` ago.
     pub(super) fn is_full(&mut self, now: u64, unix_millis: u64, grace_nanos: u64) -> bool {
         let refill = self.measure().refill;
@@ -200,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_40_bytes_with_its_key() {
-        assert_eq!(size_of::<(super::super::key::Key, Cell)>(), 40);
+        assert_eq!(size_of::<(Key, Cell)>(), 40);
         for window in [Window::Rolling, Window::Calendar] {
             for text in ["7 per day", "9 per month", "1 per month", "4294967295 per second"] {
                 let measure = measure(text, window);

@@ -15,6 +15,7 @@ use super::bucket::{Scale, Verdict};
 use super::calendar::Refill;
 use super::cell::{Cell, Measure, Moment};
 use super::key::{Key, Kind, Spread};
+use super::saved::SavedCell;
 use crate::clock::Now;
 
 /// Independent maps, so that a sweep holds up a small part of the cells at a time.
@@ -170,8 +171,28 @@ impl Cells {
         Swept { removed: tenants + anonymous, pass_ended: at + 1 == SEGMENTS }
     }
 
+    /// Copies what is saved of one map's cells, for which requests that need a new cell there wait.
+    pub(super) fn copy_segment(&self, segment: usize, now: Now, into: &mut Vec<SavedCell>) {
+        into.extend(self.segments[segment].iter().filter_map(|entry| entry.saved(*entry.key(), now)));
+    }
+
+    /// Puts a saved cell in force again; false if there is no room.
+    pub(super) fn put_back(&self, key: Key, cell: Cell, now: Now) -> bool {
+        let Entry::Vacant(vacant) = self.segment(key).entry(key) else { return false };
+        if !self.reserve(key) {
+            return false;
+        }
+        if key.kind() == Kind::Overflow {
+            let told =
+                cell.measure().peek(cell.word(), NonZeroU32::MIN, now.monotonic_nanos, now.unix_millis);
+            self.overflow_until.fetch_max(told.tat, Ordering::AcqRel);
+        }
+        vacant.insert(cell);
+        true
+    }
+
     /// The map of a key. Of two random numbers the greater one is taken, so that the maps differ in size and do not
-    /// all double their memory at the same count: at any count a cell takes about 41 × 1.6 bytes.
+    /// all double their memory at the same count.
     fn segment(&self, key: Key) -> &DashMap<Key, Cell, Spread> {
         // dashmap takes the bits above these for its shards, hashbrown the lowest and the highest.
         let bits = (self.spread.hash_one(key) >> 38) as usize;

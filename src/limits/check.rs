@@ -10,11 +10,12 @@ use super::in_flight::Caps;
 use super::policy::{Dimension, Policy, template_names};
 use super::rules::RESERVED;
 use super::settings::{Mode, PolicySettings, Settings};
+use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Problems, Quota};
 
 /// The endpoint table's own limits. A limit is named by its operation, and by its scope if that is not the
 /// token; where a scope has several, the shortest period has the plain name and the others add theirs.
-pub(super) fn of_endpoints(endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Policy> {
+pub(super) fn of_endpoints(endpoints: &[Endpoint], shared: Shared, problems: &mut Problems) -> Vec<Policy> {
     let mut policies = Vec::new();
     for endpoint in endpoints {
         let mut taken = HashSet::new();
@@ -50,15 +51,27 @@ pub(super) fn of_endpoints(endpoints: &[Endpoint], problems: &mut Problems) -> V
                     "keep the smaller one",
                 );
             }
-            policies.push(endpoint_policy(endpoint, name, per, limit.quota));
+            policies.push(endpoint_policy(endpoint, name, per, limit.quota, shared));
         }
     }
     policies
 }
 
-fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quota) -> Policy {
+/// How limits are shared whose policy does not say.
+pub(super) const fn shared(settings: &Settings) -> Shared {
+    Shared { sharing: settings.shared, on_store_failure: settings.on_store_failure }
+}
+
+fn endpoint_policy(
+    endpoint: &Endpoint,
+    name: String,
+    per: Dimension,
+    quota: Quota,
+    shared: Shared,
+) -> Policy {
     Policy {
         name: name.into(),
+        formerly: None,
         per: vec![per, Dimension::Endpoint],
         quota,
         cost: NonZeroU32::MIN,
@@ -70,6 +83,7 @@ fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quo
         plans: Vec::new(),
         versions: Vec::new(),
         of_endpoint: true,
+        shared,
         mask: 0,
         scale: Scale::of(&quota),
         refill: Refill::Gradual,
@@ -81,10 +95,14 @@ fn endpoint_policy(endpoint: &Endpoint, name: String, per: Dimension, quota: Quo
 pub(super) fn policy(
     key: &str,
     written: &PolicySettings,
+    shared: Shared,
     endpoints: &[Endpoint],
     problems: &mut Problems,
 ) -> Option<Policy> {
-    name(key, &written.name, problems);
+    name(&format!("{key}.name"), &written.name, problems);
+    if !written.formerly.is_empty() {
+        name(&format!("{key}.formerly"), &written.formerly, problems);
+    }
     let named = operations(key, &written.endpoints, endpoints, problems);
     let per = dimensions(key, &written.per, &named, endpoints, problems);
     let versions = versions(key, &written.versions, problems);
@@ -103,6 +121,7 @@ pub(super) fn policy(
     }
     let policy = Policy {
         name: written.name.as_str().into(),
+        formerly: (!written.formerly.is_empty()).then(|| written.formerly.as_str().into()),
         per,
         quota,
         cost: cost?,
@@ -114,6 +133,10 @@ pub(super) fn policy(
         plans: written.plans.clone(),
         versions,
         of_endpoint: false,
+        shared: Shared {
+            sharing: written.shared.unwrap_or(shared.sharing),
+            on_store_failure: written.on_store_failure.unwrap_or(shared.on_store_failure),
+        },
         mask: 0,
         scale: Scale::of(&quota),
         refill: Refill::Gradual,
@@ -172,7 +195,6 @@ pub(super) fn endpoint_costs(key: &str, policy: &Policy, endpoints: &[Endpoint],
 
 fn name(key: &str, name: &str, problems: &mut Problems) {
     let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
-    let key = format!("{key}.name");
     if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
         problems.add(
             key,
@@ -188,6 +210,31 @@ fn name(key: &str, name: &str, problems: &mut Problems) {
             "choose another name",
         );
     }
+}
+
+/// A policy takes over the buckets of one that there is no more, and of one that no other policy takes over.
+pub(super) fn former_name(
+    key: &str,
+    written: &PolicySettings,
+    all: &[PolicySettings],
+    problems: &mut Problems,
+) {
+    let former = &written.formerly;
+    if former.is_empty() {
+        return;
+    }
+    let takes = |other: &&PolicySettings| other.name == *former || other.formerly == *former;
+    let reason = match all
+        .iter()
+        .filter(takes)
+        .find(|other| !std::ptr::eq(*other, written) || other.name == *former)
+    {
+        None => return,
+        Some(other) if other.name == *former => format!("`{former}` is still the name of a policy"),
+        Some(other) => format!("`{}` takes over the buckets of `{former}` already", other.name),
+    };
+    let fix = "name the policy that this one was, or leave `formerly` out";
+    problems.add(format!("{key}.formerly"), "limit_formerly_taken", reason, fix);
 }
 
 fn operations(
@@ -318,7 +365,7 @@ pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
             "limits.max_cells",
             "limit_max_cells_zero",
             "without a cell nobody's requests could be counted apart",
-            "write a number of at least 1; 2000000 take about 134 MB",
+            "write a number of at least 1; 2000000 take about 180 MB",
         );
     }
     if settings.retry_after_ceiling_seconds == 0 {

@@ -14,10 +14,11 @@ use super::overridden::Overridden;
 use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
 use super::rules::PolicyIndex;
 use super::settings::Mode;
+use super::shared::{Shared, Sharing};
 use crate::authentication::Caller;
 use crate::authorization::Permit;
 use crate::clock::Now;
-use crate::domain::{ApiVersion, Endpoint, Quota};
+use crate::domain::{ApiVersion, Endpoint, Quota, RegionId};
 
 /// The place of callers' own limits among the reserved names.
 pub(super) const OWN_LIMIT: usize = 0;
@@ -48,6 +49,12 @@ pub(super) struct Claim {
     pub(super) shadow: bool,
     pub(super) key: Key,
     pub(super) debit: Debit,
+    /// How it is shared; [`None`] where it is counted here.
+    pub(super) shared: Option<Shared>,
+    /// The policy whose bucket it is counted in: another where it stands in that one's place.
+    pub(super) bucket: PolicyIndex,
+    /// The region in whose store it is counted where it is shared.
+    pub(super) home: RegionId,
 }
 
 /// Whose request it is and what it asks for, as keys see it.
@@ -91,7 +98,7 @@ impl Limits {
             match own {
                 Some(own) if policy.yields_to_own_limit() => {
                     if !own_claimed {
-                        claims.push(self.own_claim(own, key));
+                        claims.push(self.own_claim(own, key, asked.caller, PolicyIndex(index)));
                     }
                     own_claimed = true;
                 }
@@ -115,6 +122,9 @@ impl Limits {
         let own = own.is_some();
         let unix_millis = asked.unix_millis;
         let debit = Debit { scale, refill, cost, revision: self.revision, own, unix_millis };
+        let is_callers = policy.counts_workspaces_apart();
+        let owner = asked.caller.filter(|_| is_callers);
+        let (shared, home) = self.shared(policy.shared, refill, owner);
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -122,15 +132,34 @@ impl Limits {
             shadow: policy.mode == Mode::Shadow,
             key,
             debit,
+            shared,
+            bucket: PolicyIndex(index),
+            home,
         }
+    }
+
+    /// How a bucket is shared, and in which region's store: that of `owner`, if it is one caller's. Counts by the calendar
+    /// are each gateway's own.
+    fn shared(&self, shared: Shared, refill: Refill, owner: Option<&Caller>) -> (Option<Shared>, RegionId) {
+        let home = self.stores.home(owner);
+        let is_shared = shared.sharing != Sharing::Off && refill == Refill::Gradual;
+        (self.stores.of(home).filter(|_| is_shared).map(|_| shared), home)
     }
 
     /// A caller's own limit, counted in the cell of the policy that it stands in place of, so that setting or
     /// ending it hands out no fresh bucket.
-    pub(super) fn own_claim(&self, own: Quota, key: Key) -> Claim {
+    pub(super) fn own_claim(
+        &self,
+        own: Quota,
+        key: Key,
+        caller: Option<&Caller>,
+        bucket: PolicyIndex,
+    ) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, own: true, ..self.blank().debit };
-        Claim { policy: self.rules.reserved(OWN_LIMIT), quota: own, key, debit, ..self.blank() }
+        let (shared, home) = self.shared(self.rules.shared, Refill::Gradual, caller);
+        let policy = self.rules.reserved(OWN_LIMIT);
+        Claim { policy, quota: own, key, bucket, debit, shared, home, ..self.blank() }
     }
 
     /// A caller's own limit where it stands in place of no policy.
@@ -138,7 +167,7 @@ impl Limits {
         let caller = asked.caller?;
         let policy = self.policy_numbers[self.rules.policies.len()];
         let key = Key::packed(&Parts { subject: Some(caller.subject()), ..Parts::of_policy(policy) });
-        Some(self.own_claim(own, key))
+        Some(self.own_claim(own, key, Some(caller), self.rules.reserved(OWN_LIMIT)))
     }
 
     /// The cell of a policy for a request; [`None`] if it counts by something that the request has not.
@@ -200,6 +229,9 @@ impl Limits {
                 own: false,
                 unix_millis: 0,
             },
+            shared: None,
+            bucket: self.rules.reserved(OWN_LIMIT),
+            home: RegionId(0),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::calendar::Refill;
 use super::check;
 use super::policy::Policy;
 use super::settings::{InFlightSettings, Mode, Settings};
+use super::shared::Shared;
 use crate::domain::{Endpoint, Plan, Problems};
 
 /// A policy, where it is written, and what it may meet: endpoints, and requests that match none ([`None`]).
@@ -95,7 +96,8 @@ fn written<'e>(settings: &Settings, endpoints: &'e [Endpoint]) -> Vec<Written<'e
         // The order in which `of_endpoints` gives them.
         let mut places: Vec<usize> = (0..endpoint.limits.len()).collect();
         places.sort_by_key(|place| endpoint.limits[*place].quota.period_seconds);
-        let policies = check::of_endpoints(std::slice::from_ref(endpoint), &mut told_already);
+        let policies =
+            check::of_endpoints(std::slice::from_ref(endpoint), Shared::default(), &mut told_already);
         all.extend(places.into_iter().zip(policies).map(|(place, policy)| Written {
             key: format!("endpoints[{}].limits[{place}]", endpoint.index),
             policy,
@@ -105,7 +107,7 @@ fn written<'e>(settings: &Settings, endpoints: &'e [Endpoint]) -> Vec<Written<'e
     for (place, settings) in settings.policies.iter().enumerate() {
         let key = format!("limits.policies[{place}]");
         let before = told_already.0.len();
-        let policy = check::policy(&key, settings, endpoints, &mut told_already);
+        let policy = check::policy(&key, settings, Shared::default(), endpoints, &mut told_already);
         let Some(policy) = policy.filter(|_| told_already.0.len() == before) else { continue };
         let rows = endpoints.iter().map(Some).chain([None]);
         let targets = rows.filter(|row| policy.is_for(*row)).collect();

@@ -2,7 +2,7 @@
 //!
 //! Invariants: no number of addresses makes it grow; an address with failures on its account is never forgotten
 //! to make room; nobody can choose whose place an address shares, because places are dealt by `SipHash` under
-//! a random key. It refuses to know what a credential is: a valid one is never looked up here.
+//! a secret key. It refuses to know what a credential is: a valid one is never looked up here.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
@@ -16,6 +16,15 @@ use super::bucket::{self, Scale, Verdict};
 const WAYS: usize = 4;
 /// 2^16 sets of 4 places of 16 bytes: 4 MiB.
 const SETS: usize = 1 << 16;
+
+/// How many times a block's budget a /48 has: fewer than it has blocks, and more than honest networks need.
+const BLOCKS_OF_A_SITE: u32 = 16;
+
+/// The budget of a /48.
+fn of_sites(scale: Scale) -> Scale {
+    let burst = scale.burst.saturating_mul(NonZeroU32::MIN.saturating_add(BLOCKS_OF_A_SITE - 1));
+    Scale { interval_nanos: scale.interval_nanos.div_ceil(u64::from(BLOCKS_OF_A_SITE)), burst }
+}
 
 /// Who holds a place (a hash, 0 for nobody) and the bucket's TAT.
 #[derive(Debug, Default)]
@@ -39,9 +48,32 @@ impl Failures {
         Self { places: (0..sets * WAYS).map(|_| Place::default()).collect(), secret: *secret }
     }
 
-    /// Charges one failure to an address's block.
+    /// Charges one failure to an address's block, and of IPv6 to its /48 as well, which has the budget of
+    /// [`BLOCKS_OF_A_SITE`] blocks. Refused by one, nothing is charged to the other.
     pub(super) fn charge(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
-        let holder = self.holder(address);
+        let of_block = (address::prefix(address), scale);
+        let Some(site) = address::site(address) else { return self.charge_to(of_block, now) };
+        let of_site = (site, of_sites(scale));
+        let verdict = self.look_at(of_site, now);
+        if verdict.wait_nanos.is_some() {
+            return verdict;
+        }
+        let verdict = self.charge_to(of_block, now);
+        if verdict.wait_nanos.is_none() {
+            self.charge_to(of_site, now);
+        }
+        verdict
+    }
+
+    /// Says what [`Failures::charge`] would, and writes nothing.
+    pub(super) fn look(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
+        let of_site = address::site(address).map(|site| self.look_at((site, of_sites(scale)), now));
+        let refused = of_site.filter(|verdict| verdict.wait_nanos.is_some());
+        refused.unwrap_or_else(|| self.look_at((address::prefix(address), scale), now))
+    }
+
+    fn charge_to(&self, (block, scale): ((u8, u64), Scale), now: u64) -> Verdict {
+        let holder = self.holder(block);
         let place = Self::place(self.set(holder), holder, now);
         // A quota that a reload made smaller must not hold anybody longer than it takes to refill.
         let latest = now + scale.fill_nanos();
@@ -51,15 +83,36 @@ impl Failures {
         bucket::take(&place.tat, scale, NonZeroU32::MIN, now)
     }
 
-    /// Says what [`Failures::charge`] would, and writes nothing.
-    pub(super) fn look(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
-        let holder = self.holder(address);
+    fn look_at(&self, (block, scale): ((u8, u64), Scale), now: u64) -> Verdict {
+        let holder = self.holder(block);
         let set = self.set(holder);
         let tat = |place: &Place| place.tat.load(Ordering::Acquire);
         let held = set.iter().find(|place| place.holder.load(Ordering::Acquire) == holder);
         // Without a place of its own it would take one whose bucket is full, or share the fullest.
         let tat = held.map_or_else(|| set.iter().map(tat).min().unwrap_or(0), tat);
         bucket::peek(tat.min(now + scale.fill_nanos()), scale, NonZeroU32::MIN, now)
+    }
+
+    /// Copies who owes how long, of one of so many parts of the table.
+    pub(super) fn copy_part(&self, part: usize, parts: usize, now: u64, into: &mut Vec<(u64, u64)>) {
+        let size = self.places.len().div_ceil(parts);
+        for place in self.places.iter().skip(part * size).take(size) {
+            let holder = place.holder.load(Ordering::Acquire);
+            let debt = place.tat.load(Ordering::Acquire).saturating_sub(now);
+            if holder != 0 && debt > 0 {
+                into.push((holder, debt));
+            }
+        }
+    }
+
+    /// Gives a holder its place and TAT of before; false if its set has no free place.
+    pub(super) fn put_back(&self, holder: u64, tat: u64) -> bool {
+        let is_free = |place: &&Place| {
+            place.holder.compare_exchange(0, holder, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        };
+        let Some(place) = self.set(holder).iter().find(is_free) else { return false };
+        place.tat.store(tat, Ordering::Release);
+        true
     }
 
     fn set(&self, holder: u64) -> &[Place] {
@@ -86,8 +139,7 @@ impl Failures {
         set.iter().min_by_key(|place| place.tat.load(Ordering::Acquire)).unwrap_or(&set[0])
     }
 
-    fn holder(&self, address: IpAddr) -> u64 {
-        let (family, prefix) = address::prefix(address);
+    fn holder(&self, (family, prefix): (u8, u64)) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write(&self.secret);
         hasher.write_u8(family);
@@ -135,6 +187,23 @@ mod tests {
             failures.charge(IpAddr::V4(Ipv4Addr::from_bits(number)), quota, HOUR);
         }
         assert!(failures.charge(debtor, quota, HOUR).wait_nanos.is_some());
+    }
+
+    #[test]
+    fn a_site_that_changes_its_blocks_has_the_budget_of_16() {
+        let failures = Failures::with_sets(&[3; 32], 1 << 10);
+        let quota = scale("5 per minute");
+        let address =
+            |site: u128, block: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | site << 80 | block << 64).into());
+        let charged = (0..10_000).filter(|block| {
+            let address = address(7, *block);
+            let foreseen = failures.look(address, quota, HOUR).wait_nanos;
+            let charged = failures.charge(address, quota, HOUR).wait_nanos;
+            assert_eq!(foreseen, charged);
+            charged.is_none()
+        });
+        assert_eq!(charged.count(), 5 * 16);
+        assert!(failures.charge(address(8, 0), quota, HOUR).wait_nanos.is_none(), "another site");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Limits {
     }
 
     fn met(&self, claim: &Claim, permit: &Permit<'_>, charge: &Charge<'_>, now: u64) -> Met {
-        let verdict = self.counters.cells.peek(claim.key, &claim.debit, now);
+        let verdict = self.seen(claim, now);
         let decision = match (verdict.wait_nanos, claim.shadow) {
             (None, _) => Decision::Admitted,
             (Some(_), true) => Decision::WouldRefuse,

@@ -19,6 +19,11 @@ impl<T: Copy> Inline<T> {
         Self { len: 0, near: [blank; ROOM], far: Vec::new() }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+        self.far.clear();
+    }
+
     pub(super) fn push(&mut self, item: T) {
         if let Some(place) = self.near.get_mut(self.len) {
             *place = item;

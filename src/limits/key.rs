@@ -2,7 +2,7 @@
 //!
 //! What the registry or the configuration numbers is packed, so two tenants never share a cell and a stored
 //! cell can be named again after a restart. What a client chooses (an address, a path parameter's value) is
-//! folded in by `SipHash` under a random key of the process, so nobody can aim at another's cell.
+//! folded in by `SipHash` under a secret key, so nobody can aim at another's cell.
 //!
 //! ```text
 //! 127            64 63   60 59  58 57     40 39      24 23     0
@@ -150,6 +150,16 @@ impl Key {
             OVERFLOW => Kind::Overflow,
             _ => Kind::Tenant,
         }
+    }
+
+    /// The key as it is saved; it stays valid as long as numbers and secret do.
+    pub(super) const fn halves(self) -> (u64, u64) {
+        (self.high, self.low)
+    }
+
+    /// A saved key.
+    pub(super) const fn of_halves(high: u64, low: u64) -> Self {
+        Self::of(high, low)
     }
 
     const fn of(high: u64, low: u64) -> Self {

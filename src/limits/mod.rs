@@ -7,6 +7,7 @@
 //! - [`Counters`] are the live state: made once, they outlive every configuration. A bucket belongs to its
 //!   policy's name; under another quota the same share of it stays used, so that a reload hands out no fresh
 //!   bucket and locks nobody out for longer than the new quota's own fill.
+//!   They can be saved to a file and restored from it ([`Counters::save_every`], [`Counters::restored`]).
 //! - [`Limits`] are the two together: [`Limits::admit`] turns a [`Permit`](crate::authorization::Permit) into an
 //!   [`Admission`] or an [`Exceeded`].
 //!
@@ -20,7 +21,9 @@
 mod address;
 mod admission;
 mod admit;
+mod attempt;
 mod bucket;
+mod bucket_name;
 mod calendar;
 mod cell;
 mod cells;
@@ -39,16 +42,21 @@ mod overridden;
 mod owing;
 mod policy;
 mod rules;
+mod saved;
 mod settings;
 pub mod shared;
 mod standing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::authentication::Caller;
 use crate::clock::Now;
+use crate::domain::RegionId;
 
 pub use admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
+pub use attempt::Attempt;
 pub use cells::Swept;
 pub use claims::Charge;
 pub use doubts::doubts;
@@ -59,12 +67,15 @@ pub use overridable::{Ceiling, NotOverridable};
 pub use owing::BodyDebt;
 pub use policy::{Dimension, Policy};
 pub use rules::{PolicyIndex, Rules};
+pub use saved::{Saver, Saving};
 pub use settings::{FailedAuthenticationSettings, InFlightSettings, Mode, PolicySettings, Settings};
+use shared::CentralStore;
 pub use standing::{Audience, Standing};
 
 /// The live state of all limits. One for a process; outlives every configuration.
 pub struct Counters {
     cells: cells::Cells,
+    shared: Arc<shared::cells::SharedCells>,
     in_flight: in_flight::InFlight,
     failures: failures::Failures,
     policies: names::Names,
@@ -74,11 +85,12 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nobody has asked for anything. `secret` is 32 random bytes of this process: they keep clients from
-    /// choosing whose cell they are counted in.
+    /// Nobody has asked for anything. `secret` is 32 bytes that nobody else knows: they keep clients from choosing
+    /// whose cell they are counted in.
     pub fn new(secret: [u8; 32]) -> Arc<Self> {
         Arc::new(Self {
             cells: cells::Cells::new(&secret),
+            shared: Arc::new(shared::cells::SharedCells::new(&secret)),
             in_flight: in_flight::InFlight::new(&secret),
             failures: failures::Failures::new(&secret),
             policies: names::Names::new(key::MOST_POLICIES),
@@ -97,6 +109,7 @@ impl Counters {
     /// Drops what is full, a small part of the cells a call. Call it every 20 ms or so, from one place.
     pub fn sweep(&self, now: Now) -> Swept {
         let swept = self.cells.sweep(now);
+        self.shared.sweep(now.monotonic_nanos);
         if swept.pass_ended {
             self.in_flight.sweep();
         }
@@ -105,12 +118,12 @@ impl Counters {
 
     /// Buckets that are not full, or were not a moment ago; at most `limits.max_cells`.
     pub fn cells(&self) -> usize {
-        self.cells.len()
+        self.cells.len() + self.shared.len()
     }
 
     /// Decisions made on a bucket that callers share because there was no room for one of their own.
     pub fn overflowed(&self) -> u64 {
-        self.cells.overflowed()
+        self.cells.overflowed() + self.shared.overflowed()
     }
 }
 
@@ -128,6 +141,30 @@ pub struct Limits {
     policy_numbers: Box<[u32]>,
     endpoint_numbers: Box<[u32]>,
     revision: u32,
+    stores: Stores,
+}
+
+/// The central stores of the regions, in their order, and the region of who has none.
+struct Stores {
+    by_region: Box<[Option<Arc<dyn CentralStore>>]>,
+    own: RegionId,
+}
+
+impl Stores {
+    fn of(&self, region: RegionId) -> Option<&Arc<dyn CentralStore>> {
+        self.by_region.get(usize::from(region.0)).and_then(Option::as_ref)
+    }
+
+    /// The region in whose store a caller's limits are counted; what is nobody's own, in the gateway's.
+    fn home(&self, owner: Option<&Caller>) -> RegionId {
+        owner.map_or(self.own, |owner| owner.workspace().region)
+    }
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores").field("regions", &self.by_region.len()).finish_non_exhaustive()
+    }
 }
 
 impl Limits {
@@ -135,10 +172,20 @@ impl Limits {
     /// bucket's scale, so that requests which still hold an older snapshot cannot undo a reload.
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
-        let policy_numbers = rules.names().iter().map(|name| counters.policies.number(name)).collect();
+        counters.shared.set_cap(rules.max_cells);
+        let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
+        let stores = Stores { by_region: Box::default(), own: RegionId(0) };
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { rules, counters, policy_numbers, endpoint_numbers, revision }
+        Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores }
+    }
+
+    /// The same, shared with other replicas through the central stores of the regions, in the regions' order; decided by
+    /// [`Limits::try_admit`]. A region without one is not shared. What is not counted by token or
+    /// workspace is counted in `own`'s.
+    #[must_use]
+    pub fn shared_through(self, by_region: Vec<Option<Arc<dyn CentralStore>>>, own: RegionId) -> Self {
+        Self { stores: Stores { by_region: by_region.into(), own }, ..self }
     }
 
     /// The rules.
@@ -150,6 +197,18 @@ impl Limits {
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// The number of each name of the rules. One that comes back while a policy that took its place is in force counts
+/// anew.
+fn policy_numbers(rules: &Rules, known: &names::Names) -> Box<[u32]> {
+    let mut given = HashSet::new();
+    let former = |place: usize| rules.policies.get(place).and_then(|policy| policy.formerly.as_ref());
+    let number = |(place, name): (usize, &Arc<str>)| {
+        let number = former(place).map_or_else(|| known.number(name), |former| known.renamed(former, name));
+        if given.insert(number) { number } else { known.anew(name) }
+    };
+    rules.names().iter().enumerate().map(number).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(super) struct Owing {
     key: Key,
     /// Its cost is what was charged.
     debit: Debit,
+    is_shared: bool,
 }
 
 /// Where a streamed body of unknown length is charged.
@@ -42,13 +43,21 @@ impl Owing {
             .iter()
             .zip(decided)
             .filter(|(_, headroom)| headroom.decision == Decision::Admitted)
-            .map(|(claim, _)| Self { policy: claim.policy, key: claim.key, debit: claim.debit })
+            .map(|(claim, _)| Self {
+                policy: claim.policy,
+                key: claim.key,
+                debit: claim.debit,
+                is_shared: claim.shared.is_some(),
+            })
             .collect()
     }
 
     fn charge(&self, counters: &Counters, cost: u64, now: Now) -> Option<Verdict> {
         let cost = u32::try_from(cost).unwrap_or(u32::MAX).min(self.debit.scale.burst.get());
         let debit = Debit { cost: NonZeroU32::new(cost)?, unix_millis: now.unix_millis, ..self.debit };
+        if self.is_shared {
+            return counters.shared.owe(self.key, cost, now.monotonic_nanos);
+        }
         Some(counters.cells.owe(self.key, &debit, now.monotonic_nanos))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bucket::Scale;
 use super::calendar::Refill;
 use super::settings::Mode;
+use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
 
 /// Something that a policy counts apart.
@@ -84,6 +85,8 @@ pub struct Policy {
     /// Unique, and a valid Structured Fields string. An endpoint's own limits carry the operation's name, and
     /// after a colon the scope where it is not the token.
     pub name: Arc<str>,
+    /// The name that it had before, whose buckets it takes over.
+    pub formerly: Option<Arc<str>>,
     /// What it counts apart.
     pub per: Vec<Dimension>,
     /// How much.
@@ -106,6 +109,8 @@ pub struct Policy {
     pub versions: Vec<ApiVersion>,
     /// Whether it is an endpoint's own limit, of the endpoint table.
     pub of_endpoint: bool,
+    /// How replicas share it, where there is a central store.
+    pub shared: Shared,
     pub(super) mask: u8,
     pub(super) scale: Scale,
     pub(super) refill: Refill,

@@ -8,6 +8,7 @@ use super::check;
 use super::in_flight::Caps;
 use super::policy::Policy;
 use super::settings::{Mode, Settings};
+use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Network, Problems, Quota};
 
 /// A policy's place in [`Rules::names`]; used as an index of metric cells.
@@ -35,6 +36,8 @@ pub struct Rules {
     pub(super) failures: Quota,
     pub(super) failures_scale: Scale,
     exempt: Vec<Network>,
+    /// How tokens' own limits are shared.
+    pub(super) shared: Shared,
 }
 
 impl Rules {
@@ -86,6 +89,7 @@ impl Rules {
             failures,
             failures_scale: Scale::of(&failures),
             exempt,
+            shared: check::shared(settings),
         })
     }
 
@@ -108,6 +112,11 @@ impl Rules {
     /// Whether the policy of an index refuses; the reserved ones do.
     pub fn mode(&self, index: PolicyIndex) -> Mode {
         self.policies.get(usize::from(index.0)).map_or(Mode::Enforce, |policy| policy.mode)
+    }
+
+    /// The most cells that there may be.
+    pub const fn max_cells(&self) -> usize {
+        self.max_cells
     }
 
     /// The policies that a request may meet by its endpoint alone.
@@ -143,7 +152,7 @@ impl Rules {
 
 /// The endpoints' own limits, then the written policies.
 fn policies(settings: &Settings, endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Policy> {
-    let mut policies = check::of_endpoints(endpoints, problems);
+    let mut policies = check::of_endpoints(endpoints, check::shared(settings), problems);
     for (place, written) in settings.policies.iter().enumerate() {
         let key = format!("limits.policies[{place}]");
         if policies.iter().any(|policy| *policy.name == *written.name) {
@@ -154,7 +163,8 @@ fn policies(settings: &Settings, endpoints: &[Endpoint], problems: &mut Problems
                 "give each policy a name of its own; operations of the endpoint table are names too",
             );
         }
-        let policy = check::policy(&key, written, endpoints, problems);
+        check::former_name(&key, written, &settings.policies, problems);
+        let policy = check::policy(&key, written, check::shared(settings), endpoints, problems);
         if let Some(policy) = &policy {
             check::endpoint_costs(&key, policy, endpoints, problems);
         }

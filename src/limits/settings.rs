@@ -1,5 +1,8 @@
 //! `[limits]` as it is written.
 
+use std::path::PathBuf;
+
+use super::shared::{OnStoreFailure, Sharing};
 use crate::domain::{Plan, Window};
 
 /// `[limits]`: how much callers may ask for, beside the quotas of the endpoint table.
@@ -9,12 +12,26 @@ pub struct Settings {
     /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
     /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
     pub policies: Vec<PolicySettings>,
-    /// Buckets kept in memory at most, about 67 bytes each. A bucket is kept while it is not full. Past the
-    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (134 MB).
+    /// Buckets kept in memory at most, about 90 bytes each. A bucket is kept while it is not full. Past the
+    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (180 MB).
     pub max_cells: usize,
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
     pub retry_after_ceiling_seconds: u32,
+    /// The file in which the buckets are saved, so that a restart hands out no fresh ones; an empty path saves
+    /// nothing. It names nobody and holds no credential. A relative path starts at the configuration file. Default
+    /// `tollgate.limits`.
+    pub snapshot_file: PathBuf,
+    /// Seconds between two savings of the buckets, 1 to 3,600; they are also saved at the end. A kill forgets at most
+    /// what was used in twice that time. Default: 10.
+    pub snapshot_seconds: u64,
+    /// How gateways that share a Redis server share limits, for all policies that do not say otherwise: `auto` leases
+    /// tokens ahead of requests where that pays, `strict` asks for every request, `lease` always leases, `off` counts
+    /// on each gateway by itself. Nothing is shared without such a server. Default: `auto`.
+    pub shared: Sharing,
+    /// What becomes of requests while the server does not answer, for all policies that do not say otherwise: `share`
+    /// admits an equal part of the rate on each gateway, `open` admits all, `closed` refuses with 503. Default: `share`.
+    pub on_store_failure: OnStoreFailure,
     /// Requests being served at the same time.
     pub in_flight: InFlightSettings,
     /// Failed authentications by address.
@@ -32,6 +49,10 @@ impl Default for Settings {
             }],
             max_cells: 2_000_000,
             retry_after_ceiling_seconds: 21_600,
+            snapshot_file: PathBuf::from("tollgate.limits"),
+            snapshot_seconds: 10,
+            shared: Sharing::Auto,
+            on_store_failure: OnStoreFailure::Share,
             in_flight: InFlightSettings::default(),
             failed_authentications: FailedAuthenticationSettings::default(),
         }
@@ -46,6 +67,8 @@ pub struct PolicySettings {
     /// Its name, unique, of `a-z 0-9 _ -`, at most 64; named in 429 answers, `RateLimit-Policy` and metrics.
     /// Required. Buckets belong to the name: a policy that keeps its name keeps them through a reload.
     pub name: String,
+    /// The name that it had before, so that a policy that is renamed keeps its buckets. Default: `""`, it had none.
+    pub formerly: String,
     /// What is counted apart: any of `token`, `workspace`, `endpoint`, `version`, `plan`, `address` (IPv4 by
     /// /32, IPv6 by /64) and `path.NAME`, a path parameter (counted within the workspace). On public endpoints
     /// a request without a credential is counted by address where others are by token. Required.
@@ -69,6 +92,11 @@ pub struct PolicySettings {
     pub cost_from_header: String,
     /// `enforce`, or `shadow`: decided and counted in metrics, never refused and never shown. Default: `enforce`.
     pub mode: Mode,
+    /// How gateways share it: `auto`, `strict`, `lease` or `off`. Default: `limits.shared`.
+    pub shared: Option<Sharing>,
+    /// What becomes of its requests while the server does not answer: `share`, `open` or `closed`. Default:
+    /// `limits.on_store_failure`.
+    pub on_store_failure: Option<OnStoreFailure>,
     /// Whether callers see it in headers and in `/tollgate/v1/limits`. Default: true.
     pub expose: bool,
     /// Only these operations of the endpoint table. Default: all, and requests that match none.
@@ -83,6 +111,7 @@ impl Default for PolicySettings {
     fn default() -> Self {
         Self {
             name: String::new(),
+            formerly: String::new(),
             per: Vec::new(),
             quota: String::new(),
             window: Window::Rolling,
@@ -91,6 +120,8 @@ impl Default for PolicySettings {
             body_kilobytes_per_cost: None,
             cost_from_header: String::new(),
             mode: Mode::Enforce,
+            shared: None,
+            on_store_failure: None,
             expose: true,
             endpoints: Vec::new(),
             plans: Vec::new(),
@@ -133,8 +164,8 @@ pub struct InFlightSettings {
     pub total: Option<u32>,
 }
 
-/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64) gets 429 for further
-/// failures only; a valid credential from it is always served.
+/// `[limits.failed_authentications]`: past its budget an address (IPv4 by /32, IPv6 by /64, and 16 budgets for each
+/// /48) gets 429 for further failures only; a valid credential from it is always served.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailedAuthenticationSettings {

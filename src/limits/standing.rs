@@ -59,7 +59,9 @@ impl Limits {
             if let (Some(own), true) = (own, policy.yields_to_own_limit()) {
                 if !own_listed {
                     let key = self.key(index, policy, &listing.asked(MOST_ENDPOINTS, None));
-                    rows.extend(key.map(|key| listing.own_row(&self.own_claim(own, key))));
+                    rows.extend(key.map(|key| {
+                        listing.own_row(&self.own_claim(own, key, Some(caller), PolicyIndex(index)))
+                    }));
                 }
                 own_listed = true;
             } else if audience == Audience::Operator || policy.is_shown() {
@@ -149,7 +151,7 @@ impl<'a> Listing<'a> {
 
     fn headroom(&self, claim: &Claim) -> Headroom {
         let now = self.now.monotonic_nanos;
-        let verdict = self.limits.counters.cells.peek(claim.key, &claim.debit, now);
+        let verdict = self.limits.seen(claim, now);
         let decision = if verdict.wait_nanos.is_some() { Decision::Refused } else { Decision::Admitted };
         Headroom::of(claim, &verdict, now, decision)
     }

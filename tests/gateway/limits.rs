@@ -266,3 +266,43 @@ fn the_apis_own_word_and_a_streamed_body_cost_what_they_are_worth() {
     assert_eq!(refused.said(), (429, "quota_exceeded".to_owned()));
     assert_eq!(refused.error()["data"]["policy"], "points");
 }
+
+#[test]
+fn a_hidden_limit_is_told_nowhere() {
+    let policies = r#"
+[[limits.policies]]
+name = "shown"
+per = ["token"]
+quota = "1000 per day"
+[[limits.policies]]
+name = "secret-quota"
+per = ["workspace"]
+quota = "37 per day"
+expose = false
+[[limits.policies]]
+name = "tried-quota"
+per = ["token"]
+quota = "41 per day"
+mode = "shadow"
+"#;
+    let world = World::new(policies);
+    let problem = "Accept: application/problem+json\r\n";
+    let mut answers: Vec<Answer> = (0..38).map(|_| world.ask("GET", "/sources")).collect();
+    answers.push(world.gateway.connect().send(&request("GET", "/sources", &world.token, problem)));
+    answers.push(world.ask("GET", "/tollgate/v1/limits"));
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!((&statuses[..37], &statuses[37..]), (&[200; 37][..], &[429, 429, 200][..]));
+    for answer in &answers {
+        let text = format!("{:?} {}", answer.fields, String::from_utf8_lossy(&answer.body));
+        for secret in ["secret-quota", "tried-quota", "q=37", "q=41", ":37,", ":37}", ":41,", ":41}"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+    let refused = answers[37].error();
+    assert_eq!(refused["data"]["policy"], "hidden");
+    assert!(refused["data"]["msBeforeNext"].as_u64() > Some(1_000), "when to come back is told: {refused}");
+    assert!(answers[37].field("ratelimit").unwrap().starts_with("\"shown\";r=963"), "{:?}", answers[37]);
+    let operators = world.gateway.metrics();
+    let refusals = [("policy", "secret-quota"), ("decision", "refuse"), ("mode", "enforce")];
+    assert!(operators.count("tollgate_limit_decisions_total", &refusals) >= 2, "operators see it");
+}

@@ -125,6 +125,29 @@ fn what_waits_while_the_database_is_away_comes_once_when_it_is_back() {
 }
 
 #[test]
+fn a_backlog_does_not_hold_up_the_end() {
+    let server = Server::start();
+    let journal = Arc::new(Tables::new(&server).journal());
+    let file = File::new();
+    let unbounded = Bounds { entries: u64::MAX, entries_per_token: u64::MAX, ..bounds() };
+    let (counts, running) = forwarder(&file, &journal, unbounded);
+    let spool = file.open(unbounded);
+    spool.append(&[entry("a", START)]).unwrap();
+    until("the first to be handed on", || counts.entries() == 1);
+    server.crash();
+    spool.append(&vec![entry("a", START); 25_000]).unwrap();
+    let asked = journal.ask_all();
+    assert!(asked.is_err(), "the database is away");
+    server.go();
+    drop(running);
+    let left = spool.held().unwrap();
+    assert_eq!(counts.entries() + left, 25_001, "nothing is lost");
+    assert!(left > 0, "the rest is left for the next start");
+    let asked = journal.ask_all().unwrap();
+    assert_eq!(journal.missing(asked).unwrap(), 1, "what is left is waited for");
+}
+
+#[test]
 fn what_waits_too_long_is_lost_and_counted() {
     let address = PostgresAddress::parse("postgres://tollgate@127.0.0.1:9/nowhere", Path::new("")).unwrap();
     let journal = Arc::new(PostgresJournal::new(&address, bounds()).unwrap());

@@ -29,7 +29,8 @@
 //! With `now` its own clock, `fill' = interval × burst` as asked, for each bucket that is asked of:
 //!
 //! ```text
-//! unknown: tat = min(now − 60 s, now − began_ago + fill'), at = 0, fill = fill', since = now, period = lease, granted = earlier = before = 0
+//! unknown: tat = min(now − 60 s, now − began_ago + fill'), at = 0, fill = fill',
+//!          since = now, period = lease, granted = earlier = before = 0
 //!
 //! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota
 //! if now < since:   since = earlier = now                             the clock went back: hold no longer than meant
@@ -43,11 +44,12 @@
 //!         tat = max(tat, since + period + before × interval)
 //!         earlier = before = 0, since = now, period = lease
 //! period = max(period, lease)
-//! if held.period = since:    granted = max(granted − held.spent − held.kept, 0)     spent is not held any more,
-//! if held.period = earlier:  before  = max(before  − held.spent − held.kept, 0)     and what is
-//! granted = granted + held.kept                                                     kept lives on with what is granted now
 //! tat = min(tat, now + fill')                                         the clock went back, or the quota was cut
-//! tat = max(tat, now + (before + granted) × interval)
+//! tat = max(tat, now + (before + granted) × interval)                 it did not refill past what was held until now
+//! if held.period = since:    granted = max(granted − held.spent − held.kept, 0)     spent is not held any more,
+//! else if held.period = earlier:  before = max(before  − held.spent − held.kept, 0)     and what is
+//! granted = granted + held.kept                                                     kept lives on with what is granted now
+//! tat = max(tat, now + (before + granted) × interval)                 nor past what is held from now on
 //! left = floor((now + fill' − tat) / interval)
 //! ```
 //!

@@ -222,6 +222,42 @@ fn the_reset_never_moves_back_within_a_debt() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
+    /// A client that waits for what `Retry-After` says is admitted, and one that comes a second earlier is not;
+    /// whatever the policies are, by the calendar too.
+    #[test]
+    fn retry_after_can_be_relied_on(
+        policies in prop::collection::vec(
+            (1_u32..40, prop::sample::select(vec!["second", "minute", "hour", "day"]), prop::bool::ANY), 1..5,
+        ),
+        pauses in prop::collection::vec(0_u64..100_000, 1..30),
+    ) {
+        let written: Vec<String> = policies
+            .iter()
+            .enumerate()
+            .map(|(at, (requests, period, by_calendar))| {
+                let window = if *by_calendar && *period == "day" { "calendar" } else { "rolling" };
+                format!(r#"{{ name = "p{at}", per = ["token"], quota = "{requests} per {period}", window = "{window}" }}"#)
+            })
+            .collect();
+        let world = World::new(&format!("retry_after_ceiling_seconds = 100000\npolicies = [{}]", written.join(",")));
+        let mut last_reset = 0;
+        for pause in pauses {
+            world.wait(Duration::from_millis(pause));
+            while world.ask(&ASK).is_ok() {}
+            let exceeded = world.refused(&ASK);
+            let seconds = exceeded.retry_after_seconds().unwrap();
+            let described = exceeded.headrooms().next().unwrap();
+            let reset = u64::try_from(described.until_full().as_nanos()).unwrap() + world.now().monotonic_nanos;
+            prop_assert!(exceeded.wait <= Duration::from_secs(seconds));
+            prop_assert!(reset >= last_reset || policies.len() > 1, "the reset moved back");
+            last_reset = reset;
+            world.wait(Duration::from_secs(seconds - 1));
+            prop_assert!(world.ask(&ASK).is_err(), "a second early");
+            world.wait(Duration::from_secs(1));
+            prop_assert!(world.ask(&ASK).is_ok(), "after {} s", seconds);
+        }
+    }
+
     #[test]
     fn whatever_is_written_reads_back(
         policies in prop::collection::vec(

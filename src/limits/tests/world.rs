@@ -13,7 +13,8 @@ use crate::domain::{
     Subject, Workspace, WorkspaceState,
 };
 use crate::limits::cells::SEGMENTS;
-use crate::limits::{Admission, Charge, Counters, Exceeded, Limits, Rules, Settings};
+use crate::limits::shared::Waited;
+use crate::limits::{Admission, Attempt, Charge, Counters, Exceeded, Limits, Rules, Settings};
 
 pub(super) const SCOPE: &str = "public_api:read_write";
 
@@ -185,6 +186,28 @@ impl World {
             &Charge { address: ask.address(), path_parameter: &value, body_bytes: ask.body_bytes },
             self.now(),
         )
+    }
+
+    /// Asks limits that may be shared; once more where the request has waited.
+    pub(super) fn attempt<'r>(
+        &'r self,
+        limits: &'r Limits,
+        ask: &Ask,
+        now: Now,
+        waited: Option<Waited>,
+    ) -> Attempt<'r> {
+        let endpoint = ask
+            .operation
+            .map(|name| self.endpoints.iter().find(|endpoint| &*endpoint.operation == name).unwrap());
+        let version = ask.version.map(|name| ApiVersion::by_name(name).unwrap());
+        let needs = UnmatchedNeeds { scope: Some(SCOPE.into()), plans: Plan::ALL.to_vec() };
+        let permit = permit(ask.caller(), endpoint, version, &needs).unwrap();
+        let value = |_: &str| Some(Cow::Borrowed(ask.path_value));
+        let charge = Charge { address: ask.address(), path_parameter: &value, body_bytes: ask.body_bytes };
+        match waited {
+            None => limits.try_admit(permit, &charge, now),
+            Some(waited) => limits.admit_after(waited, permit, &charge, now),
+        }
     }
 
     /// How many are admitted before the first refusal, at most 100,000.

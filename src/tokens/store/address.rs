@@ -26,7 +26,8 @@ impl StoreAddress {
     }
 
     /// A database that cannot be reached at the moment, to be read from and written to when it can be
-    /// ([`Store::reach`], [`Store::admit_changes`]); [`None`] for a file, which is there or is not.
+    /// ([`reach`](super::Reachable::reach), [`admit_changes`](super::Reachable::admit_changes)); [`None`] for a file,
+    /// which is there or is not.
     pub fn open_later(&self) -> Result<Option<Arc<dyn Store>>, Error> {
         Ok(match self {
             Self::File(_) => None,

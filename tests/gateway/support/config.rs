@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,6 +11,9 @@ use super::{Answer, Client, Metrics, Process, request, run_json, send_admin, tol
 
 /// The workspaces that every such gateway has: id and region.
 pub(crate) const WORKSPACES: [(&str, &str); 2] = [("ws-us", "us"), ("ws-eu", "eu")];
+
+/// Gateways that start at once on one registry name their operators one after the other.
+static NAMING: Mutex<()> = Mutex::new(());
 
 /// The key that names Segment's endpoint table.
 pub(crate) fn segment_table() -> String {
@@ -78,11 +82,13 @@ impl Gateway {
     pub(crate) fn serve_in(folder: TempDir) -> Self {
         let file = folder.path().join("tollgate.toml");
         let name = file.to_str().unwrap().to_owned();
+        let counting = NAMING.lock().unwrap();
         let operators =
             run_json(&["operator", "--config", &name, "list", "--json"]).as_array().unwrap().len();
         let operator = format!("test-{operators}");
         let operator =
             text(&run_json(&["operator", "--config", &name, "create", &operator, "--json"]), "token");
+        drop(counting);
         let (process, address, admin) = serve(&name);
         Self { process, address, admin, file, operator, folder }
     }

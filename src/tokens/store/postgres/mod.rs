@@ -91,7 +91,7 @@ impl PostgresStore {
     }
 
     /// A database that cannot be reached at the moment: it is read from when it can be, and written to once
-    /// [`Store::admit_changes`] says that it is the right one.
+    /// [`admit_changes`](crate::tokens::store::Reachable::admit_changes) says that it is the right one.
     pub fn open_later(address: &PostgresAddress) -> Result<Self, Error> {
         Self::connected(address, Some(Pool::new(WRITERS)))
     }

@@ -1,0 +1,381 @@
+//! One bucket as a replica sees it: what it holds of it, what it was told, and when it may ask again.
+//!
+//! A pure state machine: time comes with each call, and what is to be asked goes out as an [`Asked`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::lease::{Lease, MOST_TOKENS, Mark};
+use super::plan::{LEAST_GAP_NANOS, OnStoreFailure, PATIENCE_NANOS, Plan, Shared, Sharing, seconds, whole};
+use super::share::Share;
+use super::store::{Asked, Bucket, Grant, Held};
+use crate::limits::bucket::{Scale, Verdict};
+
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::limits) enum Fate {
+    /// It has not ended.
+    Pending,
+    /// The store answered.
+    Answered,
+    /// It did not.
+    Failed,
+}
+
+/// Ends when a question does.
+pub(in crate::limits) type Pending = watch::Receiver<Fate>;
+
+/// The names of a bucket at the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::limits) struct BucketName {
+    pub(in crate::limits) group: Arc<str>,
+    pub(in crate::limits) name: Arc<str>,
+}
+
+/// A bucket's state on this replica. Requests touch the first three words; the rest is for those that find no token.
+#[derive(Debug)]
+pub(in crate::limits) struct Cell {
+    lease: Lease,
+    /// A lease with fewer tokens is renewed in the background.
+    renew_below: AtomicU32,
+    /// A request of this cost or a higher one is refused until then.
+    denied_cost: AtomicU32,
+    denied_until: AtomicU64,
+    /// When the bucket at the store was to be full, as far as was told.
+    full_at: AtomicU64,
+    pub(in crate::limits) scale: Scale,
+    pub(in crate::limits) revision: u32,
+    pub(in crate::limits) name: BucketName,
+    cold: Mutex<Cold>,
+}
+
+/// What only planning needs.
+#[derive(Debug, Default)]
+struct Cold {
+    pending: Option<Pending>,
+    next_question_at: u64,
+    /// What the store holds for this replica, and in which period; 0 where that is not known.
+    account: u32,
+    period: u64,
+    /// Unspent tokens when they were counted last.
+    counted: u32,
+    /// Tokens spent, fading over [`Plan::memory_seconds`].
+    recent: f64,
+    recent_at: u64,
+    /// The cost of requests that wait.
+    waiting: u32,
+    /// Charged without a token; paid from the next grants.
+    owed: u32,
+    /// What was left at the last answer; [`None`] before it.
+    left: Option<u32>,
+    share: Share,
+    dice: u64,
+}
+
+/// Why a request finds no token, and what to do about it.
+#[derive(Debug)]
+pub(in crate::limits) enum Lacking {
+    /// Nothing can be granted sooner.
+    Denied(Verdict),
+    /// A question is on its way.
+    Pending(Pending),
+    /// One may be asked then, which is soon.
+    Due(u64),
+    /// One may be asked now.
+    Unasked,
+}
+
+/// A question's circumstances when it was sent.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::limits) struct Sent {
+    pub(in crate::limits) at: u64,
+    pub(in crate::limits) sharing: Sharing,
+    pub(in crate::limits) replicas: u32,
+}
+
+/// How the store stands, read once for a decision.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::limits) struct StoreState {
+    pub(in crate::limits) replicas: u32,
+    /// When the outage began that lasts.
+    pub(in crate::limits) down_since: Option<u64>,
+}
+
+impl Cell {
+    pub(in crate::limits) fn new(scale: Scale, revision: u32, name: BucketName, dice: u64) -> Self {
+        Self {
+            lease: Lease::default(),
+            renew_below: AtomicU32::new(0),
+            denied_cost: AtomicU32::new(0),
+            denied_until: AtomicU64::new(0),
+            full_at: AtomicU64::new(0),
+            scale,
+            revision,
+            name,
+            cold: Mutex::new(Cold { dice, ..Cold::default() }),
+        }
+    }
+
+    /// Takes `cost` tokens of the lease. Answers with the mark, what to say of it, and whether to renew the lease.
+    pub(in crate::limits) fn take(&self, cost: u32, now: u64) -> Option<(Mark, Verdict, bool)> {
+        let (mark, left) = self.lease.take(cost, now)?;
+        let renew = left < self.renew_below.load(Ordering::Relaxed);
+        Some((mark, self.verdict(left, None, now), renew))
+    }
+
+    /// Undoes a [`Cell::take`], while the lease is the same.
+    pub(in crate::limits) fn give_back(&self, mark: Mark, cost: u32) {
+        self.lease.give_back(mark, cost);
+    }
+
+    /// What is known at `now` for a request of `cost`, changing nothing: whether it would find a token, or is refused
+    /// already. [`None`] if it would have to ask.
+    pub(in crate::limits) fn look(&self, cost: u32, now: u64) -> Option<Verdict> {
+        let unspent = self.lease.unspent(now);
+        if unspent >= cost {
+            return Some(self.verdict(unspent, None, now));
+        }
+        self.denied(cost, now)
+    }
+
+    /// What is said of the bucket to one who does not ask of it.
+    pub(in crate::limits) fn told(&self, now: u64) -> Verdict {
+        self.verdict(self.lease.unspent(now), None, now)
+    }
+
+    fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
+        let wait = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
+        (cost >= self.denied_cost.load(Ordering::Acquire))
+            .then(|| self.verdict(self.lease.unspent(now), Some(wait), now))
+    }
+
+    /// The store's bucket as it was told, and our lease beside it.
+    fn verdict(&self, unspent: u32, wait_nanos: Option<u64>, now: u64) -> Verdict {
+        let full_at = self.full_at.load(Ordering::Acquire).min(now + self.scale.fill_nanos());
+        let tat = full_at.saturating_sub(self.scale.interval_nanos.saturating_mul(u64::from(unspent)));
+        Verdict { tat, wait_nanos, scale: self.scale, counted: None }
+    }
+
+    /// Why there is no token for `cost`. A bucket with nothing left is not waited for longer than [`PATIENCE_NANOS`].
+    pub(in crate::limits) fn lacking(&self, cost: u32, now: u64) -> Lacking {
+        if let Some(verdict) = self.denied(cost, now) {
+            return Lacking::Denied(verdict);
+        }
+        let cold = self.cold();
+        if let Some(pending) = &cold.pending {
+            return Lacking::Pending(pending.clone());
+        }
+        let wait = cold.next_question_at.saturating_sub(now);
+        if wait > PATIENCE_NANOS {
+            return Lacking::Denied(self.verdict(self.lease.unspent(now), Some(wait), now));
+        }
+        if wait > 0 { Lacking::Due(cold.next_question_at) } else { Lacking::Unasked }
+    }
+
+    /// The refusal of a request that has waited as long as it may.
+    pub(in crate::limits) fn out_of_patience(&self, now: u64) -> Verdict {
+        let wait = self.cold().next_question_at.saturating_sub(now).max(LEAST_GAP_NANOS);
+        self.verdict(self.lease.unspent(now), Some(wait), now)
+    }
+
+    /// Begins a question for a request of `cost`, or for a lease ahead of requests if that is 0; [`None`] if one is on
+    /// its way, or it is too soon for another. It ends with [`Cell::granted`], [`Cell::denied_at_store`],
+    /// [`Cell::unanswered`] or [`Cell::abandoned`].
+    pub(in crate::limits) fn begin(
+        &self,
+        cost: u32,
+        pending: &Pending,
+        shared: Shared,
+        store: StoreState,
+        now: u64,
+    ) -> Option<Asked> {
+        let mut cold = self.cold();
+        if cold.pending.is_some() || cold.next_question_at > now {
+            return None;
+        }
+        cold.pending = Some(pending.clone());
+        let plan = Plan::of(self.scale, shared.sharing, store.replicas);
+        let kept = self.lease.begin_round(now);
+        let per_second = cold.count(kept, &plan, now);
+        let burst = self.scale.burst.get().min(MOST_TOKENS);
+        let need = cost.saturating_add(cold.owed).clamp(1, burst);
+        let ahead = match cold.left {
+            None => f64::from(plan.tokens_first()),
+            Some(left) => plan.tokens_ahead(per_second, left).round() - f64::from(kept),
+        };
+        let want = need.saturating_add(cold.waiting).max(whole(ahead)).min(burst);
+        self.renew_below.store(plan.renew_below(per_second), Ordering::Relaxed);
+        let bucket = Bucket::Gcra {
+            interval_nanos: self.scale.interval_nanos,
+            burst: self.scale.burst.get(),
+            lease_nanos: plan.lease_nanos,
+        };
+        let spent = cold.account.saturating_sub(kept);
+        let held = Held { period: cold.period, spent, kept };
+        Some(Asked { name: Arc::clone(&self.name.name), bucket, need, want, held })
+    }
+
+    /// Ends a question that was not sent.
+    pub(in crate::limits) fn abandoned(&self) {
+        self.cold().pending = None;
+    }
+
+    /// Ends a question that was `sent` then, with tokens.
+    pub(in crate::limits) fn granted(&self, asked: &Asked, grant: &Grant, sent: Sent, now: u64) {
+        let Bucket::Gcra { interval_nanos, burst, lease_nanos } = asked.bucket else { return };
+        let mut cold = self.cold();
+        cold.pending = None;
+        cold.left = Some(grant.left);
+        let before = self.lease.unspent(now);
+        let unspent = self.lease.renew(grant.tokens, sent.at + lease_nanos);
+        cold.recent += f64::from(cold.counted.saturating_sub(before));
+        cold.account = asked.held.kept.saturating_add(grant.tokens);
+        cold.period = grant.period;
+        cold.counted = unspent;
+        let paid = self.lease.spend_up_to(cold.owed.min(grant.tokens), now);
+        cold.owed -= paid;
+        // Full at the earliest, so that nobody is refused whom the store would admit.
+        let full_at = sent.at + grant.until_full_nanos;
+        self.full_at.store(now + grant.until_full_nanos, Ordering::Release);
+        if grant.left > 0 {
+            self.denied_until.store(0, Ordering::Release);
+            cold.next_question_at = sent.at + LEAST_GAP_NANOS;
+            return;
+        }
+        let next = full_at.saturating_sub(interval_nanos.saturating_mul(u64::from(burst) - 1));
+        self.pause(&mut cold, 1, next, sent, now);
+    }
+
+    /// Ends a question that was `sent` then, with a wait.
+    pub(in crate::limits) fn denied_at_store(&self, asked: &Asked, wait_nanos: u64, sent: Sent, now: u64) {
+        let Bucket::Gcra { interval_nanos, burst, .. } = asked.bucket else { return };
+        let mut cold = self.cold();
+        cold.pending = None;
+        cold.left = Some(0);
+        let missing = interval_nanos.saturating_mul(u64::from(burst.saturating_sub(asked.need)));
+        self.full_at.store(now.saturating_add(wait_nanos).saturating_add(missing), Ordering::Release);
+        self.pause(&mut cold, asked.need, sent.at.saturating_add(wait_nanos), sent, now);
+    }
+
+    /// Ends a question of several buckets that another of them denied: nothing is learnt of this one.
+    pub(in crate::limits) fn denied_elsewhere(&self, sent: u64) {
+        let mut cold = self.cold();
+        cold.pending = None;
+        cold.next_question_at = sent + LEAST_GAP_NANOS;
+    }
+
+    /// Ends a question that has no answer. The store may have granted all the same, and may have heard what is spent.
+    pub(in crate::limits) fn unanswered(&self, now: u64) {
+        let mut cold = self.cold();
+        cold.pending = None;
+        (cold.account, cold.period) = (0, 0);
+        cold.next_question_at = now + LEAST_GAP_NANOS;
+    }
+
+    fn pause(&self, cold: &mut Cold, cost: u32, until: u64, sent: Sent, now: u64) {
+        let plan = Plan::of(self.scale, sent.sharing, sent.replicas);
+        let next = until.max(now + plan.pause_nanos(cold.roll()));
+        cold.next_question_at = next;
+        self.denied_cost.store(cost, Ordering::Release);
+        self.denied_until.store(next, Ordering::Release);
+    }
+
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it.
+    pub(in crate::limits) fn without_store(
+        &self,
+        cost: u32,
+        shared: Shared,
+        store: StoreState,
+        now: u64,
+        take: bool,
+    ) -> Option<Verdict> {
+        match shared.on_store_failure {
+            OnStoreFailure::Open => Some(self.told(now)),
+            OnStoreFailure::Closed => None,
+            OnStoreFailure::Share => {
+                let plan = Plan::of(self.scale, shared.sharing, store.replicas);
+                let mut cold = self.cold();
+                let verdict = cold.share.decide(&plan, cost, store.down_since, now, take);
+                if take && verdict.wait_nanos.is_none() && store.down_since.is_none() {
+                    cold.owed = cold.owed.saturating_add(cost).min(self.scale.burst.get());
+                }
+                Some(verdict)
+            }
+        }
+    }
+
+    /// Charges tokens that nobody waited for: from the lease as far as they are there, the rest from later grants.
+    pub(in crate::limits) fn owe(&self, cost: u32, now: u64) -> Verdict {
+        let spent = self.lease.spend_up_to(cost, now);
+        if spent < cost {
+            let mut cold = self.cold();
+            cold.owed = cold.owed.saturating_add(cost - spent).min(self.scale.burst.get());
+        }
+        self.told(now)
+    }
+
+    /// Counts a request as waiting, and not any more.
+    pub(in crate::limits) fn wait(&self, cost: u32) {
+        let mut cold = self.cold();
+        cold.waiting = cold.waiting.saturating_add(cost);
+    }
+
+    pub(in crate::limits) fn wait_no_more(&self, cost: u32) {
+        let mut cold = self.cold();
+        cold.waiting = cold.waiting.saturating_sub(cost);
+    }
+
+    /// Another quota: what is used stays used by its part of the burst, what is leased is dropped, and a refusal of the
+    /// old quota is forgotten.
+    pub(in crate::limits) fn rescale(&mut self, scale: Scale, now: u64) {
+        self.lease.clear();
+        let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner);
+        cold.counted = 0;
+        cold.next_question_at = 0;
+        *self.denied_until.get_mut() = 0;
+        let debt = u128::from(self.full_at.get_mut().saturating_sub(now));
+        let debt =
+            (debt * u128::from(scale.fill_nanos())).div_ceil(u128::from(self.scale.fill_nanos().max(1)));
+        *self.full_at.get_mut() = now + u64::try_from(debt).unwrap_or(u64::MAX).min(scale.fill_nanos());
+        self.scale = scale;
+    }
+
+    /// Whether forgetting the cell changes no decision.
+    pub(in crate::limits) fn is_idle(&mut self, now: u64) -> bool {
+        let full = *self.full_at.get_mut() <= now && *self.denied_until.get_mut() <= now;
+        let unspent = self.lease.unspent(now) > 0;
+        let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner);
+        full && !unspent
+            && cold.pending.is_none()
+            && cold.waiting == 0
+            && cold.owed == 0
+            && !cold.share.counts(now)
+    }
+
+    fn cold(&self) -> MutexGuard<'_, Cold> {
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cold {
+    /// Counts what was spent since the last time, and answers with tokens a second.
+    fn count(&mut self, unspent: u32, plan: &Plan, now: u64) -> f64 {
+        let memory = plan.memory_seconds();
+        let faded = (-seconds(now.saturating_sub(self.recent_at)) / memory).exp();
+        self.recent = self.recent * faded + f64::from(self.counted.saturating_sub(unspent));
+        (self.recent_at, self.counted) = (now, unspent);
+        self.recent / memory
+    }
+
+    fn roll(&mut self) -> u64 {
+        // splitmix64
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.dice;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+}

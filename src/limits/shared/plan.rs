@@ -1,0 +1,143 @@
+//! What follows from a quota for how it is shared: how long a lease lives, how large it is, when to ask again.
+
+use std::time::Duration;
+
+use crate::limits::bucket::Scale;
+
+/// Whether tokens are leased ahead of requests.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Leased where a lease's time brings at least two tokens for each replica, else asked for each request.
+    #[default]
+    Auto,
+    /// The central store is asked for every request.
+    Strict,
+    /// Leased, however few tokens there are.
+    Lease,
+    /// Not shared: every replica counts by itself.
+    Off,
+}
+
+/// What becomes of requests that no lease admits while the central store does not answer.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// Each of N replicas admits an Nth of the rate.
+    #[default]
+    Share,
+    /// All are admitted.
+    Open,
+    /// All are refused with 503.
+    Closed,
+}
+
+/// How one policy is shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Whether tokens are leased ahead.
+    pub sharing: Sharing,
+    /// What is done while the store does not answer.
+    pub on_store_failure: OnStoreFailure,
+}
+
+/// Questions about one bucket are at least so far apart on a replica.
+pub(super) const LEAST_GAP_NANOS: u64 = 5_000_000;
+/// A request waits so long for an answer, and before that so long for its turn to ask.
+pub(super) const PATIENCE_NANOS: u64 = 5_000_000;
+
+const LONGEST_LEASE_NANOS: u64 = 5_000_000_000;
+/// Tokens that were asked for one request live long enough to come back with the answer.
+const STRICT_LEASE_NANOS: u64 = 15_000_000;
+/// Leases that would be shorter are not worth it.
+const LEAST_LEASE_NANOS: u64 = 50_000_000;
+const MOST_PAUSE_NANOS: u64 = 100_000_000;
+/// What a bucket that nobody knows yet is asked for at most.
+const FIRST_TOKENS: u32 = 8;
+/// Twice a slow round trip: a lease is renewed when it will be spent within this.
+const AHEAD_SECONDS: f64 = 0.004;
+
+/// How a bucket is asked for, by its scale and the number of replicas.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) scale: Scale,
+    pub(super) replicas: u32,
+    pub(super) lease_nanos: u64,
+    pub(super) is_strict: bool,
+}
+
+impl Plan {
+    /// A lease lives for three tenths of the bucket's fill, at most 5 s. Longer ones would let what is held keep a busy
+    /// bucket from refilling by more than that part of its burst.
+    pub(super) fn of(scale: Scale, sharing: Sharing, replicas: u32) -> Self {
+        let lease = (scale.fill_nanos() / 10 * 3).min(LONGEST_LEASE_NANOS);
+        let few = lease / scale.interval_nanos < 2 * u64::from(replicas) || lease < LEAST_LEASE_NANOS;
+        let is_strict = match sharing {
+            Sharing::Auto | Sharing::Off => few,
+            Sharing::Strict => true,
+            Sharing::Lease => lease < LEAST_LEASE_NANOS,
+        };
+        let lease_nanos = if is_strict { STRICT_LEASE_NANOS } else { lease };
+        Self { scale, replicas, lease_nanos, is_strict }
+    }
+
+    /// The time over which demand is averaged.
+    pub(super) fn memory_seconds(&self) -> f64 {
+        seconds(self.lease_nanos * 2).max(1.0)
+    }
+
+    /// Tokens worth having at a demand of so many a second, when `left` of the bucket were left: for a time that shrinks
+    /// from two thirds of a lease to a twentieth as the bucket empties, so that near the limit nothing lies idle.
+    pub(super) fn tokens_ahead(&self, per_second: f64, left: u32) -> f64 {
+        if self.is_strict {
+            return 0.0;
+        }
+        let full = f64::from(left) / f64::from(self.scale.burst.get());
+        let part = ((full - 0.25) / 0.5).clamp(0.0, 1.0);
+        let lease = seconds(self.lease_nanos);
+        per_second * lease * (0.05 + part * 0.6)
+    }
+
+    /// What to ask of a bucket that this replica knows nothing of.
+    pub(super) fn tokens_first(&self) -> u32 {
+        if self.is_strict {
+            return 1;
+        }
+        self.scale.burst.get().div_ceil(16 * self.replicas).min(FIRST_TOKENS)
+    }
+
+    /// A lease with fewer tokens than this is renewed in the background; 0 for never, where it would mostly be wasted.
+    pub(super) fn renew_below(&self, per_second: f64) -> u32 {
+        if self.is_strict || per_second * seconds(self.lease_nanos) < 4.0 {
+            return 0;
+        }
+        whole(per_second * AHEAD_SECONDS) + 1
+    }
+
+    /// How long to wait before asking again of a bucket that had nothing: until each replica can expect a token, within
+    /// 5 and 100 ms, give or take a quarter by `dice` so that replicas do not march in step.
+    pub(super) fn pause_nanos(&self, dice: u64) -> u64 {
+        let pause = self.scale.interval_nanos.saturating_mul(u64::from(self.replicas));
+        let pause = pause.clamp(LEAST_GAP_NANOS, MOST_PAUSE_NANOS);
+        pause * 3 / 4 + dice % (pause / 2)
+    }
+
+    /// The scale of this replica's share: an Nth of the rate, up to as much as an Nth of the burst.
+    pub(super) fn share_interval_nanos(&self) -> u64 {
+        self.scale.interval_nanos.saturating_mul(u64::from(self.replicas))
+    }
+}
+
+/// Whole tokens; of a negative number none.
+#[expect(clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+pub(super) fn whole(tokens: f64) -> u32 {
+    tokens as u32
+}
+
+pub(super) fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}

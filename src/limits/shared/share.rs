@@ -1,0 +1,58 @@
+//! What a replica admits of a bucket while the store does not answer.
+//!
+//! Each of N replicas admits an Nth of the rate, up to an Nth of the burst, and begins an outage with one token.
+//!
+//! Bound with a whole outage anywhere inside the window: `admitted ≤ burst + rate × W + N`. For the shares admit at most
+//! N and the rate together while it lasts, and the store carries what was left at its begin over to its end
+//! ([`OutageAgo`](super::OutageAgo)), so that nothing is refilled twice. With k of N replicas cut off for D while the
+//! others have all: `admitted ≤ burst + rate × W + k + k / N × rate × D`; that also holds for the time by which replicas
+//! differ about an outage's end.
+
+use super::plan::Plan;
+use crate::limits::bucket::Verdict;
+
+/// One bucket's share.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    tat: u64,
+    /// Which outage it is counted for, by its begin.
+    outage: u64,
+}
+
+impl Share {
+    /// Decides a request of `cost` at `now`. `outage` is the begin of the store's outage; [`None`] if the store is merely
+    /// slow, and the share then never holds more than one token. `take` counts the request.
+    ///
+    /// Tokens come back at the share's own rate only, so that a store that comes and goes hands out nothing.
+    pub(super) fn decide(
+        &mut self,
+        plan: &Plan,
+        cost: u32,
+        outage: Option<u64>,
+        now: u64,
+        take: bool,
+    ) -> Verdict {
+        let interval = plan.share_interval_nanos();
+        let price = interval.saturating_mul(u64::from(cost));
+        let most = plan.scale.fill_nanos().max(price);
+        let mut tat = self.tat.max(now);
+        if outage != Some(self.outage) {
+            tat = tat.max((now + most).saturating_sub(interval));
+        }
+        let after = tat.saturating_add(price);
+        let wait = after.saturating_sub(now + most);
+        let tat = if wait == 0 { after } else { tat };
+        if take {
+            (self.tat, self.outage) = (tat, outage.unwrap_or(0));
+        }
+        let burst = u64::from(plan.scale.burst.get());
+        let left = ((now + most).saturating_sub(tat) / interval.max(1)).min(burst);
+        let tat = now + plan.scale.interval_nanos * (burst - left);
+        Verdict { tat, wait_nanos: (wait > 0).then_some(wait), scale: plan.scale, counted: None }
+    }
+
+    /// Whether it still owes.
+    pub(super) const fn counts(&self, now: u64) -> bool {
+        self.tat > now
+    }
+}

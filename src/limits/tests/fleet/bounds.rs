@@ -1,0 +1,140 @@
+//! What holds while the store answers: no window beyond the limit, nearly all of it used, hardly a false refusal, few
+//! questions, no long wait. Refusals first.
+
+use super::accuracy::{limit_of, policy, run};
+use super::tally::Limit;
+use super::{Fleet, MILLI, SECOND, Weather};
+use crate::limits::tests::world::ASK;
+
+const HUNDRED: &str =
+    r#"policies = [{ name = "default", per = ["token"], quota = "100 per second", burst = 600 }]"#;
+const HUNDRED_LIMIT: Limit = Limit { rate: 100.0, burst: 600.0 };
+
+/// The bound, and what is to be used of it: 95 of 100, one less for small quotas.
+#[track_caller]
+fn holds(fleet: &Fleet, limit: Limit, seconds: f64) {
+    let worst = fleet.worst_window(limit);
+    assert!(worst <= limit.burst + 1e-6, "a window of {worst} beyond the rate, the burst is {}", limit.burst);
+    let most = limit.burst + limit.rate * seconds;
+    let admitted = fleet.admitted().count() as f64;
+    assert!(admitted >= most * 0.95 - 1.0, "{admitted} of {most}");
+    assert!(fleet.longest_wait_millis() < 10.0, "{} ms", fleet.longest_wait_millis());
+}
+
+#[test]
+fn ten_times_the_limit_admits_no_more_than_the_limit_and_nearly_all_of_it() {
+    for (seed, quota) in (10..).zip([
+        "2 per minute",
+        "5 per minute",
+        "25 per minute",
+        "60 per minute",
+        "300 per minute",
+        "600 per minute",
+    ]) {
+        let limit = limit_of(quota);
+        let fleet = run(seed, &policy(quota), limit, 10.0, 60);
+        holds(&fleet, limit, 60.0);
+    }
+    let fleet = run(20, HUNDRED, HUNDRED_LIMIT, 10.0, 30);
+    holds(&fleet, HUNDRED_LIMIT, 30.0);
+}
+
+#[test]
+fn nine_tenths_of_the_limit_is_hardly_ever_refused_and_hardly_ever_asks() {
+    let fleet = run(30, HUNDRED, HUNDRED_LIMIT, 0.9, 60);
+    assert!(fleet.false_refusals(HUNDRED_LIMIT) <= 0.0001, "{}", fleet.false_refusals(HUNDRED_LIMIT));
+    assert!(fleet.questions() <= 0.10, "{} questions for each request", fleet.questions());
+    for (seed, quota) in (31..).zip(["600 per minute", "60 per minute", "5 per minute"]) {
+        let limit = limit_of(quota);
+        let fleet = run(seed, &policy(quota), limit, 0.9, 600);
+        assert!(fleet.false_refusals(limit) <= 0.0001, "{quota}: {}", fleet.false_refusals(limit));
+        if quota == "600 per minute" {
+            assert!(fleet.questions() <= 0.40, "{} questions for each request", fleet.questions());
+        }
+    }
+}
+
+#[test]
+fn an_idle_bucket_gives_its_whole_burst() {
+    for quota in ["2 per minute", "60 per minute", "600 per minute"] {
+        let limit = limit_of(quota);
+        let mut fleet = Fleet::new(40, 8, &policy(quota));
+        for at in 0..limit.burst as u64 {
+            fleet.request(SECOND + at * 8 * MILLI, (at % 8) as usize, &ASK);
+        }
+        fleet.run();
+        let refused = fleet.ended.iter().filter(|ended| ended.refused.is_some()).count();
+        assert!(refused as f64 <= limit.burst * 0.03, "{quota}: {refused} refused");
+    }
+}
+
+#[test]
+fn skewed_and_single_replicas_get_the_whole_limit() {
+    let limit = limit_of("600 per minute");
+    for weights in [[65, 5, 5, 5, 5, 5, 5, 5], [1, 0, 0, 0, 0, 0, 0, 0]] {
+        let mut fleet = Fleet::new(50, 8, &policy("600 per minute"));
+        fleet.poisson((SECOND, 61 * SECOND), 100.0, &weights, &ASK);
+        fleet.run();
+        holds(&fleet, limit, 60.0);
+    }
+}
+
+#[test]
+fn lost_and_slow_messages_break_no_bound() {
+    for seed in 60..66 {
+        for quota in ["60 per minute", "600 per minute"] {
+            let limit = limit_of(quota);
+            let mut fleet = Fleet::new(seed, 8, &policy(quota));
+            fleet.weather = Weather { lost_permille: 20, most_way: 2 * MILLI, ..Weather::default() };
+            fleet.poisson((SECOND, 31 * SECOND), limit.rate * 10.0, &[1; 8], &ASK);
+            fleet.run();
+            // What replicas admit by their shares of one token while a message is missing.
+            let worst = fleet.worst_window(limit);
+            let late = limit.rate * 0.06;
+            assert!(worst <= limit.burst + 8.0 + late, "{quota}, seed {seed}: {worst}");
+            assert!(fleet.longest_wait_millis() < 10.0);
+        }
+    }
+}
+
+#[test]
+fn who_waits_as_told_is_admitted_and_who_comes_sooner_is_not() {
+    for (seed, quota) in (70..).zip(["2 per minute", "5 per minute", "60 per minute"]) {
+        let limit = limit_of(quota);
+        let mut fleet = Fleet::new(seed, 8, &policy(quota));
+        for at in 0..limit.burst as u64 + 3 {
+            fleet.request(SECOND + at * 20 * MILLI, (at % 8) as usize, &ASK);
+        }
+        fleet.run();
+        let last = *fleet.ended.iter().rfind(|ended| ended.refused.is_some()).unwrap();
+        let wait = last.refused.unwrap().div_ceil(SECOND) * SECOND;
+        fleet.ended.clear();
+        // Whichever replica it comes to.
+        fleet.request(last.at + last.refused.unwrap() - SECOND / 2, 5, &ASK);
+        fleet.request(last.at + wait, 3, &ASK);
+        fleet.run();
+        let refused: Vec<bool> = fleet.ended.iter().map(|ended| ended.refused.is_some()).collect();
+        assert_eq!(refused, [true, false], "{quota}");
+    }
+}
+
+#[test]
+fn reloads_hand_out_nothing_and_lock_nobody_out() {
+    let quotas = ["60 per minute", "120 per minute", "30 per minute"];
+    let mut fleet = Fleet::new(80, 8, &policy(quotas[0]));
+    for round in 0..100_u64 {
+        for replica in 0..8 {
+            let toml = policy(quotas[round as usize % 3]);
+            // Not all at the same moment.
+            fleet.at(SECOND + round * 100 * MILLI + replica as u64 * 3 * MILLI, move |fleet| {
+                fleet.reload(replica, &toml);
+            });
+        }
+    }
+    fleet.poisson((SECOND, 11 * SECOND), 100.0, &[1; 8], &ASK);
+    fleet.run();
+    let admitted = fleet.admitted().count();
+    // One full burst, which is the fraction of the widest, and ten seconds at the widest rate.
+    assert!((60..=140).contains(&admitted), "{admitted}");
+    assert!(fleet.admitted().any(|ended| ended.at > 10 * SECOND), "somebody is locked out");
+}

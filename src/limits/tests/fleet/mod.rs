@@ -1,0 +1,401 @@
+//! N replicas of the real limiter on a clock moved by hand, against a model of the central store: latency, loss,
+//! partitions, outages, clock steps, flushes. Everything follows from a seed.
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "counts and times of a simulation are small"
+)]
+
+mod accuracy;
+mod adversary;
+mod bounds;
+mod outages;
+mod path;
+mod tally;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::world::{Ask, Dice, World};
+use crate::clock::Now;
+use crate::domain::RegionId;
+use crate::limits::shared::model::Model;
+use crate::limits::shared::{Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, Wanted};
+use crate::limits::{Attempt, Counters, Limits};
+
+pub(super) const MILLI: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// How long a client waits for an answer.
+const DEADLINE: u64 = 50 * MILLI;
+
+/// One replica's client of the store, as far as limits see it.
+struct Client {
+    replicas: NonZeroU32,
+    is_up: AtomicBool,
+    outage: Mutex<Option<Outage>>,
+}
+
+impl CentralStore for Client {
+    fn ask(&self, _: Question) -> Asking {
+        unreachable!("the simulator carries the questions itself")
+    }
+
+    fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::SeqCst)
+    }
+
+    fn last_outage(&self) -> Option<Outage> {
+        *self.outage.lock().unwrap()
+    }
+
+    fn replicas(&self) -> NonZeroU32 {
+        self.replicas
+    }
+}
+
+struct Replica {
+    limits: Limits,
+    client: Arc<Client>,
+    /// What its monotonic clock is ahead of the simulation's.
+    offset: u64,
+    waiting: Vec<Waiter>,
+    timeouts: Vec<u64>,
+    next_probe_after: u64,
+}
+
+struct Waiter {
+    number: u64,
+    ask: Ask,
+    arrived: u64,
+    began: u64,
+    wanted: Wanted,
+}
+
+/// How the store and its network are.
+#[derive(Clone)]
+pub(super) struct Weather {
+    /// A way takes between this
+    pub(super) least_way: u64,
+    /// and this long.
+    pub(super) most_way: u64,
+    /// Messages lost of a thousand.
+    pub(super) lost_permille: u64,
+    /// Whether it answers nothing, and connections hang.
+    pub(super) is_frozen: bool,
+    /// Whether connections are refused.
+    pub(super) is_dead: bool,
+    /// Replicas that do not reach it.
+    pub(super) cut_off: Vec<usize>,
+    /// What its clock is ahead; it starts at an hour.
+    pub(super) clock_ahead: i64,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self {
+            least_way: 200_000,
+            most_way: 700_000,
+            lost_permille: 0,
+            is_frozen: false,
+            is_dead: false,
+            cut_off: Vec::new(),
+            clock_ahead: 3_600 * SECOND as i64,
+        }
+    }
+}
+
+enum Event {
+    Arrives { replica: usize, ask: Box<Ask> },
+    Wakes { replica: usize },
+    Reaches { call: u64, question: Question },
+    Returns { call: u64, answer: Answer },
+    Expires { call: u64 },
+    Probes { replica: usize },
+    Changes(Box<dyn FnOnce(&mut Fleet)>),
+}
+
+/// A request and how it ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) arrived: u64,
+    /// When it was decided.
+    pub(super) at: u64,
+    /// How long to wait, if refused; `u64::MAX` if the store was not there and its policy is closed.
+    pub(super) refused: Option<u64>,
+}
+
+pub(super) struct Fleet {
+    pub(super) world: World,
+    replicas: Vec<Replica>,
+    pub(super) model: Model,
+    pub(super) weather: Weather,
+    pub(super) now: u64,
+    pub(super) dice: Dice,
+    events: BinaryHeap<Reverse<(u64, u64)>>,
+    scheduled: HashMap<u64, Event>,
+    calls: HashMap<u64, (usize, Call)>,
+    next: u64,
+    /// Questions sent.
+    pub(super) asked: u64,
+    pub(super) ended: Vec<Ended>,
+}
+
+impl Fleet {
+    /// `replicas` replicas of the same configuration.
+    pub(super) fn new(seed: u64, replicas: usize, toml: &str) -> Self {
+        let world = World::new(toml);
+        let mut dice = Dice(seed);
+        let replica = |at: usize| {
+            let client = Arc::new(Client {
+                replicas: NonZeroU32::new(replicas as u32).unwrap(),
+                is_up: AtomicBool::new(true),
+                outage: Mutex::new(None),
+            });
+            let store: Arc<dyn CentralStore> = client.clone();
+            let counters = Counters::new([at as u8; 32]);
+            let limits = Limits::new(Arc::clone(world.limits.rules()), counters)
+                .shared_through(vec![Some(store)], RegionId(0));
+            let offset = 3_600 * SECOND + dice.below(1_000 * SECOND);
+            Replica {
+                limits,
+                client,
+                offset,
+                waiting: Vec::new(),
+                timeouts: Vec::new(),
+                next_probe_after: 250 * MILLI,
+            }
+        };
+        Self {
+            replicas: (0..replicas).map(replica).collect(),
+            world,
+            model: Model::default(),
+            weather: Weather::default(),
+            now: 0,
+            dice,
+            events: BinaryHeap::new(),
+            scheduled: HashMap::new(),
+            calls: HashMap::new(),
+            next: 0,
+            asked: 0,
+            ended: Vec::new(),
+        }
+    }
+
+    /// Other rules on one replica, as a reload does it.
+    pub(super) fn reload(&mut self, replica: usize, toml: &str) {
+        let known = &mut self.replicas[replica];
+        let rules = super::world::checked(toml, &self.world.endpoints).unwrap();
+        let store: Arc<dyn CentralStore> = known.client.clone();
+        known.limits = Limits::new(Arc::new(rules), Arc::clone(known.limits.counters()))
+            .shared_through(vec![Some(store)], RegionId(0));
+    }
+
+    /// Schedules a request.
+    pub(super) fn request(&mut self, at: u64, replica: usize, ask: &Ask) {
+        self.schedule(at, Event::Arrives { replica, ask: Box::new(ask.clone()) });
+    }
+
+    /// Schedules requests at random: `rate` a second in all, for each replica by its weight.
+    pub(super) fn poisson(&mut self, (from, until): (u64, u64), rate: f64, weights: &[u64], ask: &Ask) {
+        let total: u64 = weights.iter().sum();
+        for (replica, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+            let rate = rate * *weight as f64 / total as f64;
+            let mut at = from as f64;
+            loop {
+                let unit = (self.dice.below(1 << 53) + 1) as f64 / (1_u64 << 53) as f64;
+                at += -unit.ln() / rate * 1e9;
+                if at >= until as f64 {
+                    break;
+                }
+                self.request(at as u64, replica, ask);
+            }
+        }
+    }
+
+    /// Schedules a change of anything.
+    pub(super) fn at(&mut self, at: u64, change: impl FnOnce(&mut Self) + 'static) {
+        self.schedule(at, Event::Changes(Box::new(change)));
+    }
+
+    /// Runs until nothing is scheduled.
+    pub(super) fn run(&mut self) {
+        while let Some(Reverse((at, number))) = self.events.pop() {
+            self.now = at;
+            let Some(event) = self.scheduled.remove(&number) else { continue };
+            self.happens(event);
+        }
+        assert!(self.replicas.iter().all(|replica| replica.waiting.is_empty()), "somebody waits for ever");
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.next += 1;
+        self.events.push(Reverse((at, self.next)));
+        self.scheduled.insert(self.next, event);
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Arrives { replica, ask } => {
+                let arrived = self.now;
+                self.decide(replica, *ask, arrived, None);
+            }
+            Event::Wakes { replica } => self.wake(replica),
+            Event::Reaches { call, question } => {
+                let way = self.way();
+                let lost = self.is_lost(self.calls.get(&call).map(|(replica, _)| *replica));
+                if self.weather.is_frozen || self.weather.is_dead {
+                    return;
+                }
+                let clock = self.now.saturating_add_signed(self.weather.clock_ahead);
+                let answer = self.model.answer(&question, clock);
+                if !lost {
+                    self.schedule(self.now + way, Event::Returns { call, answer });
+                }
+            }
+            Event::Returns { call, answer } => self.end(call, &Ok(answer)),
+            Event::Expires { call } => {
+                if let Some((replica, _)) = self.calls.get(&call) {
+                    self.timed_out(*replica);
+                    self.end(call, &Err(StoreFault::TimedOut));
+                }
+            }
+            Event::Probes { replica } => self.probe(replica),
+            Event::Changes(change) => change(self),
+        }
+    }
+
+    fn way(&mut self) -> u64 {
+        let Weather { least_way, most_way, .. } = self.weather;
+        least_way + self.dice.below(most_way - least_way + 1)
+    }
+
+    fn is_lost(&mut self, replica: Option<usize>) -> bool {
+        replica.is_some_and(|replica| self.weather.cut_off.contains(&replica))
+            || self.dice.below(1_000) < self.weather.lost_permille
+    }
+
+    fn clock_of(&self, replica: usize) -> Now {
+        let monotonic_nanos = self.now + self.replicas[replica].offset;
+        Now { monotonic_nanos, unix_millis: 1_700_000_000_000 + self.now / MILLI }
+    }
+
+    fn decide(
+        &mut self,
+        replica: usize,
+        ask: Ask,
+        arrived: u64,
+        so_far: Option<crate::limits::shared::Waited>,
+    ) {
+        let now = self.clock_of(replica);
+        let limits = &self.replicas[replica].limits;
+        let attempt = self.world.attempt(limits, &ask, now, so_far);
+        let (calls, wanted) = match attempt {
+            Attempt::Decided(decided) => {
+                let (refused, calls) = match decided {
+                    Ok(mut admission) => (None, std::mem::take(&mut admission.ahead)),
+                    Err(exceeded) if exceeded.quota.is_none() => (Some(u64::MAX), Vec::new()),
+                    Err(exceeded) => (Some(exceeded.wait.as_nanos() as u64), Vec::new()),
+                };
+                self.ended.push(Ended { arrived, at: self.now, refused });
+                (calls, None)
+            }
+            Attempt::NeedsShared(_, mut wanted) => (wanted.take_calls(), Some(wanted)),
+        };
+        for call in calls {
+            self.send(replica, call);
+        }
+        let Some(wanted) = wanted else { return };
+        self.next += 1;
+        let number = self.next;
+        let due = wanted.due.map_or(5 * MILLI, |due| due.saturating_sub(now.monotonic_nanos).min(5 * MILLI));
+        let began = self.now;
+        self.replicas[replica].waiting.push(Waiter { number, ask, arrived, began, wanted });
+        self.schedule(self.now + due, Event::Wakes { replica });
+    }
+
+    fn wake(&mut self, replica: usize) {
+        let mut passed = 0;
+        loop {
+            let now = self.now;
+            let known = &mut self.replicas[replica];
+            let offset = known.offset;
+            let found = known.waiting.iter().enumerate().find_map(|(place, waiter)| {
+                let ends = waiter.wanted.ends(waiter.began + offset, now + offset)?;
+                (waiter.number > passed).then_some((place, ends))
+            });
+            let Some((place, is_answered)) = found else { return };
+            let Waiter { number, ask, arrived, wanted, .. } = known.waiting.remove(place);
+            passed = number;
+            self.decide(replica, ask, arrived, Some(wanted.into_waited(is_answered)));
+        }
+    }
+
+    fn send(&mut self, replica: usize, call: Call) {
+        self.asked += 1;
+        self.next += 1;
+        let number = self.next;
+        let question = call.question().clone();
+        self.calls.insert(number, (replica, call));
+        if self.weather.is_dead && !self.weather.cut_off.contains(&replica) {
+            self.goes_down(replica);
+            self.end(number, &Err(StoreFault::Broken));
+            return;
+        }
+        let way = self.way();
+        if !self.is_lost(Some(replica)) {
+            self.schedule(self.now + way, Event::Reaches { call: number, question });
+        }
+        self.schedule(self.now + DEADLINE, Event::Expires { call: number });
+    }
+
+    fn end(&mut self, call: u64, answer: &Result<Answer, StoreFault>) {
+        let Some((replica, call)) = self.calls.remove(&call) else { return };
+        call.end(answer, self.now + self.replicas[replica].offset);
+        self.wake(replica);
+    }
+
+    fn timed_out(&mut self, replica: usize) {
+        let now = self.now;
+        let known = &mut self.replicas[replica];
+        known.timeouts.retain(|at| at + SECOND > now);
+        known.timeouts.push(now);
+        if known.timeouts.len() >= 3 {
+            self.goes_down(replica);
+        }
+    }
+
+    fn goes_down(&mut self, replica: usize) {
+        let now = self.now;
+        let known = &mut self.replicas[replica];
+        if known.client.is_up.swap(false, Ordering::SeqCst) {
+            let began = known.timeouts.first().copied().unwrap_or(now) + known.offset;
+            *known.client.outage.lock().unwrap() = Some(Outage { began_nanos: began, ended_nanos: None });
+            known.timeouts.clear();
+            known.next_probe_after = 250 * MILLI;
+            self.schedule(now + 250 * MILLI, Event::Probes { replica });
+        }
+    }
+
+    fn probe(&mut self, replica: usize) {
+        let weather = &self.weather;
+        let reaches = !weather.is_frozen && !weather.is_dead && !weather.cut_off.contains(&replica);
+        let known = &mut self.replicas[replica];
+        if reaches {
+            let ended = Some(self.now + known.offset);
+            if let Some(outage) = &mut *known.client.outage.lock().unwrap() {
+                outage.ended_nanos = ended;
+            }
+            known.client.is_up.store(true, Ordering::SeqCst);
+            return;
+        }
+        known.next_probe_after = (known.next_probe_after * 2).min(2 * SECOND);
+        let after = known.next_probe_after * 3 / 4 + self.dice.below(known.next_probe_after / 2);
+        self.schedule(self.now + after, Event::Probes { replica });
+    }
+}

@@ -1,0 +1,112 @@
+//! What holds while the store does not answer, and when it answers again.
+
+use super::accuracy::{limit_of, policy};
+use super::{Fleet, MILLI, SECOND};
+use crate::limits::tests::world::ASK;
+
+const QUOTAS: [&str; 3] = ["60 per minute", "600 per minute", "6000 per minute"];
+
+/// Ten times the limit for 60 s, with the store away from 15 s to 40 s.
+fn through_an_outage(seed: u64, quota: &str, failing: &str, away: fn(&mut Fleet, bool)) -> Fleet {
+    let toml = format!("{failing}\n{}", policy(quota));
+    let mut fleet = Fleet::new(seed, 8, &toml);
+    fleet.at(15 * SECOND, move |fleet| away(fleet, true));
+    fleet.at(40 * SECOND, move |fleet| away(fleet, false));
+    let rate = limit_of(quota).rate * if quota == "6000 per minute" { 3.0 } else { 10.0 };
+    fleet.poisson((SECOND, 61 * SECOND), rate, &[1; 8], &ASK);
+    fleet.run();
+    fleet
+}
+
+fn frozen(fleet: &mut Fleet, is: bool) {
+    fleet.weather.is_frozen = is;
+}
+
+fn dead(fleet: &mut Fleet, is: bool) {
+    fleet.weather.is_dead = is;
+}
+
+#[test]
+fn a_whole_outage_admits_the_rate_and_one_for_each_replica() {
+    for quota in QUOTAS {
+        let limit = limit_of(quota);
+        for (seed, away) in (0..).zip([frozen, dead]) {
+            let fleet = through_an_outage(seed, quota, "", away);
+            let worst = fleet.worst_window(limit);
+            // Replicas find its end within two seconds and a quarter of one another: so long some are cut off.
+            let apart = limit.rate * 2.25 * 7.0 / 8.0;
+            assert!(worst <= limit.burst + 8.0 + apart, "{quota}: {worst}, burst {}", limit.burst);
+            assert!(fleet.longest_wait_millis() < 12.0, "{} ms", fleet.longest_wait_millis());
+            let during = fleet.admitted().filter(|ended| (17..40).contains(&(ended.at / SECOND))).count();
+            assert!(during as f64 <= limit.rate * 23.0 + 8.0, "{quota}: {during} in the outage");
+            assert!(during as f64 >= limit.rate * 23.0 * 0.9 - 8.0, "{quota}: {during} in the outage");
+        }
+    }
+}
+
+#[test]
+fn closed_refuses_and_open_admits() {
+    let closed = through_an_outage(3, "60 per minute", "on_store_failure = \"closed\"", dead);
+    let during = |fleet: &Fleet, refused: Option<u64>| {
+        let within = |at: u64| (17 * SECOND..40 * SECOND).contains(&at);
+        fleet.ended.iter().filter(|ended| within(ended.at) && ended.refused == refused).count()
+    };
+    assert_eq!(during(&closed, None), 0);
+    assert!(during(&closed, Some(u64::MAX)) > 100);
+    let open = through_an_outage(3, "60 per minute", "on_store_failure = \"open\"", dead);
+    assert!(during(&open, None) > 100);
+    assert_eq!(during(&open, Some(u64::MAX)), 0);
+}
+
+#[test]
+fn three_of_eight_cut_off_stay_within_their_shares() {
+    for quota in QUOTAS {
+        let limit = limit_of(quota);
+        let fleet = through_an_outage(4, quota, "", |fleet, is| {
+            fleet.weather.cut_off = if is { vec![1, 4, 6] } else { Vec::new() };
+        });
+        let worst = fleet.worst_window(limit);
+        let most = limit.burst + 3.0 + 3.0 / 8.0 * limit.rate * (25.0 + 2.25);
+        assert!(worst <= most, "{quota}: {worst} of {most}");
+    }
+}
+
+#[test]
+fn a_flush_costs_one_burst_and_a_clock_step_what_it_says() {
+    for quota in QUOTAS {
+        let limit = limit_of(quota);
+        let flushed = through_an_outage(5, quota, "", |fleet, is| {
+            if is {
+                fleet.model.flush();
+            }
+        });
+        let worst = flushed.worst_window(limit);
+        assert!(worst <= 2.0 * limit.burst, "{quota}: {worst}");
+        for step in [5, -5] {
+            let mut fleet = Fleet::new(6, 8, &policy(quota));
+            fleet.at(15 * SECOND, move |fleet| fleet.weather.clock_ahead += step * SECOND as i64);
+            fleet.poisson((SECOND, 31 * SECOND), limit.rate * 3.0, &[1; 8], &ASK);
+            fleet.run();
+            let worst = fleet.worst_window(limit);
+            let most = limit.burst + 5.0 * limit.rate;
+            assert!(worst <= most, "{quota}, {step} s: {worst} of {most}");
+            let after = fleet.admitted().filter(|ended| ended.at > 25 * SECOND).count();
+            assert!(after as f64 >= limit.rate * 6.0 * 0.9 - 1.0, "{quota}, {step} s: locked out, {after}");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_comes_and_goes_hands_out_nothing() {
+    let limit = limit_of("60 per minute");
+    let mut fleet = Fleet::new(7, 8, &policy("60 per minute"));
+    for round in 0..20 {
+        let at = (5 + round * 3) * SECOND;
+        fleet.at(at, |fleet| fleet.weather.is_dead = true);
+        fleet.at(at + 1_500 * MILLI, |fleet| fleet.weather.is_dead = false);
+    }
+    fleet.poisson((SECOND, 66 * SECOND), 10.0, &[1; 8], &ASK);
+    fleet.run();
+    let worst = fleet.worst_window(limit);
+    assert!(worst <= limit.burst + 8.0 + 65.0 * 7.0 / 8.0, "{worst}");
+}
