@@ -8,6 +8,7 @@
 
 mod alerts;
 mod files;
+mod heads;
 mod issuers;
 mod journal;
 mod node;
@@ -154,6 +155,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         started: now,
         telemetry,
         owners: Arc::new(owners),
+        notifications: Arc::default(),
         journal,
         mint,
         registry,
@@ -170,6 +172,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let status = NodeStatus::new(Arc::clone(&node));
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
+    heads::start(&node, &config, clock)?;
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
     let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;

@@ -1,7 +1,5 @@
 //! Digests and peppers, as rows.
 
-use std::collections::HashMap;
-
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -26,16 +24,6 @@ CREATE TABLE tollgate.former_digest (
 CREATE INDEX former_digest_by_token ON tollgate.former_digest (token);
 ALTER TABLE tollgate.pepper ADD COLUMN retired_at BIGINT;
 "#;
-
-/// What stood for these tokens before, by their ids.
-pub(super) fn former_of(on: &Session<'_>, ids: &[&str]) -> Result<HashMap<String, Vec<Digest>>, Failure> {
-    let mut former: HashMap<String, Vec<Digest>> = HashMap::new();
-    let sql = "SELECT token, pepper, digest FROM tollgate.former_digest WHERE token = ANY($1)";
-    for row in on.query(sql, &[(&ids, Type::TEXT_ARRAY)])? {
-        former.entry(row.try_get(0)?).or_default().push(rows::digest(&row, 1, 2)?);
-    }
-    Ok(former)
-}
 
 fn pepper_use(row: &Row) -> Result<PepperUse, Failure> {
     let version: i32 = row.try_get(0)?;
