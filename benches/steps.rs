@@ -70,6 +70,7 @@ impl World {
             scopes: Vec::new(),
             role: Role::Owner,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
         };
         let mut tokens = BufReader::new(std::fs::File::open(site.tokens()).unwrap());
         mint.import(Act { actor: "bench", now }, &mut tokens, &defaults, &mut |_, _| {}).unwrap();

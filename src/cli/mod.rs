@@ -15,6 +15,7 @@ pub mod jwt;
 pub mod limits;
 pub mod operator;
 mod output;
+mod peppers;
 mod registry;
 mod replay;
 mod scan;

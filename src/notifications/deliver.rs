@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::backoff::next_attempt;
-use super::message::{Data, LOOKS_BACK_MILLIS, LeakBody, Message, Report};
+use super::message::{Contents, Data, LOOKS_BACK_MILLIS, LeakBody, Message, Report};
+use super::used::{self, UseBody};
 use super::webhook::{self, Refusal, Signed};
 use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, report, text};
 use crate::clock::{Clock, Now};
@@ -182,6 +183,13 @@ impl Notifier {
             Recipient::Contact(contact) => (vec![contact], message.workspace_id()),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
         };
+        if let (Recipient::Operator, Contents::Used(used)) = (&delivery.recipient, &message.data)
+            && contacts.is_empty()
+            && used.has_contacts
+        {
+            // The workspace's contacts are told, and the operator asked for nothing.
+            return Ok(Channel::Webhook);
+        }
         // None takes another's time.
         let share = ATTEMPT_DEADLINE / contacts.len().max(1) as u32;
         let (mut reached, mut failure) = (None, None);
@@ -256,6 +264,9 @@ impl Notifier {
 
     /// The message of a delivery as of now.
     async fn message(&self, delivery: &Delivery) -> Result<Message, String> {
+        if let Some(entry) = delivery.entries.first().filter(|entry| used::is_use(entry)) {
+            return self.message_of_use(entry).await;
+        }
         let gateways_missing = self.all_handed_on(delivery).await.unwrap_or_else(|why| {
             tracing::warn!(why, "a leak is told of without what tokens did");
             None
@@ -282,6 +293,16 @@ impl Notifier {
         let mut told = leaks.into_iter();
         let first = told.next().ok_or_else(|| "the log does not have what it tells of".to_owned())?;
         Ok(Message::of_leaks(first, told.collect(), delivery.leaks, base_url))
+    }
+
+    async fn message_of_use(&self, entry: &LogEntry) -> Result<Message, String> {
+        let body: UseBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+        let id = body.workspace.clone();
+        let workspace = self.of_store(move |store| store.workspace(&id)).await?;
+        let has_contacts = workspace.as_ref().is_some_and(|workspace| !workspace.contacts.is_empty());
+        let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
+        let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
+        Ok(Message::of_use(entry, body, base_url, has_contacts))
     }
 
     /// What a leaked token did and those that were revoked with it, each with up to `share` requests.
@@ -346,12 +367,14 @@ impl Notifier {
         sent: Result<Channel, (Channel, Failure)>,
     ) {
         let now = self.0.clock.now();
-        let token = delivery.entries.first().map_or("", |entry| &*entry.subject);
+        let (token, event) =
+            delivery.entries.first().map_or(("", ""), |entry| (&*entry.subject, &*entry.kind));
         let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
         let end = match sent {
             Ok(channel) => {
                 self.0.counts.add(channel, End::Delivered);
-                tracing::info!(message, token, leaks, attempt, channel = channel.name(), "a leak was told");
+                let channel = channel.name();
+                tracing::info!(message, event, token, leaks, attempt, channel, "owners were told");
                 Attempt::Delivered
             }
             Err((channel, failure)) => {
@@ -365,13 +388,14 @@ impl Notifier {
                     let channel = channel.name();
                     tracing::warn!(
                         message,
+                        event,
                         token,
                         leaks,
                         attempt,
                         channel,
                         why,
                         again_seconds,
-                        "a leak was not told yet"
+                        "owners were not told yet"
                     );
                     Attempt::Failed { due_at_unix_millis, why }
                 } else {
@@ -379,12 +403,13 @@ impl Notifier {
                     let channel = channel.name();
                     tracing::error!(
                         message,
+                        event,
                         token,
                         leaks,
                         attempt,
                         channel,
                         why,
-                        "a leak could not be told; given up"
+                        "owners could not be told; given up"
                     );
                     Attempt::GivenUp { why }
                 }

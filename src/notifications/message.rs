@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::used::Used;
 use crate::domain::Role;
 use crate::journal::{Activity, Entry};
 use crate::tokens::store::LogEntry;
@@ -24,8 +25,8 @@ pub(super) struct LeakBody {
 #[derive(Debug, Serialize)]
 pub(super) struct Message {
     #[serde(rename = "type")]
-    kind: &'static str,
-    timestamp: Moment,
+    pub(super) kind: &'static str,
+    pub(super) timestamp: Moment,
     pub(super) data: Contents,
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Message {
 pub(super) enum Contents {
     One(Box<Data>),
     Many(Many),
+    Used(Box<Used>),
 }
 
 /// Several leaks of one workspace.
@@ -172,6 +174,7 @@ impl Message {
         match &self.data {
             Contents::One(one) => &one.workspace_id,
             Contents::Many(many) => &many.workspace_id,
+            Contents::Used(used) => &used.workspace_id,
         }
     }
 }

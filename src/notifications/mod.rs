@@ -18,6 +18,7 @@ mod report;
 mod settings;
 mod signature;
 mod text;
+mod used;
 mod webhook;
 
 pub use counts::{Channel, Counts, End};

@@ -160,7 +160,7 @@ fn a_contact_leads_to_no_address_inside() {
         Some(gateway.process.stderr.text())
             .filter(|log| log.contains("not an address of the public internet"))
     });
-    assert!(log.contains("a leak was not told yet") && !log.contains("/hook"));
+    assert!(log.contains("owners were not told yet") && !log.contains("/hook"));
     assert!(receiver.hooks().is_empty());
 }
 

@@ -30,6 +30,8 @@ mod overrides;
 mod owners;
 mod pages;
 mod providers;
+mod peppers;
+mod powers;
 mod recorded;
 mod regions;
 mod reload;
