@@ -23,7 +23,7 @@ pub struct Settings {
     pub entries_per_token: u64,
     /// Entries in all, 1,000 to 1,000,000,000. Default 2,000,000.
     pub entries: u64,
-    /// Bytes of the file, 1 MiB to 1 TiB. Default 1 GiB.
+    /// Bytes of the file, and of the entries in a shared journal, 1 MiB to 1 TiB. Default 1 GiB.
     pub file_bytes: u64,
 }
 
@@ -50,7 +50,7 @@ pub struct Bounds {
     pub entries_per_token: u64,
     /// Entries in all.
     pub entries: u64,
-    /// Bytes of the file.
+    /// Bytes of the file, or of the entries in a database.
     pub file_bytes: u64,
 }
 

@@ -508,8 +508,8 @@ fn a_token_of_a_region_that_is_not_configured_is_told_of() {
     let tokens =
         |label| world.gateway.metrics().count("tollgate_secret_scanning_tokens_total", &[("label", label)]);
     assert_eq!((tokens("unconfigured_region"), tokens("false_positive")), (1, 1));
-    let log = world.gateway.process.output();
-    assert!(log.contains("have the letters of regions that are not configured"), "{log}");
+    let told = "have the letters of regions that are not configured";
+    until("the log to say so", || world.gateway.process.output().contains(told).then_some(()));
 }
 
 /// Alerts that wait are sent by one relay, however often the configuration took alerts and took none.

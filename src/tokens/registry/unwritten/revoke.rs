@@ -35,7 +35,7 @@ impl Registry {
         write: impl Fn(&dyn Store) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let revoked = Revoked::Token { id: TokenId::from(id), reach: Reach::Predecessors };
-        self.put_in_force(revoked, now, write)
+        self.put_in_force(&revoked, now, write)
     }
 
     /// Revokes JWTs as [`Mint::revoke_jwts`] does, and as [`Registry::revoke`] here at once, whatever the store does.
@@ -59,7 +59,7 @@ impl Registry {
         };
         let (actor, now) = (act.actor.to_owned(), act.now);
         let write = move |store: &dyn Store| store.revoke_jwts(Act { actor: &actor, now }, &new);
-        self.put_in_force(Revoked::Jwts(revocation), now, write)
+        self.put_in_force(&Revoked::Jwts(revocation), now, write)
     }
 
     /// Revokes an operator's token as [`Mint::revoke_operator`] does, and as [`Registry::revoke`] here at once.
@@ -69,7 +69,7 @@ impl Registry {
         }
         let (actor, now, owned) = (act.actor.to_owned(), act.now, name.to_owned());
         let write = move |store: &dyn Store| store.revoke_operator(Act { actor: &actor, now }, &owned);
-        self.put_in_force(Revoked::Operator(name.to_owned()), now, write)
+        self.put_in_force(&Revoked::Operator(name.to_owned()), now, write)
     }
 
     /// Refuses leaked tokens here, each with its whole family, until the store has revoked them, which it has just
@@ -108,7 +108,7 @@ impl Registry {
 
     fn put_in_force<T>(
         &self,
-        revoked: Revoked,
+        revoked: &Revoked,
         now: Now,
         write: impl Fn(&dyn Store) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, Error> {
@@ -116,8 +116,7 @@ impl Registry {
         let write = Arc::new(write);
         let again = Arc::clone(&write);
         let later: Arc<Write> = Arc::new(move |store| again(store).map(drop));
-        let (number, is_new) =
-            self.enqueue(&revoked, later).ok_or(Error::TooManyUnwritten(MOST_UNWRITTEN))?;
+        let (number, is_new) = self.enqueue(revoked, later).ok_or(Error::TooManyUnwritten(MOST_UNWRITTEN))?;
         match write(&*self.store) {
             Ok(written) => {
                 if self.follows(now) {
