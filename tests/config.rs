@@ -422,7 +422,10 @@ fn completed(example: &str) -> String {
     let has = |piece: &str| example.contains(piece);
     let regions = ["us", "eu"].map(|region| {
         let letter = &region[..1];
-        format!("[regions.{region}]\nletter = {letter:?}\nupstreams = [\"http://127.0.0.1:9\"]\n")
+        let url = format!("https://{region}.example");
+        format!(
+            "[regions.{region}]\nletter = {letter:?}\nbase_url = {url:?}\nupstreams = [\"http://127.0.0.1:9\"]\n"
+        )
     });
     let rest = [
         (!has("[listen") && !has("listen."), "[listen]\nplain = [\"127.0.0.1:0\"]\n"),
@@ -453,7 +456,8 @@ fn every_example_of_the_pages_has_no_mistake() {
     let (mut wrong, mut examples) = (Vec::new(), 0);
     for page in pages {
         for block in blocks(page.to_str().unwrap()).iter().filter(|block| block.kind == "toml") {
-            fs::write(folder.path().join("x.toml"), completed(&block.text)).unwrap();
+            let example = block.text.replace("/etc/tollgate/", "");
+            fs::write(folder.path().join("x.toml"), completed(&example)).unwrap();
             let mut check = tollgate(folder.path(), &["check", "--config", "x.toml"]);
             let checked = check.env("STORE_PASSWORD", "x").env("REDIS_PASSWORD", "x").output().unwrap();
             if !checked.status.success() || !checked.stderr.is_empty() {
