@@ -438,7 +438,7 @@ fn replicas_are_counted() {
         until("the first to see both", || first.replicas().get() == 2).await;
         stop.send(true).unwrap();
         leaving.await.unwrap();
-        assert_eq!(redis.ask("ZCARD tollgate:replicas"), "1", "who ends says so");
+        assert_eq!(redis.ask("ZCARD tollgate:{replicas}"), "1", "who ends says so");
         until("the first to be alone", || first.replicas().get() == 1).await;
         let (floored, _stop) = linked(&redis, "min_replicas = 5").await;
         assert_eq!(floored.replicas().get(), 5);

@@ -221,7 +221,7 @@ impl Gateway {
         })
     }
 
-    /// Waits for tokens of limits that replicas share: 5 ms for the turn to ask, and for one answer as long or less.
+    /// Waits for tokens of limits that replicas share: for the turn to ask, and for one answer.
     async fn admit_shared<'r>(
         &self,
         snapshot: &'r Snapshot,

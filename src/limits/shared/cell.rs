@@ -19,6 +19,9 @@ use crate::limits::bucket::{Scale, Verdict};
 use crate::limits::calendar::Refill;
 use crate::limits::cells::Debit;
 
+/// A count that has faded to less is begun anew.
+const FORGOTTEN: f64 = 0.05;
+
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) enum Fate {
@@ -72,6 +75,8 @@ struct Cold {
     /// Tokens spent, fading over [`Plan::memory_seconds`].
     recent: f64,
     recent_at: u64,
+    /// Since when they are counted.
+    recent_since: u64,
     /// The cost of requests that wait.
     waiting: u32,
     /// Charged without a token; paid from the next grants.
@@ -325,7 +330,8 @@ impl Cell {
         self.denied_until.store(next, Ordering::Release);
     }
 
-    /// Decides a request of `cost` that the store does not answer for. `take` counts it.
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it. Where one question failed and the
+    /// store is not given up, one request is admitted until it is paid for, and none of a bucket that had nothing left.
     pub(in crate::limits) fn without_store(
         &self,
         cost: u32,
@@ -340,7 +346,8 @@ impl Cell {
             OnStoreFailure::Share => {
                 let plan = self.plan(shared.sharing, store.replicas);
                 let mut cold = self.cold();
-                if store.down_since.is_none() && cold.credit > 0 {
+                let is_empty = cold.left == Some(0) && self.full_at.load(Ordering::Acquire) > now;
+                if store.down_since.is_none() && (cold.credit > 0 || is_empty) {
                     return Some(self.verdict(0, Some(plan.share_interval_nanos()), now));
                 }
                 if let Some(verdict) = self.share_of_period(&mut cold, &plan, cost, (store, take), now) {
@@ -419,9 +426,14 @@ impl Cold {
     fn count(&mut self, unspent: u32, plan: &Plan, now: u64) -> f64 {
         let memory = plan.memory_seconds();
         let faded = (-seconds(now.saturating_sub(self.recent_at)) / memory).exp();
+        if faded < FORGOTTEN {
+            self.recent_since = now;
+        }
         self.recent = self.recent * faded + f64::from(self.counted.saturating_sub(unspent));
         (self.recent_at, self.counted) = (now, unspent);
-        self.recent / memory
+        // At first it has not been counted for as long as it is remembered; a quarter of that is needed to tell a demand.
+        let counted = (seconds(now.saturating_sub(self.recent_since)) / memory).max(0.25);
+        self.recent / (memory * (1.0 - (-counted).exp()))
     }
 
     fn roll(&mut self) -> u64 {

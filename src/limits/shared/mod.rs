@@ -2,8 +2,9 @@
 //!
 //! A replica spends tokens that the store granted it: a lease. While one has tokens a request takes one by a single
 //! compare-and-swap; nothing is awaited and nobody is asked. A request that finds none asks, together with all others
-//! that wait, and waits at most for its turn (5 ms) and for the answer (5 ms). Who answers is not this room's business:
-//! [`CentralStore`] says how it is asked and what it must keep, with the proof that no window outruns the limit.
+//! that wait: it waits for its turn (until the question before it is answered, and 5 ms after that was sent) and for one
+//! answer, as long as the store takes at most. Who answers is not this room's business: [`CentralStore`] says how it is
+//! asked and what it must keep, with the proof that no window outruns the limit.
 //!
 //! # Bounds
 //!
@@ -11,10 +12,10 @@
 //!
 //! | | admitted at most |
 //! |---|---|
-//! | the store answers | B + r W |
-//! | it is away, for however long | B + r W + N, and r (N − 1) / N for the time by which replicas differ about its end |
+//! | the store answers, however slowly, and replicas come and go | B + r W |
+//! | it leaves questions unanswered, and is not given up | B + r W + N |
+//! | it is away, for however long | B + r W + N, and r (N − 1) / N for the time by which replicas go on apart |
 //! | k of N are cut off for D | B + r W + k + (k / N) r D |
-//! | it is slow by δ | B + r W + N + r δ |
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
 //! | its clock steps forward by s | once r s more |
 //!
@@ -25,6 +26,31 @@
 //! | the store answers | at most Q | at least Q less what gateways hold that are not asked any more: N C, C at most Q / 4 N |
 //! | answers are lost, gateways end | at most Q | what they held, or were granted in vain, is lost: C each |
 //! | it is away for D | at most Q + N + r D; Q if so much was left | |
+//!
+//! Replicas go on together after the store was away: at an instant of its clock, within a millisecond or so. Apart from
+//! the others goes on who finds it later than they wait, or who has not noticed that it was away: those who did count as
+//! cut off for that long.
+//!
+//! # Why slowness adds nothing
+//!
+//! While the store answers, every request that is admitted spends a token that the store holds for it at some instant
+//! between its arrival and its answer, and [the invariant](CentralStore) counts it there:
+//!
+//! - A request that does not wait spends a token whose lease lives when it comes. A lease begins when its question is
+//!   *sent*, so that it ends here before it ends at the store, however long the question was on its way.
+//! - A request that waits spends a token whose lease lived when it began to wait, or that was granted since. Tokens that
+//!   are asked for requests (`strict`) are for no others: their lease ends as it begins, so they hold back no refill.
+//! - Tokens that are kept over a question may have died when its answer comes. Then they stay dead.
+//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one
+//!   until it is paid for, first of all from the next grants, and none of a bucket that had nothing left. A replica that
+//!   goes may leave it unpaid.
+//!
+//! Nothing here counts replicas: one that joins has no token before it is granted one, and it does not serve before it has
+//! found the store or tried for a second; one that leaves drops tokens that the store counts as held until they die.
+//!
+//! A share after 5 ms, charged later, would add N + r δ where answers take δ longer, which on a busy machine is always. To
+//! set a credit for it aside would cost N tokens of every burst, and the smallest ones have none to spare. So whoever finds
+//! no token waits for one round trip, which the client cuts off at its deadline.
 //!
 //! # How it differs from its models
 //!

@@ -107,7 +107,7 @@ impl Plan {
     }
 
     /// Tokens worth having at a demand of so many a second, when `left` of the bucket were left: for a time that shrinks
-    /// from two thirds of a lease to a twentieth as the bucket empties, so that near the limit nothing lies idle.
+    /// from four fifths of a lease to a twentieth as the bucket empties, so that near the limit nothing lies idle.
     pub(super) fn tokens_ahead(&self, per_second: f64, left: u32) -> f64 {
         if self.is_strict {
             return 0.0;
@@ -119,7 +119,7 @@ impl Plan {
         let full = f64::from(left) / f64::from(self.scale.burst.get());
         let part = ((full - 0.25) / 0.5).clamp(0.0, 1.0);
         let lease = seconds(self.lease_nanos);
-        per_second * lease * (0.05 + part * 0.6)
+        per_second * lease * (0.05 + part * 0.75)
     }
 
     /// What to ask of a bucket that this replica knows nothing of.

@@ -219,9 +219,10 @@ pub type Asking = Pin<Box<dyn Future<Output = Result<Answer, StoreFault>> + Send
 /// When the store did not answer, by the process's monotonic clock ([`Now::monotonic_nanos`](crate::clock::Now)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// The first failure of those that made it one.
+    /// The last time at which a question was sent that was answered: it began later. What a bucket took back between then
+    /// and its last write is not counted, so earlier is never too early for a bound.
     pub began_nanos: u64,
-    /// When the store answered again; [`None`] while it does not.
+    /// When this replica counts at the store again, all replicas at the same instant; [`None`] while it does not.
     pub ended_nanos: Option<u64>,
 }
 
