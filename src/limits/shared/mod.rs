@@ -19,6 +19,14 @@
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
 //! | its clock steps forward by s | once r s more |
 //!
+//! Of a count by the calendar, of a quota Q in each period:
+//!
+//! | | admitted in a period | used, where it is asked for |
+//! |---|---|---|
+//! | the store answers | at most Q | at least Q less what gateways hold that are not asked any more: N C, C at most Q / 4 N |
+//! | answers are lost, gateways end | at most Q | what they held, or were granted in vain, is lost: C each |
+//! | it is away for D | at most Q + N + r D; Q if so much was left | |
+//!
 //! Replicas go on together after the store was away: at an instant of its clock, within a millisecond or so. Apart from
 //! the others goes on who finds it later than they wait, or who has not noticed that it was away: those who did count as
 //! cut off for that long.
@@ -81,11 +89,23 @@
 //! | 6000 per minute | 0.000 % | 0.7 % | 5.6 % | 100.0 % | -3.5 | 11.5 % | +70.1 | +2284.9 (≤ 2337.4) |
 //! | 120 per day | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.0 | 60.2 % | +5.1 | +42.0 (≤ 48.0) |
 //!
-//! Two of `2 per minute` are used of two and two fills' worth, less the one that comes back at the run's very end. What
-//! others publish of themselves: two APISIX instances with a synchronised counter admitted 590 a second of 500, and 438
-//! after a fix (apache/apisix#13704); Cloudflare counts 0.003 % of requests wrongly at a mean error of the rate of 6 %
-//! (its blog, "Counting things, a lot of different things"); a counter that is written behind every 50 ms admits about
-//! (replicas − 1) × offered rate × 50 ms too much (wso2/api-platform#2142 gives the formula).
+//! Two of `2 per minute` are used of two and two fills' worth, less the one that comes back at the run's very end.
+//!
+//! # What others publish
+//!
+//! Nobody else publishes such a table. Of themselves, or in threads about them, they say:
+//!
+//! | | how replicas share | published |
+//! |---|---|---|
+//! | APISIX `limit-count` | a counter, synchronised every 200 ms | two gateways, 500 a second, 800 offered: 590 admitted (+18 %), after a fix 438 (−12 %) (apache/apisix#13704) |
+//! | Cloudflare | counters of a data centre, incremented asynchronously | 0.003 % of 400 million requests decided wrongly, the rate off by 6 % on average; not shared across data centres (blog.cloudflare.com/counting-things-a-lot-of-different-things) |
+//! | WSO2 `redis-local-async` | counted locally, written behind every 50 ms | beyond the limit about (replicas − 1) × rate × interval (wso2/api-platform#2142) |
+//! | Envoy ratelimit | a fixed window in Redis, asked for each request | up to twice the limit across a window's edge (envoyproxy/ratelimit#32); without Redis 1 to 10 s a request (#462) |
+//! | Kong `rate-limiting` | counters, synchronised by `sync_rate` | no figure; races (Kong/kong#5790, #8227), counted twice (#11859) |
+//! | Tyk DRL | the limit divided by the gateways | "not 100 % accurate", in its documentation |
+//! | Limitador `redis_cached` | counted locally, written behind each second | "we can go over limits", in its source |
+//! | Apigee Quota | asynchronous, 10 s | users see 5 to 8 for a limit of 5 (discuss.google.dev) |
+//! | bucket4j | tokens fetched in batches | replicas × (batch − 1) beyond the limit (bucket4j#8) |
 
 pub(super) mod call;
 pub(super) mod cell;
