@@ -325,7 +325,8 @@ impl Cell {
         self.denied_until.store(next, Ordering::Release);
     }
 
-    /// Decides a request of `cost` that the store does not answer for. `take` counts it.
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it. Where one question failed and the
+    /// store is not given up, one request is admitted until it is paid for, and none of a bucket that had nothing left.
     pub(in crate::limits) fn without_store(
         &self,
         cost: u32,
@@ -340,7 +341,8 @@ impl Cell {
             OnStoreFailure::Share => {
                 let plan = self.plan(shared.sharing, store.replicas);
                 let mut cold = self.cold();
-                if store.down_since.is_none() && cold.credit > 0 {
+                let is_empty = cold.left == Some(0) && self.full_at.load(Ordering::Acquire) > now;
+                if store.down_since.is_none() && (cold.credit > 0 || is_empty) {
                     return Some(self.verdict(0, Some(plan.share_interval_nanos()), now));
                 }
                 if let Some(verdict) = self.share_of_period(&mut cold, &plan, cost, (store, take), now) {

@@ -3,6 +3,7 @@
 //! Every load is far over the limit, and what was admitted is held to the bound in every window.
 
 mod calendar;
+mod calm;
 mod faults;
 mod fleet;
 mod load;
@@ -136,6 +137,16 @@ impl Fleet {
             });
         }
         token
+    }
+
+    /// Questions that Redis was asked, by its own count. Each replica's sign of life is another script, and no question.
+    fn questions(&self) -> u64 {
+        let counts = self.redis.ask("INFO commandstats");
+        let calls = |command: &str| {
+            let line = counts.lines().find_map(|line| line.strip_prefix(command));
+            line.and_then(|line| line.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        calls("cmdstat_evalsha:calls=") - calls("cmdstat_zadd:calls=")
     }
 
     /// Waits until every replica's breaker stands so.
