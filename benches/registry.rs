@@ -6,13 +6,15 @@
 //! ```
 //!
 //! Every count is measured in a process of its own. A look-up is that of a request: format, hash, table, and a token
-//! in ten workspaces of a hundred. It ends with an error where a token costs more than 90 bytes at a million or more.
+//! in ten workspaces of a hundred. Last it fills a store on disk and starts from that, and from the saved registry. It
+//! ends with an error where a token costs more than 90 bytes at a million or more.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(clippy::cast_precision_loss, reason = "figures are printed to three digits")]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -21,12 +23,15 @@ use tollgate::clock::Clock;
 use tollgate::domain::{Plan, Problems, Region, Regions, Role, WorkspaceState};
 use tollgate::tokens::store::{Row, StoredToken};
 use tollgate::tokens::{
-    Error, Format, Lookup, Mint, Peppers, Random, Registry, Rules, Settings, SystemRandom, TokenRecord,
-    WorkspaceRecord,
+    Act, Error, Format, ImportDefaults, Lookup, Mint, Peppers, Random, Registry, Rules, Settings,
+    SystemRandom, TokenRecord, WorkspaceRecord,
 };
 
 const COUNTS: [u64; 5] = [10_000, 1_000_000, 1_300_000, 2_100_000, 10_000_000];
 const QUICK_COUNTS: [u64; 2] = [10_000, 100_000];
+/// Tokens of the store that is started from.
+const STARTED: u64 = 1_000_000;
+const QUICK_STARTED: u64 = 10_000;
 const WORKSPACES: u64 = 10_000;
 const SAMPLE: u64 = 50_000;
 const LOOK_UPS: u64 = 1_000_000;
@@ -34,11 +39,14 @@ const MOST_BYTES: f64 = 90.0;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, count] = &arguments[..]
-        && word == "--count"
-    {
+    if let [word, count] = &arguments[..] {
         let count = count.parse().unwrap();
-        return if measure(count) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let is_good = match word.as_str() {
+            "--count" => measure(count),
+            "--start" => start(count),
+            _ => false,
+        };
+        return if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let is_quick = arguments.iter().any(|word| word == "--quick" || word == "--test");
     println!(
@@ -46,21 +54,64 @@ fn main() -> ExitCode {
         "tokens", "bytes each", "known, ns", "unknown, ns", "load, s"
     );
     let counts: &[u64] = if is_quick { &QUICK_COUNTS } else { &COUNTS };
-    let measured = counts.iter().all(|count| {
+    let again = |word: &str, count: u64| {
         let again = std::env::current_exe().unwrap();
-        Command::new(again).args(["--count", &count.to_string()]).status().unwrap().success()
-    });
-    if measured { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Command::new(again).args([word, &count.to_string()]).status().unwrap().success()
+    };
+    let started = if is_quick { QUICK_STARTED } else { STARTED };
+    let is_good = counts.iter().all(|count| again("--count", *count)) && again("--start", started);
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Fills a store, and starts from it and from the registry's saved file as a gateway does.
+fn start(count: u64) -> bool {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+    let mint = mint(folder.path(), &clock);
+    let mut texts: String = (0..count).flat_map(|index| [plain(index, mint.format()), "\n".into()]).collect();
+    let defaults = ImportDefaults {
+        workspace: Some("ws".to_owned()),
+        region: Some("main".to_owned()),
+        plan: Plan::Business,
+        scopes: vec!["public_api:read_write".to_owned()],
+        role: Role::Owner,
+        lifetime_seconds: None,
+    };
+    let act = Act { actor: "bench", now: clock.now() };
+    let seconds = |begun: Instant| begun.elapsed().as_secs_f64();
+    let begun = Instant::now();
+    let counts = mint.import(act, &mut texts.as_bytes(), &defaults, &mut |_, _| {}).unwrap();
+    let imported = seconds(begun);
+    texts.clear();
+    assert_eq!(counts.added, count);
+    let begun = Instant::now();
+    let registry = Registry::open(&mint, clock.now()).unwrap();
+    let from_store = seconds(begun);
+    let file = folder.path().join("saved");
+    let begun = Instant::now();
+    assert!(registry.save(&file, clock.now()).unwrap().is_some());
+    let saved = seconds(begun);
+    drop(registry);
+    let begun = Instant::now();
+    let registry = Registry::open_saved(&mint, Some(&file), clock.now()).unwrap();
+    let from_file = seconds(begun);
+    let known = plain(count / 2, mint.format());
+    println!(
+        "{count:>12}  imported {imported:.1} s, started from the store {from_store:.1} s, saved {saved:.1} s, \
+         started from the saved registry {from_file:.1} s"
+    );
+    matches!(registry.find(known.as_bytes(), clock.now()), Lookup::Found(_))
+}
+
+fn mint(folder: &Path, clock: &Clock) -> Mint {
+    let rules = Rules::from_settings(&Settings::default(), folder, &mut Problems::new()).unwrap();
+    let region = Region { name: "main".into(), letter: 'm', base_url: "https://x".into() };
+    Mint::open(&rules, &Regions::new(vec![region]), Box::new(SystemRandom), clock.now()).unwrap()
 }
 
 /// Measures one count; false if a token is too large.
 fn measure(count: u64) -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Clock::system();
-    let rules = Rules::from_settings(&Settings::default(), folder.path(), &mut Problems::new()).unwrap();
-    let region = Region { name: "main".into(), letter: 'm', base_url: "https://x".into() };
-    let regions = Regions::new(vec![region]);
-    let mint = Mint::open(&rules, &regions, Box::new(SystemRandom), clock.now()).unwrap();
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+    let mint = mint(folder.path(), &clock);
     let before = resident_bytes();
     let begun = Instant::now();
     let workspaces = (0..WORKSPACES).map(workspace);

@@ -49,6 +49,7 @@ struct World {
     registry: Arc<Registry>,
     owners: Arc<Owners>,
     snapshot: Arc<Snapshot>,
+    telemetry: Telemetry,
     core: Arc<Core>,
     clock: Clock,
     peer: Peer,
@@ -104,7 +105,7 @@ impl World {
         let peer = Peer { address: nowhere, local: nowhere, is_tls: false };
         let (snapshot, core) = (Arc::new(snapshot), telemetry.core(0));
         let owners = Arc::new(Owners::new(Arc::new(mint), Arc::clone(&registry), None, clock.clone()));
-        Self { site, registry, owners, snapshot, core, clock, peer }
+        Self { site, registry, owners, snapshot, telemetry, core, clock, peer }
     }
 
     fn identify(&self, head: &Head, now: Now) -> Caller {
@@ -341,7 +342,7 @@ fn answering(c: &mut Criterion, world: &World) {
 }
 
 /// The whole path of requests that end here, between parsing and writing.
-fn refusing(c: &mut Criterion, world: &World) {
+fn refusing(c: &mut Criterion, world: &World, journal: &str) {
     let parts = Parts {
         snapshot: Arc::new(ArcSwap::new(Arc::clone(&world.snapshot))),
         registry: Arc::clone(&world.registry),
@@ -365,7 +366,7 @@ fn refusing(c: &mut Criterion, world: &World) {
         // The first is within its limit, and finds no upstream.
         serve();
         assert_eq!(serve(), status);
-        c.bench_function(&format!("gateway/the whole of a {status}"), |b| b.iter(serve));
+        c.bench_function(&format!("gateway/the whole of a {status}{journal}"), |b| b.iter(serve));
     }
 }
 
@@ -375,7 +376,10 @@ fn steps(c: &mut Criterion) {
     reading(c, &world);
     deciding(c, &world);
     answering(c, &world);
-    refusing(c, &world);
+    refusing(c, &world, "");
+    let world = World::build();
+    world.telemetry.keep_journal(Box::new(std::io::sink())).unwrap();
+    refusing(c, &world, ", with a journal");
 }
 
 criterion_group!(benches, steps);

@@ -32,8 +32,8 @@ pub use explain::{AskFailed, ask};
 pub use server::{AdminError, Running, serve, start};
 pub use settings::{Checked, Settings, from_settings};
 pub use status::{
-    BuildStatus, ConfigStatus, IssuerStatus, Operator, Readiness, RegistryStatus, SharedLimitsStatus, Status,
-    UpstreamStatus,
+    BuildStatus, ConfigStatus, IssuerStatus, NotificationStatus, Operator, Readiness, RegistryStatus,
+    SharedLimitsStatus, Status, UpstreamStatus,
 };
 
 #[cfg(test)]

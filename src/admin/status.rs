@@ -59,8 +59,25 @@ pub struct Status {
     pub issuers: Vec<IssuerStatus>,
     /// The registry of workspaces and tokens.
     pub registry: RegistryStatus,
+    /// How owners are told of leaks.
+    pub notifications: NotificationStatus,
     /// Where limits are shared, by region.
     pub shared_limits: Vec<SharedLimitsStatus>,
+}
+
+/// How owners are told of leaks.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct NotificationStatus {
+    /// Messages that are neither delivered nor given up.
+    pub waiting: u64,
+    /// How long the oldest of them waits.
+    pub oldest_seconds: u64,
+    /// Messages that were delivered by this process since its start.
+    pub delivered: u64,
+    /// Attempts that failed and are made again.
+    pub failed: u64,
+    /// Messages that nobody could be told; the audit trail has each.
+    pub given_up: u64,
 }
 
 /// What runs.

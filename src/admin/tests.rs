@@ -129,6 +129,7 @@ impl Operator for Fake {
                 staleness_seconds: Some(0.1),
                 last_error: None,
             },
+            notifications: NotificationStatus::default(),
             shared_limits: vec![SharedLimitsStatus {
                 region: "us".to_owned(),
                 address: "redis://127.0.0.1:6379".to_owned(),

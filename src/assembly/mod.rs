@@ -8,6 +8,7 @@
 
 mod alerts;
 mod files;
+mod heads;
 mod issuers;
 mod journal;
 mod node;
@@ -147,16 +148,13 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let (receiver, alert_tasks) = alerts.map_err(StartError::AlertQueue)?;
     snapshot.alerts = receiver;
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let owners = Owners::new(Arc::clone(&mint), Arc::clone(&registry), journal.clone(), clock.clone());
     let node = Arc::new(Node {
         clock: clock.clone(),
         started: now,
         telemetry,
-        owners: Arc::new(Owners::new(
-            Arc::clone(&mint),
-            Arc::clone(&registry),
-            journal.clone(),
-            clock.clone(),
-        )),
+        owners: Arc::new(owners),
+        notifications: Arc::default(),
         journal,
         mint,
         registry,
@@ -173,6 +171,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let status = NodeStatus::new(Arc::clone(&node));
     let (stop, stopped) = watch::channel(false);
     let (end_background, background_ended) = watch::channel(false);
+    heads::start(&node, &config, clock)?;
     let background = worker::background(runtime, refreshers, Arc::clone(&node), background_ended)?;
     let notifier = notifier::start(&node, end_background.subscribe())?;
     let shared_limits = shared_limits::start(&node.links, seed()?, end_background.subscribe())?;

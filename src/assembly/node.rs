@@ -14,6 +14,7 @@ use crate::gateway::{Owners, Parts, Snapshot};
 use crate::journal::Journal;
 use crate::limits::Counters;
 use crate::listen::{self, Bound, Certificates, ConnectionCount, Edge, LiveBounds};
+use crate::notifications;
 use crate::telemetry::Telemetry;
 use crate::tokens::{Mint, Registry};
 
@@ -28,6 +29,8 @@ pub(super) struct Node {
     /// What kind of store the registry follows.
     pub(super) store_kind: &'static str,
     pub(super) owners: Arc<Owners>,
+    /// How owners are told of leaks.
+    pub(super) notifications: Arc<notifications::Counts>,
     /// What tokens did, if that is kept.
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) counters: Arc<Counters>,

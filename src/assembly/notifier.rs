@@ -10,13 +10,15 @@ use tokio::task::LocalSet;
 use super::StartError;
 use super::node::Node;
 use super::operator::whole;
+use crate::admin::NotificationStatus;
+use crate::clock::Now;
 use crate::notifications::{Channel, Counts, End, Notifier, Parts, SigningKeys};
 use crate::telemetry::Gauge;
 use crate::tokens::SystemRandom;
 
 /// Starts the thread that delivers what the outbox holds.
 pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::clone(&node.notifications);
     add_gauges(node, &counts);
     let settings = Arc::clone(node);
     let notifier = Notifier::new(Parts {
@@ -33,6 +35,18 @@ pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<
     let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let run = move || LocalSet::new().block_on(&runtime, notifier.run(stopped));
     Builder::new().name("tollgate-notify".to_owned()).spawn(run).map_err(StartError::Thread)
+}
+
+/// What operators are shown of it.
+pub(super) fn status(counts: &Counts, now: Now) -> NotificationStatus {
+    let all = |end| Channel::ALL.iter().map(|channel| counts.attempts(*channel, end)).sum();
+    NotificationStatus {
+        waiting: counts.waiting(),
+        oldest_seconds: counts.oldest_millis(now.unix_millis) / 1_000,
+        delivered: all(End::Delivered),
+        failed: all(End::Failed),
+        given_up: all(End::GivenUp),
+    }
 }
 
 fn add_gauges(node: &Arc<Node>, counts: &Arc<Counts>) {

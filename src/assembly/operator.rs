@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
-use super::{BUILD, alerts, issuers, registry, shared_limits};
+use super::{BUILD, alerts, issuers, notifier, registry, shared_limits};
 use crate::admin::{BuildStatus, ConfigStatus, Control, Operator, Readiness, Status, UpstreamStatus};
 use crate::clock::Now;
 use crate::domain::JwtLifetime;
@@ -207,6 +207,7 @@ impl Operator for NodeStatus {
             issuers: issuers::status(&self.node, now),
             registry: registry::status(&self.node, now),
             shared_limits: shared_limits::status(&self.node, now),
+            notifications: notifier::status(&self.node.notifications, now),
         }
     }
 

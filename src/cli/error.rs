@@ -33,6 +33,16 @@ pub enum Error {
     /// The registry refused or failed.
     #[error(transparent)]
     Tokens(#[from] tokens::Error),
+    /// A signed head and the audit trail do not agree.
+    #[error("the head of entry {seq}, signed {signed_at}, is not the trail's: {why}")]
+    NotTheHead {
+        /// The entry's number.
+        seq: u64,
+        /// When it was signed.
+        signed_at: String,
+        /// What is wrong.
+        why: tokens::NotTheHead,
+    },
     /// A limit cannot be overridden so.
     #[error(transparent)]
     NotOverridable(#[from] limits::NotOverridable),
@@ -116,6 +126,7 @@ impl Error {
             | Self::Telemetry(_)
             | Self::Demo(_)
             | Self::Tokens(_)
+            | Self::NotTheHead { .. }
             | Self::Replay(_)
             | Self::NewlyRefused(_)
             | Self::LinesRefused(_)

@@ -263,6 +263,7 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         prefix,
         store,
         pepper_file,
+        audit_key_file,
         snapshot_file,
         snapshot_seconds,
         poll_millis,
@@ -279,6 +280,7 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         effects.add(Subject::Setting, "tokens.store", None, words, CALLERS_LATER);
     }
     effects.setting("tokens.pepper_file", pepper_file, &new.pepper_file, CALLERS_LATER);
+    effects.setting("tokens.audit_key_file", audit_key_file, &new.audit_key_file, OTHERS_LATER);
     effects.setting("tokens.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
     effects.setting("tokens.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
     effects.setting("tokens.poll_millis", poll_millis, &new.poll_millis, OTHERS_LATER);

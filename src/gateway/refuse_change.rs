@@ -88,6 +88,7 @@ fn kind(error: &Error) -> Kind {
         | Error::LogBroken { .. }
         | Error::LogForked(_)
         | Error::LogAltered(_)
+        | Error::HeadKeyInvalid(_)
         | Error::PepperMissing(_)
         | Error::PepperInvalid { .. }
         | Error::PepperMismatch { .. }

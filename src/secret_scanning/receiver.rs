@@ -276,3 +276,6 @@ impl Signed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

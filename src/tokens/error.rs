@@ -234,6 +234,13 @@ pub enum Error {
     /// An entry of the change log does not fit the one before.
     #[error("entry {0} of the change log was altered: its hash does not follow from the entry before")]
     LogAltered(u64),
+    /// The key of signed heads cannot be understood.
+    #[error(
+        "{} holds no Ed25519 key in PKCS #8 PEM (`openssl genpkey -algorithm ed25519` makes one); restore it from a copy, or \
+         remove it to have a new one made",
+        .0.display()
+    )]
+    HeadKeyInvalid(PathBuf),
     /// There is no pepper file although the store has tokens.
     #[error("the pepper file {} is missing and the tokens of the store cannot be recognised without it; restore it from a copy", .0.display())]
     PepperMissing(PathBuf),

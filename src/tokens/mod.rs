@@ -8,6 +8,7 @@
 //!
 //! [`Mint`] changes, [`store`] keeps, [`Registry`] answers requests from memory.
 
+mod audit_head;
 mod digest;
 mod error;
 mod format;
@@ -24,6 +25,7 @@ mod settings;
 mod start;
 pub mod store;
 
+pub use audit_head::{HeadKey, NotTheHead, SignedHead, hexadecimal};
 pub use digest::{Digest, Peppers, Scheme};
 pub use error::Error;
 pub use format::Format;

@@ -22,6 +22,10 @@ pub struct Settings {
     /// The file with the keys under which tokens are hashed; made on first use, keep a copy apart from the
     /// store. A relative path starts at the configuration file. Default `tollgate.pepper`.
     pub pepper_file: PathBuf,
+    /// The file with the Ed25519 key (PKCS #8, PEM) with which the head of the audit trail is signed hourly, into the
+    /// log; made on first use. An empty path signs nothing. A relative path starts at the configuration file. Default
+    /// `""`.
+    pub audit_key_file: PathBuf,
     /// The file in which the registry is saved, so that a restart need not read the whole store; an empty path
     /// saves nothing. It holds no token and no key. A relative path starts at the configuration file. Default
     /// `tollgate.snapshot`.
@@ -51,6 +55,7 @@ impl Default for Settings {
             prefix: "sgp_".to_owned(),
             store: StoreText(UrlText::new("tollgate.db".to_owned())),
             pepper_file: PathBuf::from("tollgate.pepper"),
+            audit_key_file: PathBuf::new(),
             snapshot_file: PathBuf::from("tollgate.snapshot"),
             snapshot_seconds: 300,
             poll_millis: 200,
@@ -91,6 +96,8 @@ pub struct Rules {
     pub store: StoreAddress,
     /// The pepper file.
     pub pepper_file: PathBuf,
+    /// The file with the key that signs the audit trail's head, if it is signed.
+    pub audit_key_file: Option<PathBuf>,
     /// The file in which the registry is saved, if it is.
     pub snapshot_file: Option<PathBuf>,
     /// Time between two savings.
@@ -153,6 +160,10 @@ impl Rules {
             format: Format::new(&settings.prefix),
             store,
             pepper_file: folder.join(&settings.pepper_file),
+            audit_key_file: settings
+                .audit_key_file
+                .file_name()
+                .map(|_| folder.join(&settings.audit_key_file)),
             snapshot_file: settings.snapshot_file.file_name().map(|_| folder.join(&settings.snapshot_file)),
             snapshot_every: Duration::from_secs(settings.snapshot_seconds),
             poll: Duration::from_millis(settings.poll_millis),

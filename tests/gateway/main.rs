@@ -6,6 +6,7 @@
 
 mod admin;
 mod browser;
+mod canary;
 mod care;
 mod demo;
 mod drain;
@@ -34,6 +35,7 @@ mod revocation;
 mod secret_scanning;
 mod shadow;
 mod shared_limits;
+mod signed_heads;
 mod streaming;
 mod support;
 mod tokens;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tollgate::tokens::{Format, SystemRandom};
 
 use crate::support::{
-    Answer, Behaviour, Client, Demo, Gateway, GitHub, H2, Upstream, alert, config, raw, request, run, until,
+    Answer, Behaviour, Client, Demo, Gateway, GitHub, H2, Hook, Receiver, Upstream, alert, config, raw,
+    request, run, until,
 };
 
 const PATH: &str = "/tollgate/v1/github/secret-scanning";
@@ -283,7 +284,9 @@ fn without_keys_it_is_our_fault_and_with_the_last_good_ones_it_goes_on() {
 
 #[test]
 fn ten_thousand_tokens_are_answered_within_githubs_time() {
-    let world = World::new("");
+    let receiver = Receiver::start(&["200 OK"]);
+    let world = World::new("[notifications]\nallow_private_addresses = true");
+    world.command(&["workspace", "set", "ws-us", "--add-contact", &receiver.url(), "--json"]);
     let tokens: Vec<String> = (0..10_000).map(|_| never_made('u')).collect();
     let file = world.keys.path().join("tokens");
     std::fs::write(&file, tokens[..9_000].join("\n")).unwrap();
@@ -301,6 +304,14 @@ fn ten_thousand_tokens_are_answered_within_githubs_time() {
     for token in tokens[..9_000].iter().step_by(500) {
         assert_eq!(world.said(token), revoked());
     }
+    let told = |hook: &Hook| hook.json()["data"]["leaks"].as_u64().unwrap_or(1);
+    let hooks = until("all to be told", || {
+        let hooks = receiver.hooks();
+        (hooks.iter().map(told).sum::<u64>() == 9_000).then_some(hooks)
+    });
+    println!("they were told in {} messages, the last after {:?}", hooks.len(), posted.elapsed());
+    // One, unless this machine takes a second for a part of the alert.
+    assert!(hooks.len() <= 10, "{}", hooks.len());
 }
 
 #[test]
@@ -360,6 +371,14 @@ fn demo_leak_plays_a_leak_against_the_running_demo() {
         "GitHub is answered: 200 [{\"token_hash\":",
         "the other token goes on working: 200",
         "by github-secret-scanning",
+        "the workspace's webhook is told, signed (Standard Webhooks):",
+        "webhook-id: msg_",
+        "webhook-signature: v1,",
+        "\"token.leaked\" \"tok_",
+        "POST createSource 201 from 127.0.0.1:",
+        "the workspace's owner has an e-mail:",
+        "Subject: Leaked and revoked: token tok_",
+        "does not work any more.",
         "found in a commit: https://github.com/octocat/Hello-World/blob/7fd1a60b01f91b314f59955a4e4d4e80d8edf11d/",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
@@ -471,4 +490,23 @@ fn an_alert_that_waits_is_dealt_with_as_the_configuration_in_force_says() {
         let waits = ("tollgate_secret_scanning_relay_waiting", &[("region", "us")]);
         (world.gateway.metrics().count(waits.0, waits.1) == 0).then_some(())
     });
+}
+
+/// More than one transaction takes.
+#[test]
+fn however_many_tokens_leak_all_are_refused_while_the_store_cannot_be_written() {
+    let world = World::new("");
+    let tokens: Vec<String> = (0..1_100).map(|_| never_made('u')).collect();
+    let file = world.keys.path().join("tokens");
+    std::fs::write(&file, tokens.join("\n")).unwrap();
+    world.command(&["token", "import", file.to_str().unwrap(), "--workspace", "ws-us"]);
+    until("the gateway to know the tokens", || (world.said(&tokens[1_099]).0 == 200).then_some(()));
+    let other = rusqlite::Connection::open(world.gateway.file.with_file_name("tollgate.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = world.alert(tokens[..1_099].iter().map(String::as_str));
+    assert_eq!(refused.said(), (503, "registry_unavailable".to_owned()));
+    for token in tokens[..1_099].iter().step_by(100).chain([&tokens[1_098]]) {
+        assert_eq!(world.said(token), revoked());
+    }
+    assert_eq!(world.said(&tokens[1_099]).0, 200);
 }

@@ -22,7 +22,8 @@ impl Registry {
     /// A workspace with a token that leaked, and another workspace.
     fn new() -> (Self, String) {
         let folder = tempfile::tempdir().unwrap();
-        let rules = Rules::from_settings(&Settings::default(), folder.path(), &mut Problems::new()).unwrap();
+        let settings = Settings { audit_key_file: "head.key".into(), ..Settings::default() };
+        let rules = Rules::from_settings(&settings, folder.path(), &mut Problems::new()).unwrap();
         let region = Region { name: "eu".into(), letter: 'e', base_url: "https://x".into() };
         let access = RegistryAccess::new(rules, Regions::new(vec![region]), Some("ana"));
         let clock = Clock::manual(START);
@@ -166,4 +167,102 @@ fn found_at(verified: Result<String, Error>) -> u64 {
         }
         other => panic!("{other:?}"),
     }
+}
+
+impl Registry {
+    /// Gives an entry another actor, and everything behind it the hashes that follow, as somebody could who may write
+    /// the whole store.
+    fn rewrite_from(&self, seq: u64) {
+        let mint = self.access.open(&self.clock).unwrap();
+        let mut log = mint.store().log(0, 100).unwrap();
+        log.iter_mut().find(|entry| entry.seq == seq).unwrap().actor = "nobody".into();
+        let mut sql = String::new();
+        let mut hash = [0; 32];
+        for entry in log {
+            let previous = hash;
+            hash = entry.hash_after(&previous);
+            let (seq, actor) = (entry.seq, entry.actor);
+            let (previous, hash) = (hexadecimal(&previous), hexadecimal(&hash));
+            let statement = format!(
+                "UPDATE log SET actor = '{actor}', previous = x'{previous}', hash = x'{hash}' WHERE seq = {seq}; \
+                 UPDATE head SET hash = x'{hash}';"
+            );
+            sql.push_str(&statement);
+        }
+        self.sql(&sql);
+    }
+
+    fn not_the_head(&self, words: &str) -> (u64, tokens::NotTheHead) {
+        match self.audit(words) {
+            Err(Error::NotTheHead { seq, why, .. }) => (seq, why),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_signed_head_shows_what_hashes_cannot() {
+    use tokens::NotTheHead::{Dropped, Rewritten, Signature};
+    let (registry, id) = Registry::new();
+    let heads = registry.folder.path().join("heads");
+    let verify = format!("verify --heads {}", heads.display());
+    std::fs::write(&heads, registry.audit("head").unwrap()).unwrap();
+    let mint = registry.access.open(&registry.clock).unwrap();
+    mint.revoke_token(registry.access.act(registry.clock.now()), &id, "again").unwrap();
+    assert!(registry.audit(&verify).unwrap().contains("1 signed heads agree; the newest is that of entry 5"));
+
+    registry.rewrite_from(5);
+    assert!(registry.audit("verify").is_ok(), "hashes alone cannot show it");
+    assert_eq!(registry.not_the_head(&verify), (5, Rewritten));
+
+    let (registry, _) = Registry::new();
+    let heads = registry.folder.path().join("heads");
+    let verify = format!("verify --heads {}", heads.display());
+    std::fs::write(&heads, registry.audit("head").unwrap()).unwrap();
+    registry.sql(
+        "DELETE FROM log WHERE seq = 5; \
+         UPDATE head SET (seq, hash) = (SELECT seq, hash FROM log WHERE seq = 4)",
+    );
+    assert!(registry.audit("verify").is_ok(), "hashes alone cannot show it");
+    assert_eq!(registry.not_the_head(&verify), (5, Dropped(4)));
+
+    let (other, _) = Registry::new();
+    assert_eq!(other.not_the_head(&verify), (5, Signature), "another key's");
+}
+
+#[test]
+fn a_key_can_be_trusted_by_name_and_a_file_without_heads_proves_nothing() {
+    let (registry, _) = Registry::new();
+    let heads = registry.folder.path().join("heads");
+    let head: SignedHead = serde_json::from_str(&registry.audit("head").unwrap()).unwrap();
+    let of_log = serde_json::json!({"message": "x", "signed_head": serde_json::to_string(&head).unwrap()});
+    std::fs::write(&heads, format!("a line of another kind\n{of_log}\n{of_log}\n")).unwrap();
+    let (path, key) = (heads.display(), &head.public_key);
+    let told = registry.audit(&format!("verify --heads {path} --public-key {key}")).unwrap();
+    assert!(told.contains("2 signed heads agree"), "{told}");
+    let other = registry.audit(&format!("verify --heads {path} --public-key AAAA"));
+    assert!(matches!(other, Err(Error::NotTheHead { why: tokens::NotTheHead::Signature, .. })));
+    std::fs::write(&heads, "nothing\n").unwrap();
+    assert_eq!(registry.audit(&format!("verify --heads {path}")).unwrap_err().exit_code(), 2);
+    assert_eq!(registry.audit("verify --public-key AAAA").unwrap_err().exit_code(), 2);
+}
+
+/// The search for where a time begins finds the same as reading everything.
+#[test]
+fn what_happened_since_is_found_wherever_it_begins() {
+    let (registry, id) = Registry::new();
+    let mint = registry.access.open(&registry.clock).unwrap();
+    for day in 0_u64..40 {
+        registry.clock.advance(std::time::Duration::from_hours(24));
+        let plan = if day.is_multiple_of(2) { Plan::Free } else { Plan::Business };
+        let change = tokens::WorkspaceChange { plan: Some(plan), ..tokens::WorkspaceChange::default() };
+        mint.set_workspace(registry.access.act(registry.clock.now()), "ws", &change).unwrap();
+    }
+    let count = |words: &str| registry.audit(words).unwrap().lines().count();
+    for days in [1, 2, 7, 39] {
+        assert_eq!(count(&format!("list --format jsonl --since {days}d")), days + 1);
+    }
+    assert_eq!(count("list --format jsonl --since 41d"), 45);
+    assert_eq!(count(&format!("list --format jsonl --token {id}")), 2, "oldest first, by the index");
+    assert_eq!(count(&format!("list --format jsonl --token {id} --since 7d")), 0);
 }

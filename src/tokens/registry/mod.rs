@@ -260,6 +260,12 @@ impl Registry {
         &self.format
     }
 
+    /// Number and hash of the last entry of the log that was applied.
+    pub fn followed_head(&self) -> (u64, [u8; 32]) {
+        let loader = self.loader();
+        (self.applied_seq.load(Ordering::Acquire), loader.applied_hash)
+    }
+
     /// How well the store is followed.
     pub fn status(&self) -> Status {
         Status {

@@ -181,14 +181,8 @@ impl Registry {
     /// is, [`None`] if nothing was written, because there is nothing or a workspace has no configured region. Takes
     /// seconds where there are millions of tokens, and holds nobody up. Blocks.
     pub fn save(&self, file: &Path, now: Now) -> Result<Option<u64>, Error> {
-        let (seq, hash) = {
-            let loader = self.loader();
-            if loader.all_placed().is_err() {
-                return Ok(None);
-            }
-            (self.applied_seq.load(Ordering::Acquire), loader.applied_hash)
-        };
-        if seq == 0 {
+        let (seq, hash) = self.followed_head();
+        if seq == 0 || self.loader().all_placed().is_err() {
             return Ok(None);
         }
         // Those that changed after the stamp are in the log behind it, and are applied again.

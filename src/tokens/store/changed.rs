@@ -14,6 +14,13 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// The tokens, if nothing else changed.
+    pub(super) fn tokens_alone(&self) -> Option<&Vec<String>> {
+        let Self { workspaces, tokens, families, operators, revocations } = self;
+        let others = [workspaces, families, operators, revocations];
+        (!tokens.is_empty() && others.iter().all(|ids| ids.is_empty())).then_some(tokens)
+    }
+
     /// Adds an entry by its kind and subject.
     pub(super) fn note(&mut self, kind: &str, subject: String) {
         if kind.starts_with("workspace.") {

@@ -199,7 +199,7 @@ pub struct Changes {
     pub hash_after: [u8; 32],
     /// The numbers of the entries that were read, ascending.
     pub seqs: Vec<u64>,
-    /// The rows that these entries changed, as they are now; workspaces before tokens.
+    /// The rows that these entries changed, as they are now, maybe by still later entries; workspaces before tokens.
     pub rows: Vec<Row>,
 }
 
@@ -297,7 +297,8 @@ pub trait Store:
     /// Hands those rows to `load` of which there are few: neither workspaces nor tokens.
     fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error>;
 
-    /// Up to `count` entries after `after` and the rows that they changed, read as of one moment.
+    /// Up to `count` entries after `after`, read as of one moment, and the rows that they changed, as of that moment or a
+    /// later one.
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error>;
 
     /// Calls `wake` when the log may have grown, until what it answers with is dropped. Only a hint, which may be

@@ -25,11 +25,11 @@ use server::Server;
 const REPLICAS: usize = 3;
 
 /// The replicas, and an operator whose commands speak with the database themselves, over TLS.
-struct Fleet {
-    replicas: Vec<Gateway>,
+pub(crate) struct Fleet {
+    pub(crate) replicas: Vec<Gateway>,
     /// What stands between the replicas and the database.
     proxy: Proxy,
-    server: Server,
+    pub(crate) server: Server,
     upstream: Upstream,
     shared: TempDir,
     /// What the configurations have besides.
@@ -42,7 +42,7 @@ impl Fleet {
     }
 
     /// As [`Fleet::start`] with more in every configuration.
-    fn with(more: &str) -> Self {
+    pub(crate) fn with(more: &str) -> Self {
         let (server, shared) = (Server::start(), tempfile::tempdir().unwrap());
         let (proxy, upstream) = (Proxy::start(server.port()), Upstream::start(Behaviour::status(200, "us")));
         let url = server.database();
@@ -69,7 +69,7 @@ impl Fleet {
         config(&self.upstream.url(), &self.upstream.url(), &(tokens + &self.more))
     }
 
-    fn operators(&self) -> std::path::PathBuf {
+    pub(crate) fn operators(&self) -> std::path::PathBuf {
         self.shared.path().join("tollgate.toml")
     }
 
@@ -80,7 +80,7 @@ impl Fleet {
     }
 
     /// A token that every replica knows: its id and itself.
-    fn token(&self) -> (String, String) {
+    pub(crate) fn token(&self) -> (String, String) {
         let file = self.operators();
         let file = file.to_str().unwrap();
         let made = run_json(&["token", "--config", file, "create", "--json", "--workspace", "ws-us"]);

@@ -58,7 +58,7 @@ pub(crate) struct Gateway {
     pub(crate) file: PathBuf,
     /// An operator's token.
     pub(crate) operator: String,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Gateway {

@@ -27,8 +27,8 @@ pub(crate) use github::{GitHub, alert};
 pub(crate) use h2::H2;
 pub(crate) use jwt::{Signer, claims, now};
 pub(crate) use metrics::Metrics;
-pub(crate) use receiver::Receiver;
-pub(crate) use smtp::Sink;
+pub(crate) use receiver::{Hook, Receiver};
+pub(crate) use smtp::{Encryption, Sink};
 pub(crate) use upstream::{Behaviour, Upstream};
 
 /// How long anything may take that should happen at once; generous, since the machine may be busy.

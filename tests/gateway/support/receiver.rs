@@ -47,15 +47,17 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Gives these answers one after the other, and the last one ever after: whole heads without the end.
+    /// Gives these answers one after the other, and the last one ever after: whole heads without the end. An empty
+    /// one is never given, and its connection stays open.
     pub(crate) fn start(answers: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let receiver = Self { address: listener.local_addr().unwrap(), hooks: Arc::default() };
         let hooks = Arc::clone(&receiver.hooks);
         let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
         thread::spawn(move || {
+            let mut unanswered = Vec::new();
             for stream in listener.incoming().flatten() {
-                receive(stream, &hooks, &answers);
+                unanswered.extend(receive(stream, &hooks, &answers));
             }
         });
         receiver
@@ -70,12 +72,13 @@ impl Receiver {
     }
 }
 
-fn receive(mut stream: TcpStream, hooks: &Mutex<Vec<Hook>>, answers: &[String]) {
+/// The connection, if it is not answered.
+fn receive(mut stream: TcpStream, hooks: &Mutex<Vec<Hook>>, answers: &[String]) -> Option<TcpStream> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
     let hook = loop {
         match stream.read(&mut part) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return None,
             Ok(read) => bytes.extend_from_slice(&part[..read]),
         }
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
@@ -88,7 +91,11 @@ fn receive(mut stream: TcpStream, hooks: &Mutex<Vec<Hook>>, answers: &[String]) 
     let mut hooks = hooks.lock().unwrap();
     let answer = answers.get(hooks.len()).or(answers.last()).unwrap();
     hooks.push(hook);
+    if answer.is_empty() {
+        return Some(stream);
+    }
     let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     // The gateway may have left.
     let _ = stream.write_all(answer.as_bytes());
+    None
 }

@@ -96,6 +96,33 @@ impl Pool {
         })
     }
 
+    /// The rows of one statement that reads, a transaction of its own: one round trip.
+    pub(super) fn ask(
+        &self,
+        runtime: &Handle,
+        connector: &Connector,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        wait(runtime, async {
+            let place = tokio::time::timeout(ANSWER_DEADLINE, self.places.acquire()).await;
+            let Ok(Ok(_place)) = place else { return Err(silent(ANSWER_DEADLINE)) };
+            while let Some(client) = self.take_idle() {
+                if !client.is_closed()
+                    && let Ok(rows) = within(ANSWER_DEADLINE, client.query_typed(sql, parameters)).await
+                {
+                    self.keep_idle(client);
+                    return Ok(rows);
+                }
+            }
+            let (client, driver) = connector.open("tollgate").await?;
+            tokio::spawn(driver);
+            let rows = within(ANSWER_DEADLINE, client.query_typed(sql, parameters)).await?;
+            self.keep_idle(client);
+            Ok(rows)
+        })
+    }
+
     fn take_idle(&self) -> Option<Client> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }

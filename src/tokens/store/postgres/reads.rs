@@ -104,46 +104,58 @@ pub(super) fn few(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<(), Fai
     }
 }
 
-pub(super) fn changes(on: &Session<'_>, after: u64, count: u32) -> Result<Changes, Failure> {
-    let (head, hash) = on.head("")?;
+/// The log's head and entries behind one, as one statement: a look that finds nothing new is one round trip.
+pub(super) const LOOK: &str = "SELECT h.seq, h.hash, l.seq, l.kind, l.subject, l.previous, l.hash FROM tollgate.head h \
+    LEFT JOIN LATERAL (SELECT seq, kind, subject, previous, hash FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2) l \
+    ON true ORDER BY l.seq";
+
+/// What [`LOOK`] found: changes still without their rows, and what these are of.
+pub(super) fn looked(found: &[tokio_postgres::Row]) -> Result<(Changes, Changed), Failure> {
+    let first = found.first().ok_or_else(|| super::failure::unreadable(0))?;
+    let hash = rows::hash(first, 1)?;
+    let head = rows::unsigned(first, 0)?;
     let mut changes =
         Changes { head, hash_before: hash, hash_after: hash, seqs: Vec::new(), rows: Vec::new() };
-    if head <= after {
-        return Ok(changes);
-    }
-    let sql =
-        "SELECT seq, kind, subject, previous, hash FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2";
     let mut about = Changed::default();
-    for row in on.query(sql, &[(&signed(after), Type::INT8), (&i64::from(count), Type::INT8)])? {
-        if changes.seqs.is_empty() {
-            changes.hash_before = rows::hash(&row, 3)?;
+    for row in found {
+        if row.try_get::<_, Option<i64>>(2)?.is_none() {
+            break;
         }
-        changes.hash_after = rows::hash(&row, 4)?;
-        changes.seqs.push(rows::unsigned(&row, 0)?);
-        about.note(row.try_get(1)?, row.try_get(2)?);
+        if changes.seqs.is_empty() {
+            changes.hash_before = rows::hash(row, 5)?;
+        }
+        changes.hash_after = rows::hash(row, 6)?;
+        changes.seqs.push(rows::unsigned(row, 2)?);
+        about.note(row.try_get(3)?, row.try_get(4)?);
     }
+    Ok((changes, about))
+}
+
+/// The rows of what changed, as they are now.
+pub(super) fn changed_rows(on: &Session<'_>, about: &Changed) -> Result<Vec<Row>, Failure> {
+    let mut changed = Vec::new();
     if !about.workspaces.is_empty() {
         let sql = format!("{} WHERE id = ANY($1) ORDER BY id", rows::WORKSPACE);
         for row in on.query(&sql, &[(&about.workspaces, Type::TEXT_ARRAY)])? {
-            changes.rows.push(Row::Workspace(rows::workspace(&row)?));
+            changed.push(Row::Workspace(rows::workspace(&row)?));
         }
     }
     if !about.tokens.is_empty() || !about.families.is_empty() {
         let sql = format!("{} WHERE t.id = ANY($1) OR t.family = ANY($2) ORDER BY t.id", rows::TOKEN);
         let ids = [(&about.tokens as _, Type::TEXT_ARRAY), (&about.families as _, Type::TEXT_ARRAY)];
         for row in on.query(&sql, &ids)? {
-            changes.rows.push(Row::Token(rows::token(&row)?));
+            changed.push(Row::Token(rows::token(&row)?));
         }
     }
     if !about.operators.is_empty() {
         let names: Vec<&str> = about.operators.iter().map(String::as_str).collect();
-        changes.rows.extend(operators::named(on, &names)?.into_iter().map(Row::Operator));
+        changed.extend(operators::named(on, &names)?.into_iter().map(Row::Operator));
     }
     if !about.revocations.is_empty() {
         let revocations = jwt_revocations::with_ids(on, &about.revocations)?;
-        changes.rows.extend(revocations.into_iter().map(Row::JwtRevocation));
+        changed.extend(revocations.into_iter().map(Row::JwtRevocation));
     }
-    Ok(changes)
+    Ok(changed)
 }
 
 pub(super) fn fingerprints(on: &Session<'_>) -> Result<Vec<Digest>, Failure> {

@@ -1,0 +1,163 @@
+//! What GitHub is answered when something takes too long, on tokio's clock.
+
+use std::task::{Context, Poll};
+
+use aws_lc_rs::rand::SystemRandom as Dice;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::*;
+use crate::domain::{Plan, Problems, Role};
+use crate::message::Version;
+use crate::place::{self, RegionSettings};
+use crate::secret_scanning::{Settings, from_settings};
+use crate::tokens::{self, Act, Lookup, Mint, NewWorkspace, Rules, SystemRandom, TokenRequest};
+
+const KEY: &str = "a1";
+
+struct World {
+    folder: tempfile::TempDir,
+    pair: EcdsaKeyPair,
+    receiver: Arc<Receiver>,
+    registry: Arc<Registry>,
+    clock: Clock,
+    token: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let document = json!({"public_keys": [{"key_identifier": KEY, "key": key.public_key_pem(), "is_current": true}]});
+        let keys = folder.path().join("keys.json");
+        std::fs::write(&keys, document.to_string()).unwrap();
+        let region: RegionSettings = toml::from_str(
+            "letter = \"u\"
+upstreams = [\"http://127.0.0.1:9\"]",
+        )
+        .unwrap();
+        let places = Places::from_settings(
+            &[("us".to_owned(), region)],
+            &place::Settings::default(),
+            &mut Problems::new(),
+        )
+        .unwrap();
+        let rules =
+            Rules::from_settings(&tokens::Settings::default(), folder.path(), &mut Problems::new()).unwrap();
+        let mint = Mint::open(&rules, places.regions(), Box::new(SystemRandom), clock.now()).unwrap();
+        let act = Act { actor: "test", now: clock.now() };
+        let workspace = NewWorkspace {
+            id: "ws".into(),
+            region: "us".into(),
+            plan: Plan::Team,
+            features: vec![],
+            contacts: vec![],
+        };
+        mint.create_workspace(act, &workspace).unwrap();
+        let request = TokenRequest {
+            workspace: "ws".into(),
+            name: String::new(),
+            scopes: vec![],
+            role: Role::Owner,
+            own_limit: None,
+            lifetime_seconds: None,
+        };
+        let token = mint.create_token(act, &request).unwrap().token.into_exposed();
+        let registry = Registry::open(&mint, clock.now()).unwrap();
+        let settings =
+            Settings { path: Some("/alerts".into()), keys_file: Some(keys), ..Settings::default() };
+        let checked = from_settings(&settings, Some(&places), folder.path(), &mut Problems::new()).unwrap();
+        let relay = Relay::open(&checked, places.regions(), &[7; 32]).unwrap();
+        let store = Arc::clone(mint.store());
+        let (receiver, refresher) =
+            Receiver::new(checked, places, clock.clone(), Arc::clone(&registry), store, relay);
+        tokio::spawn(refresher.run(clock.clone()));
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der()).unwrap();
+        Self { folder, pair, receiver: Arc::new(receiver), registry, clock, token }
+    }
+
+    fn alert(&self) -> Vec<u8> {
+        json!([{"token": self.token, "type": "t", "url": "", "source": ""}]).to_string().into_bytes()
+    }
+
+    fn head(&self, body: &[u8]) -> Head {
+        let signature = STANDARD.encode(self.pair.sign(&Dice::new(), body).unwrap());
+        let fields = [
+            (&b"github-public-key-identifier"[..], KEY.as_bytes()),
+            (b"github-public-key-signature", signature.as_bytes()),
+        ];
+        Head::from_parts(Version::Http11, b"POST", b"/alerts", fields)
+    }
+
+    fn works(&self) -> bool {
+        matches!(self.registry.look_up(self.token.as_bytes(), self.clock.now()), Lookup::Found(_))
+    }
+}
+
+/// A body of which nothing more comes.
+struct Stuck;
+
+impl BodyStream for Stuck {
+    fn poll_part(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<Part, BodyFault>>> {
+        Poll::Pending
+    }
+}
+
+fn run(test: impl AsyncFnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test());
+}
+
+#[test]
+fn an_alert_that_does_not_arrive_is_left_after_15_s() {
+    run(async || {
+        let world = World::new();
+        let body = world.alert();
+        world.receiver.receive(&world.head(&body), RequestBody::Full(b"[]")).await.unwrap_err();
+        tokio::time::pause();
+        let begun = Instant::now();
+        let stuck = RequestBody::Stream { stream: Box::new(Stuck), length: Some(body.len() as u64) };
+        let refused = world.receiver.receive(&world.head(&body), stuck).await;
+        assert_eq!(refused, Err(Fault::Body(BodyFault::Timeout { limit_seconds: 15 })));
+        assert_eq!(begun.elapsed().as_secs(), 15);
+        assert!(world.works());
+    });
+}
+
+/// The store is held by somebody else for longer than GitHub waits.
+#[test]
+fn an_alert_that_takes_too_long_is_answered_after_25_s_with_what_is_done_and_done_all_the_same() {
+    run(async || {
+        let world = World::new();
+        let body = world.alert();
+        // So that the key is there when the clock stands still.
+        world.receiver.receive(&world.head(&body), RequestBody::Full(b"[]")).await.unwrap_err();
+        let other = rusqlite::Connection::open(world.folder.path().join("tollgate.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        tokio::time::pause();
+        let begun = Instant::now();
+        let head = world.head(&body);
+        let answered = {
+            let receiving = world.receiver.receive(&head, RequestBody::Full(&body));
+            tokio::pin!(receiving);
+            loop {
+                tokio::select! {
+                    biased;
+                    answered = &mut receiving => break answered,
+                    () = tokio::task::yield_now() => tokio::time::advance(Duration::from_millis(500)).await,
+                }
+            }
+        };
+        assert_eq!(answered, Ok(b"[]".to_vec()), "nothing is done yet, and nothing is said of it");
+        assert_eq!(begun.elapsed().as_secs(), 25);
+        assert!(world.works());
+        other.execute_batch("ROLLBACK").unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while world.works() {
+            assert!(std::time::Instant::now() < end, "the rest of it is not done");
+            tokio::task::yield_now().await;
+        }
+    });
+}
