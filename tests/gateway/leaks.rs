@@ -282,7 +282,7 @@ fn what_nobody_takes_is_given_up_and_told_everywhere() {
     assert_eq!(attempts(&gateway, "webhook", "given_up"), 1);
     until("the log to say it", || {
         let log = gateway.process.stderr.text();
-        (log.contains("a leak could not be told; given up") && log.contains("410")).then_some(())
+        (log.contains("owners could not be told; given up") && log.contains("410")).then_some(())
     });
     assert!(event["details"]["reason"].as_str().unwrap().contains("410"), "{event}");
     assert!(!event.to_string().contains("/hook"), "a receiver's address is a secret of its own");
@@ -381,7 +381,7 @@ fn a_mail_goes_to_no_server_that_refuses_the_login_or_does_not_prove_its_name() 
         let (id, _) = gateway.token("ws-us", &[]);
         leak(&gateway.file, &id);
         let log = until("the refusal", || {
-            Some(gateway.process.stderr.text()).filter(|log| log.contains("a leak was not told yet"))
+            Some(gateway.process.stderr.text()).filter(|log| log.contains("owners were not told yet"))
         });
         assert!(log.to_lowercase().contains(&why.to_lowercase()), "{why}: {log}");
         assert!(!log.contains("canary"), "{log}");
