@@ -9,6 +9,7 @@ mod browser;
 mod canary;
 mod care;
 mod demo;
+mod disk_full;
 mod drain;
 mod faults;
 mod fleet;
