@@ -65,7 +65,7 @@ pub fn cut(text: &[u8], most: usize) -> &[u8] {
 }
 
 /// Whether a text that has to be kept as it is holds one of our tokens or a JWT.
-pub(super) fn has_token(text: &[u8]) -> bool {
+pub fn has_token(text: &[u8]) -> bool {
     let is_ours = |run: &[u8]| {
         run.iter().enumerate().any(|(at, byte)| {
             let rest = &run[at + 1..];

@@ -43,7 +43,7 @@ pub use gauges::Gauge;
 pub use instruments::{Build, Telemetry, TelemetryError};
 pub use labels::{Labels, OperationLabel, PolicyLabel, RegionLabel};
 pub use lines::Destination;
-pub use masking::{cut, masked};
+pub use masking::{cut, has_token, masked};
 pub use panics::tell_panics_by_place;
 pub use per_core::{Connection, Core};
 pub use program_log::ProgramLog;

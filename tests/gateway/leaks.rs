@@ -90,12 +90,15 @@ fn owners_are_told_by_webhook_and_mail_of_every_write() {
     assert_eq!((&data["tokenId"], &data["workspaceId"]), (&Value::from(&*id), &"ws-us".into()));
     assert_eq!((&data["found"]["url"], &data["tokenName"]), (&WHERE.into(), &"ci's".into()));
     let activity = &data["activity"];
-    assert_eq!((&activity["writes"], &activity["refusals"]), (&WRITES.into(), &refused.into()));
+    // Of a flood of refusals the journal may drop some; of the writes none.
+    let kept = activity["refusals"].as_u64().unwrap() as usize;
+    assert!(kept <= refused, "{kept} of {refused}");
+    assert_eq!((&activity["writes"], &activity["refusals"]), (&WRITES.into(), &kept.into()));
     assert_eq!(activity["addresses"], serde_json::json!(["127.0.0.1"]));
     let requests = activity["requests"].as_array().unwrap();
     let writes = requests.iter().filter(|line| line["forwarded"] != "no");
     let listed: HashSet<String> = writes.map(|line| line["requestId"].as_str().unwrap().to_owned()).collect();
-    assert_eq!((requests.len(), listed), (1_000, sent));
+    assert_eq!((requests.len(), listed), ((WRITES + kept).min(1_000), sent));
     assert!(requests.iter().all(|line| line["tokenId"] == *id));
     let replace = data["nextSteps"]["replace"]["command"].as_str().unwrap();
     assert!(
@@ -107,7 +110,7 @@ fn owners_are_told_by_webhook_and_mail_of_every_write() {
     let mail = until("the mail", || sink.mails().first().cloned());
     assert!(mail.to[0].contains("<owner@example.com>") && mail.from.contains("<tollgate@example.com>"));
     let text = mail.text();
-    let counted = format!("500 writes, {refused} refused requests");
+    let counted = format!("500 writes, {kept} refused requests");
     for piece in [&*id, WHERE, replace, &counted, "Subject: Leaked and revoked"] {
         assert!(text.contains(piece), "{piece} is missing");
     }

@@ -38,6 +38,7 @@ use self::work::{Answer, Work};
 use super::Operator;
 use super::answer::document;
 use crate::reply::Refusal;
+use crate::telemetry::has_token;
 
 /// What a body can end with.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,6 +105,9 @@ impl Api {
             Found::OtherMethods(allow) => return Err(Refusal::MethodNotAllowed { allow }),
             Found::Nothing => return Err(Refusal::NotFound),
         };
+        let query = work::query(route, head.uri.query())?;
+        let named = query.iter().filter(|(name, _)| *name != "cursor").map(|(_, value)| value);
+        refuse_tokens(parameters.iter().chain(named))?;
         let body = if route.body.is_some() {
             read(head, body, body_timeout).await?
         } else if body.is_end_stream() {
@@ -120,7 +124,7 @@ impl Api {
             operator,
             method: head.method.clone(),
             target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-            query: work::query(route, head.uri.query())?,
+            query,
             parameters,
             once: once::key(route, &head.headers)?,
             body,
@@ -139,6 +143,16 @@ impl Api {
         };
         done.unwrap_or(Err(Refusal::Internal)).map(|answer| written(&answer))
     }
+}
+
+/// Refuses names that hold a token in place of its id: it would be in the answer, and in what is asked of a database,
+/// which may log that.
+fn refuse_tokens<'n>(mut names: impl Iterator<Item = &'n String>) -> Result<(), Refusal> {
+    if !names.any(|name| has_token(name.as_bytes())) {
+        return Ok(());
+    }
+    let message = "A token stands where an id belongs. Name a token by its id, which begins with `tok_`.";
+    Err(Refusal::Missing { message: message.to_owned() })
 }
 
 fn written(answer: &Answer) -> Response<Bytes> {

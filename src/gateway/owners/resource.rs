@@ -78,7 +78,8 @@ impl Resource {
     }
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether it can be the id of a token; a token itself cannot.
+pub(super) fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Owners;
 use super::events::{self, Position};
 use super::query::{cursor, page, parameters, refused};
-use super::resource::Resource;
+use super::resource::{Resource, is_id};
 use super::view::{EventView, TokenView};
 use crate::clock::Now;
 use crate::domain::{Quota, Role};
@@ -202,6 +202,9 @@ impl Work {
 
     /// A token of the caller's workspace; another's is as good as none.
     fn own(&self, mint: &Mint, id: &str) -> Result<TokenRecord, Refusal> {
+        if !is_id(id) {
+            return Err(Refusal::Missing { message: NO_TOKEN.to_owned() });
+        }
         match mint.token(id) {
             Ok(token) if *token.workspace == *self.workspace => Ok(token),
             Ok(_) => Err(Refusal::Missing { message: NO_TOKEN.to_owned() }),

@@ -21,13 +21,14 @@ pub(crate) fn segment_table() -> String {
 }
 
 /// A configuration of two regions with these upstreams; `more` is added at the end. Without an `[endpoints]` of
-/// its own it has Segment's.
+/// its own it has Segment's, without `[logs]` an access log on standard output.
 pub(crate) fn config(us: &str, eu: &str, more: &str) -> String {
     let table = if more.contains("[endpoints]") {
         String::new()
     } else {
         format!("[endpoints]\n{}", segment_table())
     };
+    let logs = if more.contains("[logs]") { "" } else { "[logs]\ndestination = \"stdout\"" };
     format!(
         r#"
 [listen]
@@ -42,8 +43,7 @@ upstreams = [{us:?}]
 letter = "e"
 base_url = "https://eu.example"
 upstreams = [{eu:?}]
-[logs]
-destination = "stdout"
+{logs}
 {table}
 {more}
 "#
