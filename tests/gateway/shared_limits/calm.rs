@@ -15,6 +15,9 @@ fn holds_at_nine_tenths(limit: Limit, per_second: u32, most: f64) {
     let token = fleet.token();
     let targets = Targets::new(fleet.replicas.iter().map(|replica| replica.address).collect());
     let time = Duration::from_secs(if is_long() { 60 } else { 12 });
+    // Replicas learn the demand first.
+    let learnt = offer(&targets, &token, per_second, CLIENTS, || thread::sleep(Duration::from_secs(5)));
+    assert_eq!(learnt.admitted(), learnt.seen.len());
     let before = fleet.questions();
     let outcome = offer(&targets, &token, per_second, CLIENTS, || thread::sleep(time));
     let asked = u32::try_from(fleet.questions() - before).map(f64::from).unwrap();
