@@ -35,7 +35,7 @@ use tollgate::message::{Delivery, Head, HeadLimits, RequestBody, request_head, r
 use tollgate::reply::{Dialect, Exhausted, Refusal, Rendered, Replies};
 use tollgate::routing::Match;
 use tollgate::telemetry::{Arrival, Build, Core, Telemetry};
-use tollgate::tokens::{Act, ImportDefaults, Mint, Registry, SystemRandom};
+use tollgate::tokens::{Act, ImportDefaults, Mint, Registry, Sighting, SystemRandom};
 use tollgate::upstream::{Groups, OwnFields, Pools, response_lines};
 
 use self::support::Site;
@@ -189,8 +189,38 @@ fn deciding(c: &mut Criterion, world: &World) {
             BatchSize::SmallInput,
         );
     });
+    networks(c, world, &tokens);
     limits(c, world, caller);
     leases(c, world, caller);
+}
+
+/// What it costs that tokens are told of when they come from a new network: nothing is new here.
+fn networks(c: &mut Criterion, world: &World, tokens: &[Head]) {
+    let now = world.clock.now();
+    // As many as are noted at once.
+    let callers: Vec<Caller> = tokens.iter().take(500).map(|head| world.identify(head, now)).collect();
+    let address = world.peer.address.ip();
+    let seen = |caller: &Caller| Sighting {
+        token_id: caller.token_id().to_string(),
+        address,
+        user_agent: String::new(),
+        request_id: String::new(),
+        at_unix_seconds: now.unix_seconds(),
+    };
+    let note = |caller: &Caller| {
+        world.registry.note_network(caller.subject(), black_box(address), now, || seen(caller));
+    };
+    let mut measure = |name: &str| {
+        let mut next = callers.iter().cycle();
+        c.bench_function(&format!("authentication/note a network, {name}"), |b| {
+            b.iter(|| note(next.next().unwrap()));
+        });
+    };
+    measure("not watched");
+    let teller = world.registry.tell_sightings(world.clock.clone(), Some(Duration::ZERO)).unwrap();
+    callers.iter().for_each(note);
+    measure("seen before");
+    drop(teller);
 }
 
 fn limits(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {

@@ -44,5 +44,6 @@ mod shared_limits;
 mod signed_heads;
 mod streaming;
 mod support;
+mod token_life;
 mod tokens;
 mod versions;

@@ -1,4 +1,4 @@
-//! Peppers rotate on two gateways of one store, under load, and no token is refused.
+//! Peppers rotate on three gateways of one store, under load, and no token is refused.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -14,10 +14,12 @@ use serde_json::Value;
 use crate::fleet::server::Server;
 use crate::support::{Behaviour, Gateway, PATIENCE, Upstream, config, request, run, run_json, until};
 
+const GATEWAYS: usize = 3;
+
 /// What the clients know: where a gateway is at the moment, and the tokens.
 #[derive(Default)]
 struct Load {
-    addresses: [Mutex<Option<SocketAddr>>; 2],
+    addresses: [Mutex<Option<SocketAddr>>; GATEWAYS],
     tokens: Mutex<Vec<String>>,
     served: AtomicU64,
     refused: Mutex<Vec<String>>,
@@ -62,7 +64,7 @@ fn status(address: SocketAddr, token: &str) -> std::io::Result<u16> {
 }
 
 struct Fleet {
-    gateways: [Option<Gateway>; 2],
+    gateways: [Option<Gateway>; GATEWAYS],
     load: Arc<Load>,
 }
 
@@ -87,7 +89,7 @@ impl Fleet {
         found["working_tokens"].as_u64().unwrap()
     }
 
-    /// A token made by one gateway's command that both gateways know.
+    /// A token made by one gateway's command that every gateway knows.
     fn make(&self, at: usize) -> String {
         let token = self.gateways[at].as_ref().unwrap().token("ws-us", &[]).1;
         for gateway in self.gateways.iter().flatten() {
@@ -95,6 +97,13 @@ impl Fleet {
             until("every gateway to know the token", || is_known().then_some(()));
         }
         token
+    }
+
+    /// Gives every gateway the first one's peppers.
+    fn hand_out_peppers(&self) {
+        for at in 1..GATEWAYS {
+            fs::copy(self.pepper_file(0), self.pepper_file(at)).unwrap();
+        }
     }
 
     /// Ends a gateway as an upgrade does, and starts it again.
@@ -121,25 +130,29 @@ fn a_fleet_on_postgresql_rotates_its_pepper_under_load_and_refuses_no_token() {
     rotates(&url, |_| url.clone());
 }
 
-/// Two gateways on one store, which the second finds by the first one's configuration.
-fn rotates(store: &str, second_store: impl FnOnce(&Path) -> String) {
+/// Gateways on one store, which the others find by the first one's configuration.
+fn rotates(store: &str, store_of_others: impl Fn(&Path) -> String) {
     let upstreams = ["us", "eu"].map(|region| Upstream::start(Behaviour::status(200, region)));
     let text = |store: &str| {
         config(&upstreams[0].url(), &upstreams[1].url(), &format!("[tokens]\nstore = {store:?}\n"))
     };
     let first = Gateway::start(&text(store));
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("tollgate.toml"), text(&second_store(&first.file))).unwrap();
-    fs::copy(first.file.with_file_name("tollgate.pepper"), folder.path().join("tollgate.pepper")).unwrap();
-    let second = Gateway::serve_in(folder);
+    let another = || {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tollgate.toml"), text(&store_of_others(&first.file))).unwrap();
+        fs::copy(first.file.with_file_name("tollgate.pepper"), folder.path().join("tollgate.pepper"))
+            .unwrap();
+        Gateway::serve_in(folder)
+    };
+    let (second, third) = (another(), another());
     let load = Arc::new(Load::default());
-    for (place, gateway) in load.addresses.iter().zip([&first, &second]) {
+    for (place, gateway) in load.addresses.iter().zip([&first, &second, &third]) {
         *place.lock().unwrap() = Some(gateway.address);
     }
-    let mut fleet = Fleet { gateways: [Some(first), Some(second)], load: Arc::clone(&load) };
-    let tokens: Vec<String> = (0..6).map(|at| fleet.make(at % 2)).collect();
+    let mut fleet = Fleet { gateways: [Some(first), Some(second), Some(third)], load: Arc::clone(&load) };
+    let tokens: Vec<String> = (0..6).map(|at| fleet.make(at % GATEWAYS)).collect();
     *load.tokens.lock().unwrap() = tokens;
-    let clients: Vec<_> = [0, 1, 0, 1]
+    let clients: Vec<_> = [0, 1, 2, 0, 1, 2]
         .map(|at| {
             let load = Arc::clone(&load);
             thread::spawn(move || load.run(at))
@@ -149,8 +162,8 @@ fn rotates(store: &str, second_store: impl FnOnce(&Path) -> String) {
 
     // Every gateway learns the new pepper before anything is written under it.
     fleet.peppers(&["add"]);
-    fs::copy(fleet.pepper_file(0), fleet.pepper_file(1)).unwrap();
-    for at in [0, 1] {
+    fleet.hand_out_peppers();
+    for at in 0..GATEWAYS {
         fleet.restart(at);
     }
     load.go_on();
@@ -159,19 +172,22 @@ fn rotates(store: &str, second_store: impl FnOnce(&Path) -> String) {
     let needed = run(&["token", "--config", &file, "peppers", "retire", "2", "--force"]);
     assert!(needed.status.success(), "one that nobody uses can be taken back");
     fleet.peppers(&["add"]);
-    fs::copy(fleet.pepper_file(0), fleet.pepper_file(1)).unwrap();
-    for at in [0, 1] {
+    fleet.hand_out_peppers();
+    for at in 0..GATEWAYS {
         fleet.restart(at);
     }
 
-    // One after the other writes under it; in between, both see each other's tokens.
+    // One after the other writes under it; in between, all see each other's tokens.
     fleet.peppers(&["use", "3"]);
     fleet.restart(0);
     let made = fleet.make(0);
     load.tokens.lock().unwrap().push(made);
     load.go_on();
-    fs::copy(fleet.pepper_file(0), fleet.pepper_file(1)).unwrap();
-    fleet.restart(1);
+    fleet.hand_out_peppers();
+    for at in 1..GATEWAYS {
+        fleet.restart(at);
+        load.go_on();
+    }
     until("every token that is seen to move", || (fleet.left_under(1) == 0).then_some(()));
     assert_eq!(fleet.left_under(3), 7);
     load.go_on();
@@ -186,8 +202,8 @@ fn rotates(store: &str, second_store: impl FnOnce(&Path) -> String) {
         run_json(&["operator", "--config", &file, "revoke", name, "--json"]);
     }
     fleet.peppers(&["retire", "1"]);
-    fs::copy(fleet.pepper_file(0), fleet.pepper_file(1)).unwrap();
-    for at in [0, 1] {
+    fleet.hand_out_peppers();
+    for at in 0..GATEWAYS {
         fleet.restart(at);
     }
     load.go_on();

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -24,10 +24,11 @@ const QUEUE: usize = 512;
 const EVERY: Duration = Duration::from_secs(1);
 /// Of so many decoys uses are kept that could not be told yet.
 const MOST_DECOYS: usize = 10_000;
-/// How many pairs of token and network are remembered as seen: 512 KiB.
-const PLACES: usize = 1 << 16;
-/// Places that a pair may have: those of one set share a line of the cache.
-const WAYS: usize = 4;
+/// How many pairs of token and network are remembered as seen, two for each token: from 256 KiB to 32 MiB.
+const FEWEST_PLACES: usize = 1 << 16;
+const MOST_PLACES: usize = 1 << 23;
+/// Places that a pair may have, one after the other.
+const WAYS: usize = 8;
 /// Who tells.
 const ACTOR: &str = "tollgate";
 /// Derives the key under which pairs are remembered, so that nobody can make up two that look alike.
@@ -40,13 +41,18 @@ enum Note {
     Network { sighting: Sighting, mark: u64 },
 }
 
+/// Marks of pairs seen lately, each at one of the places of its set.
+type Seen = Box<[AtomicU32]>;
+
 /// What the request path needs of sightings.
 #[derive(Debug)]
 pub(super) struct Noted {
     sender: SyncSender<Note>,
     receiver: Mutex<Option<Receiver<Note>>>,
-    /// Marks of pairs seen lately, each at its own place; there only while networks are watched.
-    seen: OnceLock<Box<[AtomicU64]>>,
+    /// How many networks wait in the queue, so that a request need not make a note that finds no room.
+    waiting: AtomicUsize,
+    /// There only while networks are watched.
+    seen: OnceLock<Seen>,
     key: u64,
     decoy_uses: AtomicU64,
     new_networks: AtomicU64,
@@ -61,6 +67,7 @@ impl Noted {
         Self {
             sender,
             receiver: Mutex::new(Some(receiver)),
+            waiting: AtomicUsize::new(0),
             seen: OnceLock::new(),
             key,
             decoy_uses: AtomicU64::new(0),
@@ -69,9 +76,11 @@ impl Noted {
         }
     }
 
-    /// A mark for a token's family, a network and a day, never 0.
-    const fn mark(&self, subject: Subject, network: Network, day: u64) -> u64 {
+    /// A mark for a token's family, a network and a day: its upper half is kept, its lower half says where.
+    const fn mark(&self, subject: Subject, network: Network, unix_seconds: u64) -> u64 {
         let (base, bits) = network.to_bits();
+        // The day of each family begins at a time of its own, so that they are not all noted at once.
+        let day = (unix_seconds + subject.0 % SEEN_GRANULARITY_SECONDS) / SEEN_GRANULARITY_SECONDS;
         let mut mark = self.key;
         let words = [subject.0, (base >> 64) as u64, base as u64, (bits as u64) << 32 | day];
         let mut at = 0;
@@ -80,7 +89,7 @@ impl Noted {
             mark ^= mark >> 29;
             at += 1;
         }
-        mark | 1
+        mark
     }
 }
 
@@ -113,20 +122,25 @@ impl Registry {
         now: Now,
         sighting: impl FnOnce() -> Sighting,
     ) {
-        let Some(seen) = self.noted.seen.get() else { return };
+        let noted = &self.noted;
+        let Some(seen) = noted.seen.get() else { return };
         let network = Network::around(address, NETWORK_V4_BITS, NETWORK_V6_BITS);
-        let mark = self.noted.mark(subject, network, now.unix_seconds() / SEEN_GRANULARITY_SECONDS);
-        let places = places(seen, mark);
-        if places.iter().any(|place| place.load(Ordering::Relaxed) == mark) {
+        let mark = noted.mark(subject, network, now.unix_seconds());
+        let (places, kept) = (places(seen, mark), kept(mark));
+        if places.iter().any(|place| place.load(Ordering::Relaxed) == kept) {
+            return;
+        }
+        if noted.waiting.load(Ordering::Relaxed) >= QUEUE {
             return;
         }
         // A pair that is pushed out is noted once more, and known by then.
-        if let Some(place) = places.get((mark >> 40) as usize % WAYS) {
-            place.store(mark, Ordering::Relaxed);
+        if let Some(place) = places.get((mark >> 29) as usize % WAYS) {
+            place.store(kept, Ordering::Relaxed);
         }
-        let note = Note::Network { sighting: sighting(), mark };
-        if self.noted.sender.try_send(note).is_err() {
-            self.noted.forget(mark);
+        noted.waiting.fetch_add(1, Ordering::Relaxed);
+        if noted.sender.try_send(Note::Network { sighting: sighting(), mark }).is_err() {
+            noted.waiting.fetch_sub(1, Ordering::Relaxed);
+            noted.forget(mark);
         }
     }
 
@@ -148,7 +162,7 @@ impl Registry {
         learning: Option<Duration>,
     ) -> std::io::Result<Teller> {
         if learning.is_some() {
-            self.noted.seen.get_or_init(|| (0..PLACES).map(|_| AtomicU64::new(0)).collect());
+            self.watch_networks();
         }
         let mut sightings = Untold::new(self, learning.unwrap_or_default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -167,19 +181,31 @@ impl Registry {
     }
 }
 
+impl Registry {
+    fn watch_networks(&self) {
+        let places = (2 * self.tokens.len()).next_power_of_two().clamp(FEWEST_PLACES, MOST_PLACES);
+        self.noted.seen.get_or_init(|| (0..places).map(|_| AtomicU32::new(0)).collect());
+    }
+}
+
 impl Noted {
     /// Has a pair noted again at its next use.
     fn forget(&self, mark: u64) {
         for place in self.seen.get().map_or(&[][..], |seen| places(seen, mark)) {
-            let _ = place.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = place.compare_exchange(kept(mark), 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
 
-/// The places that a pair may have.
-fn places(seen: &[AtomicU64], mark: u64) -> &[AtomicU64] {
-    let set = (mark >> 1) as usize % (PLACES / WAYS);
-    seen.get(set * WAYS..(set + 1) * WAYS).unwrap_or_default()
+/// What is kept of a pair, never 0: of another of its set it cannot be told in one of 2³¹ cases, and that is not told.
+const fn kept(mark: u64) -> u32 {
+    (mark >> 32) as u32 | 1
+}
+
+/// The places that a pair may have. There is a power of two of them.
+fn places(seen: &[AtomicU32], mark: u64) -> &[AtomicU32] {
+    let start = mark as usize & (seen.len() - 1) & !(WAYS - 1);
+    seen.get(start..start + WAYS).unwrap_or_default()
 }
 
 /// What was taken out of the queue and is not told yet.
@@ -215,6 +241,7 @@ impl Untold {
                     }
                 }
                 Note::Network { sighting, mark } => {
+                    registry.noted.waiting.fetch_sub(1, Ordering::Relaxed);
                     networks
                         .entry((sighting.token_id.clone(), sighting.network()))
                         .or_insert((sighting, mark));

@@ -15,7 +15,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let two = Two::new();
-        two.registry.noted.seen.get_or_init(|| (0..PLACES).map(|_| AtomicU64::new(0)).collect());
+        two.registry.watch_networks();
         let untold = Untold::new(&two.registry, LEARNING);
         Self { two, untold }
     }
@@ -133,6 +133,21 @@ fn a_network_is_asked_of_the_store_once_a_day_and_told_once() {
     world.tell();
     assert_eq!(world.entries(ChangeKind::TokenNewNetwork).len(), 1);
     assert_eq!(world.two.registry.sighting_counts().new_networks, 1);
+}
+
+#[test]
+fn a_network_that_finds_no_room_is_noted_at_its_next_use() {
+    let mut world = World::new();
+    let token = world.make(false);
+    for n in 0..QUEUE {
+        world.use_from(&token, &format!("10.{}.{}.1", n / 256, n % 256));
+    }
+    let (subject, address) = (token.record.subject(), "192.0.2.1".parse().unwrap());
+    let no_room = || unreachable!("a note was made that finds no room");
+    world.two.registry.note_network(subject, address, world.two.clock.now(), no_room);
+    world.tell();
+    world.use_from(&token, "192.0.2.1");
+    assert_eq!(world.untold.queue.as_ref().unwrap().try_iter().count(), 1);
 }
 
 #[test]
