@@ -31,6 +31,7 @@ fn redis_goes_and_comes_and_operators_see_it() {
     assert!(!ready().1.contains("Redis"));
     let mode = |mode| gateway.metrics().count("tollgate_limiter_mode", &[("region", "us"), ("mode", mode)]);
     let path = |path| gateway.metrics().count("tollgate_limit_path_total", &[("path", path)]);
+    assert_eq!(gateway.ask(&token, "/sources").status, 200);
     let (policies, asked) = (mode("lease") + mode("strict"), path("store") + path("lease"));
     assert!(policies > 0 && asked > 0, "{policies} {asked}");
     assert_eq!((mode("share"), path("share")), (0, 0));
@@ -43,7 +44,10 @@ fn redis_goes_and_comes_and_operators_see_it() {
     let (status, body) = ready();
     assert!(status == 200 && body.contains("limits of us are not shared"), "{status} {body}");
     assert_eq!(gateway.ask(&token, "/sources").status, 200);
-    assert!(path("share") > 0);
+    until("the leases to run out, and a share to decide", || {
+        gateway.ask(&token, "/sources");
+        (path("share") > 0).then_some(())
+    });
     let told = |words: &str| gateway.process.stderr.text().contains(words);
     until("the mode to be told", || told(&format!("\"share\":{policies}")).then_some(()));
 
