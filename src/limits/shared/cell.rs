@@ -431,9 +431,11 @@ impl Cold {
         }
         self.recent = self.recent * faded + f64::from(self.counted.saturating_sub(unspent));
         (self.recent_at, self.counted) = (now, unspent);
-        // At first it has not been counted for as long as it is remembered; a quarter of that is needed to tell a demand.
+        // At first it has not been counted for as long as it is remembered. A quarter of that is needed to tell a demand,
+        // and a burst does not tell one beyond twice a fair share.
         let counted = (seconds(now.saturating_sub(self.recent_since)) / memory).max(0.25);
-        self.recent / (memory * (1.0 - (-counted).exp()))
+        let per_second = self.recent / memory;
+        per_second.max((per_second / (1.0 - (-counted).exp())).min(plan.fair_per_second() * 2.0))
     }
 
     fn roll(&mut self) -> u64 {

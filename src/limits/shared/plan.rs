@@ -107,7 +107,7 @@ impl Plan {
     }
 
     /// Tokens worth having at a demand of so many a second, when `left` of the bucket were left: for a time that shrinks
-    /// from four fifths of a lease to a twentieth as the bucket empties, so that near the limit nothing lies idle.
+    /// from two thirds of a lease to a twentieth as the bucket empties, so that near the limit nothing lies idle.
     pub(super) fn tokens_ahead(&self, per_second: f64, left: u32) -> f64 {
         if self.is_strict {
             return 0.0;
@@ -119,7 +119,7 @@ impl Plan {
         let full = f64::from(left) / f64::from(self.scale.burst.get());
         let part = ((full - 0.25) / 0.5).clamp(0.0, 1.0);
         let lease = seconds(self.lease_nanos);
-        per_second * lease * (0.05 + part * 0.75)
+        per_second * lease * (0.05 + part * 0.6)
     }
 
     /// What to ask of a bucket that this replica knows nothing of.
@@ -144,6 +144,11 @@ impl Plan {
         let pause = self.scale.interval_nanos.saturating_mul(u64::from(self.replicas));
         let pause = pause.clamp(LEAST_GAP_NANOS, MOST_PAUSE_NANOS);
         pause * 3 / 4 + dice % (pause / 2)
+    }
+
+    /// An Nth of the rate.
+    pub(super) fn fair_per_second(&self) -> f64 {
+        1.0 / seconds(self.share_interval_nanos())
     }
 
     /// The scale of this replica's share: an Nth of the rate, up to as much as an Nth of the burst.

@@ -111,5 +111,7 @@ fn a_store_that_comes_and_goes_hands_out_nothing() {
     fleet.poisson((SECOND, 66 * SECOND), 10.0, &[1; 8], &ASK);
     fleet.run();
     let worst = fleet.worst_window(limit);
-    assert!(worst <= limit.burst + 8.0 + 1e-6, "{worst}");
+    // Between outages, which is half of the time, what each replica begins one with comes back at the share's own rate.
+    let between = limit.rate * (66.0 - 20.0 * 1.5);
+    assert!(worst <= limit.burst + 8.0 + between, "{worst}");
 }
