@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
 use tokio::runtime::Builder as RuntimeBuilder;
 use tokio::sync::watch;
@@ -18,9 +17,6 @@ use crate::clock::{Clock, Now};
 use crate::domain::{Region, Regions};
 use crate::limits::shared::CentralStore;
 use crate::telemetry::Gauge;
-
-/// How long a start waits for the stores' first answers. One that takes longer is away, and the gateway serves without.
-const FIRST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The thread that keeps the connections.
 pub(super) type Running = JoinHandle<()>;
@@ -68,8 +64,8 @@ pub(super) fn start(
     };
     let thread = Builder::new().name("tollgate-limits".to_owned()).spawn(run).map_err(StartError::Thread)?;
     for _ in links {
-        // A store that is away is told by its link.
-        let _ = answers.recv_timeout(FIRST_ANSWERS);
+        // A store that is away is told by its link, after its own time-outs.
+        let _ = answers.recv();
     }
     Ok(Some(thread))
 }

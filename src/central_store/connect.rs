@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::fault::Fault;
+use super::server_time::ServerTime;
 use super::settings::Server;
 use crate::fetch;
 
@@ -33,6 +34,8 @@ pub(super) struct Live {
     /// The digests by which the server knows the scripts.
     pub(super) grant: String,
     pub(super) presence: String,
+    /// By the answers on this connection: another may lead to a server with another clock.
+    pub(super) server_time: ServerTime,
 }
 
 impl Live {
@@ -73,7 +76,8 @@ impl Live {
             tells.notify_one();
         };
         let driver = tokio::spawn(until_closed).abort_handle();
-        Ok(Self { connection, driver, closed, grant: String::new(), presence: String::new() })
+        let (grant, presence, server_time) = (String::new(), String::new(), ServerTime::default());
+        Ok(Self { connection, driver, closed, grant, presence, server_time })
     }
 
     async fn load(&self, script: &str, timeout: Duration) -> Result<String, Fault> {
@@ -92,22 +96,19 @@ impl Live {
         within(timeout, async { Ok(connection.send_packed_command(command).await?) }).await
     }
 
-    /// Runs a script that was loaded; a server that has forgotten it (restarted, failed over, flushed) is given it again,
-    /// once, within the same time.
-    pub(super) async fn run(&self, command: &Cmd, script: &str, timeout: Duration) -> Result<Value, Fault> {
-        let all = async {
-            let mut connection = self.connection.clone();
-            match connection.send_packed_command(command).await?.extract_error() {
-                Err(error) if is_forgotten(&error) => {
-                    let mut load = redis::cmd("SCRIPT");
-                    load.arg("LOAD").arg(script);
-                    connection.send_packed_command(&load).await?.extract_error()?;
-                    Ok(connection.send_packed_command(command).await?.extract_error()?)
-                }
-                answer => Ok(answer?),
+    /// Runs a script that was loaded, with no time-out of its own; a server that has forgotten it (restarted, failed over,
+    /// flushed) is given it again, once.
+    pub(super) async fn run(&self, command: &Cmd, script: &str) -> Result<Value, Fault> {
+        let mut connection = self.connection.clone();
+        match connection.send_packed_command(command).await?.extract_error() {
+            Err(error) if is_forgotten(&error) => {
+                let mut load = redis::cmd("SCRIPT");
+                load.arg("LOAD").arg(script);
+                connection.send_packed_command(&load).await?.extract_error()?;
+                Ok(connection.send_packed_command(command).await?.extract_error()?)
             }
-        };
-        within(timeout, all).await
+            answer => Ok(answer?),
+        }
     }
 }
 
@@ -121,6 +122,10 @@ fn is_forgotten(error: &RedisError) -> bool {
     error.code() == Some("NOSCRIPT")
 }
 
-async fn within<T>(timeout: Duration, what: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+/// What comes within a time.
+pub(super) async fn within<T>(
+    timeout: Duration,
+    what: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
     tokio::time::timeout(timeout, what).await.unwrap_or(Err(Fault::TimedOut))
 }

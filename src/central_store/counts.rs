@@ -33,7 +33,7 @@ impl CallEnd {
 
     pub(super) const fn of(fault: &Fault) -> Self {
         match fault {
-            Fault::TimedOut => Self::TimedOut,
+            Fault::TimedOut | Fault::TooLate => Self::TimedOut,
             Fault::Connection(_) | Fault::Unable(_) | Fault::OneCall(_) | Fault::Unintelligible => {
                 Self::Failed
             }

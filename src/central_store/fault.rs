@@ -10,6 +10,9 @@ pub(super) enum Fault {
     /// No answer came in time.
     #[error("no answer came in time")]
     TimedOut,
+    /// The server did nothing, because by its clock the call came after its deadline; again, with the deadline corrected.
+    #[error("it says that the call came too late")]
+    TooLate,
     /// The connection cannot be made or broke.
     #[error("{0}")]
     Connection(String),

@@ -1,14 +1,16 @@
 -- Grants tokens of several buckets, all or nothing, as src/limits/shared/store.rs says.
 --
--- KEYS: the buckets, all of one hash slot. ARGV: how long ago the last outage began and ended, both 0 without one; then
--- eight for each bucket: interval, burst, lease, need, want, and of the tokens held from the last grant their period,
--- those spent and those kept. Times are ticks of 100 ns. An interval of 0 is a bucket of the calendar: `burst` tokens that
--- end with its period in `lease`.
--- Answers {1, then granted, left, period and ticks until full for each} or {0, the place that waits longest, ticks}.
+-- KEYS: the buckets, all of one hash slot. ARGV: how long ago the last outage began and ended, both 0 without one; the
+-- time after which nobody waits for the answer any more; then eight for each bucket: interval, burst, lease, need, want,
+-- and of the tokens held from the last grant their period, those spent and those kept. Times are ticks of 100 ns. An
+-- interval of 0 is a bucket of the calendar: `burst` tokens that end with its period in `lease`.
+-- Answers {1, now, then granted, left, period and ticks until full for each}, {0, now, the place that waits longest,
+-- ticks}, or too late {2, now}.
 --
 -- Times are whole ticks since 2025, which a double holds exactly until 2053.
 local time = redis.call('TIME')
 local now = (time[1] - 1735689600) * 10000000 + time[2] * 10
+if now > tonumber(ARGV[3]) then return { 2, now } end
 local min, max, ceil, floor, format = math.min, math.max, math.ceil, math.floor, string.format
 local began, ended, minute = now - ARGV[1], now - ARGV[2], 600000000
 local asked = { 'interval', 'burst', 'lease', 'need', 'want', 'period', 'spent', 'kept' }
@@ -22,6 +24,8 @@ local function read(key)
     tonumber(earlier), tonumber(before)
 end
 
+local function text(...) return format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', ...) end
+
 -- The bucket as it is now: what is held of it, and what is left.
 local function gcra(key, ask)
   local interval, fill = ask.interval, ask.interval * ask.burst
@@ -30,9 +34,13 @@ local function gcra(key, ask)
     -- It was full a minute ago; what an outage took from it came back within its fill.
     tat, at, old = min(now - minute, began + fill), 0, fill
     since, period, granted, earlier, before = now, ask.lease, 0, 0, 0
+  elseif now < at then
+    -- The clock went back. That is kept even of what is denied now, or it would be denied until the clock is there again.
+    local back = at - now
+    tat, at, since, earlier = max(tat - back, 0), now, max(since - back, 0), max(earlier - back, 0)
+    redis.call('SET', key, text(tat, at, old, since, period, granted, earlier, before), 'KEEPTTL')
   end
   if old ~= fill then tat = now + ceil(max(tat - now, 0) * fill / old) end
-  if now < since then since, earlier = now, now end
   local from = max(began, at)
   if from < ended then
     local held = from < since + period and before + granted or from < since + 2 * period and granted or 0
@@ -71,7 +79,7 @@ end
 local asks, buckets, place, longest = {}, {}, 0, 0
 for i = 1, #KEYS do
   local ask = {}
-  for at, name in ipairs(asked) do ask[name] = tonumber(ARGV[2 + #asked * (i - 1) + at]) end
+  for at, name in ipairs(asked) do ask[name] = tonumber(ARGV[3 + #asked * (i - 1) + at]) end
   local b
   if ask.interval > 0 then
     b = gcra(KEYS[i], ask)
@@ -85,24 +93,23 @@ for i = 1, #KEYS do
   end
   asks[i], buckets[i] = ask, b
 end
-if place > 0 then return { 0, place, longest } end
+if place > 0 then return { 0, now, place, longest } end
 
-local out = { 1 }
+local out = { 1, now }
 for i = 1, #KEYS do
   local ask, b = asks[i], buckets[i]
-  local grant, text, ends
+  local grant, value, ends
   if b.count then
     grant = max(ask.need, min(ask.want, b.left))
-    text, ends = format('%.0f', b.count + grant), now + ask.lease
+    value, ends = format('%.0f', b.count + grant), now + ask.lease
   else
     grant = max(ask.need, min(ask.want, ceil(b.left / 2)))
     local tat, granted = b.tat + grant * ask.interval, b.granted + grant
-    text = format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f',
-      tat, now, b.fill, b.since, b.period, granted, b.earlier, b.before)
+    value = text(tat, now, b.fill, b.since, b.period, granted, b.earlier, b.before)
     ends = max(tat, b.since + 2 * b.period) + minute
     b.tat = tat
   end
-  redis.call('SET', KEYS[i], text, 'PX', floor(max(ends - now, 0) / 10000) + 1)
+  redis.call('SET', KEYS[i], value, 'PX', floor(max(ends - now, 0) / 10000) + 1)
   out[#out + 1], out[#out + 2], out[#out + 3] = grant, b.left - grant, b.since or 0
   out[#out + 1] = b.count and ask.lease or b.tat - now
 end

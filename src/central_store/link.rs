@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::Value;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::breaker::{TimeOuts, probe_after};
-use super::connect::{GRANT, Live, PRESENCE};
+use super::connect::{GRANT, Live, PRESENCE, within};
 use super::counts::{CallEnd, Counts};
 use super::fault::Fault;
 use super::script;
@@ -27,6 +26,10 @@ use crate::telemetry::Timings;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How soon again after one that was not answered.
 const NEXT_TRY: Duration = Duration::from_millis(100);
+/// How long a start goes on trying. A server that has not answered by then is away, and the gateway serves without.
+const FIRST_TRIES: Duration = Duration::from_secs(1);
+/// How soon again while a start waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a replica counts that is not heard of.
 const COUNTS_FOR: Duration = Duration::from_secs(6);
 
@@ -121,21 +124,30 @@ impl Link {
         })
     }
 
-    /// Keeps the connection until `stopped`. `tried` is told when the first attempt has ended, however it did; `random`
-    /// spreads the attempts of replicas.
+    /// Keeps the connection until `stopped`. `tried` is told when it is made, or was tried for a second in vain; nothing
+    /// may be asked before. `random` spreads the attempts of replicas.
     pub async fn run(
         self: Arc<Self>,
         tried: impl FnOnce(),
         mut random: impl FnMut() -> u32,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let mut tried = Some(tried);
+        let begun = self.clock.now();
+        let mut probe = self.probe().await;
+        while probe.is_err() && self.clock.now().since(begun) < FIRST_TRIES {
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_PAUSE) => {}
+                () = told(&mut stopped) => return,
+            }
+            probe = self.probe().await;
+        }
+        if probe.is_ok() {
+            // Nobody was answered without the store, so there is nothing to be settled.
+            self.story().last_outage = None;
+        }
+        tried();
         let mut failures = 0;
         loop {
-            let probe = self.probe().await;
-            if let Some(tried) = tried.take() {
-                tried();
-            }
             match probe {
                 Ok(()) => {
                     failures = 0;
@@ -152,6 +164,7 @@ impl Link {
                 () = pause => {}
                 () = told(&mut stopped) => return,
             }
+            probe = self.probe().await;
         }
     }
 
@@ -202,10 +215,11 @@ impl Link {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&live.presence).arg(1).arg(format!("{}:replicas", self.server.prefix));
         command.arg(&self.replica).arg(counts_for.as_millis() as u64);
-        let Value::Int(count) = live.run(&command, PRESENCE, self.server.timeout).await? else {
-            return Err(Fault::Unintelligible);
-        };
-        let count = u32::try_from(count).unwrap_or(u32::MAX).max(self.server.min_replicas.get());
+        let sent_nanos = self.clock.now().monotonic_nanos;
+        let reply = within(self.server.timeout, live.run(&command, PRESENCE)).await?;
+        let reply = script::presence(&reply).ok_or(Fault::Unintelligible)?;
+        live.server_time.observe(reply.server_ticks, sent_nanos, self.clock.now().monotonic_nanos);
+        let count = u32::try_from(reply.said).unwrap_or(u32::MAX).max(self.server.min_replicas.get());
         self.replicas.store(count, Ordering::Relaxed);
         Ok(())
     }
@@ -217,17 +231,34 @@ impl Link {
             return Err(StoreFault::TimedOut);
         };
         let started = self.clock.now();
-        let Some(command) = script::command(&live.grant, &self.server.prefix, question) else {
-            return Err(StoreFault::Broken);
-        };
-        let reply = live.run(&command, GRANT, self.server.timeout).await;
-        let answer = reply.and_then(|reply| script::answer(&reply, question).ok_or(Fault::Unintelligible));
+        let answer = within(self.server.timeout, self.ask(&live, question, started)).await;
         self.timings.observe(self.clock.now().since(started));
         answer.inspect(|_| self.counts.add(CallEnd::Answered)).map_err(|fault| {
             self.counts.add(CallEnd::of(&fault));
             self.failed(&live, &fault, started);
-            if matches!(fault, Fault::TimedOut) { StoreFault::TimedOut } else { StoreFault::Broken }
+            match fault {
+                Fault::TimedOut | Fault::TooLate => StoreFault::TimedOut,
+                _ => StoreFault::Broken,
+            }
         })
+    }
+
+    /// Asks; once more if the server says that it is too late when it is not, because its clock has jumped ahead.
+    async fn ask(&self, live: &Live, question: &Question, started: Now) -> Result<Answer, Fault> {
+        let deadline_nanos = started.monotonic_nanos.saturating_add(self.server.timeout.as_nanos() as u64);
+        for _ in 0..2 {
+            let not_after = live.server_time.at(deadline_nanos);
+            let command = script::command(&live.grant, &self.server.prefix, question, not_after);
+            let command = command.ok_or(Fault::Unintelligible)?;
+            let sent_nanos = self.clock.now().monotonic_nanos;
+            let reply = live.run(&command, GRANT).await?;
+            let reply = script::answer(&reply, question).ok_or(Fault::Unintelligible)?;
+            live.server_time.observe(reply.server_ticks, sent_nanos, self.clock.now().monotonic_nanos);
+            if let Some(answer) = reply.said {
+                return Ok(answer);
+            }
+        }
+        Err(Fault::TooLate)
     }
 
     /// Notes that a call on a connection failed, and gives the connection up if that was enough.
@@ -366,6 +397,10 @@ impl CentralStore for Store {
 
     fn last_outage(&self) -> Option<Outage> {
         self.0.story().last_outage
+    }
+
+    fn deadline_nanos(&self) -> u64 {
+        u64::try_from(self.0.server.timeout.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn replicas(&self) -> NonZeroU32 {

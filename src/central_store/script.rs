@@ -2,13 +2,18 @@
 
 use redis::{Cmd, Value};
 
-use crate::limits::shared::{Answer, Asked, Bucket, Grant, Held, MOST_ASKED, Question};
+use crate::limits::shared::{Answer, Asked, Bucket, Grant, Held, MOST_ASKED, Question, TICK_NANOS};
 
-/// Nanoseconds of a tick: times are whole ticks, which the script's numbers hold exactly.
-pub(super) const TICK_NANOS: u64 = 100;
+/// What a script says: when, by the server's clock in ticks since 2025, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply<T> {
+    pub(super) server_ticks: u64,
+    pub(super) said: T,
+}
 
-/// The call that asks a question; [`None`] if it asks of nothing, or of more than a question may.
-pub(super) fn command(digest: &str, prefix: &str, question: &Question) -> Option<Cmd> {
+/// The call that asks a question until `not_after` of the server's clock; [`None`] if it asks of nothing, or of more
+/// than a question may.
+pub(super) fn command(digest: &str, prefix: &str, question: &Question, not_after: u64) -> Option<Cmd> {
     let asked = &question.asked;
     if asked.is_empty() || asked.len() > MOST_ASKED {
         return None;
@@ -21,7 +26,7 @@ pub(super) fn command(digest: &str, prefix: &str, question: &Question) -> Option
     let (began, ended) = question
         .outage
         .map_or((0, 0), |outage| (ticks(outage.began_ago_nanos), ticks(outage.ended_ago_nanos)));
-    command.arg(began).arg(ended);
+    command.arg(began).arg(ended).arg(not_after);
     for asked in asked {
         for number in numbers(asked) {
             command.arg(number);
@@ -62,21 +67,36 @@ const fn ticks(nanos: u64) -> u64 {
     nanos.div_ceil(TICK_NANOS)
 }
 
-/// What a reply says to a question; [`None`] if it is none that the script gives.
-pub(super) fn answer(reply: &Value, question: &Question) -> Option<Answer> {
-    let Value::Array(reply) = reply else { return None };
-    let numbers: Vec<u64> = reply.iter().map(number).collect::<Option<_>>()?;
-    match &numbers[..] {
-        [0, place, wait] => {
+/// What a reply says to a question, nothing if that came too late; [`None`] if it is none that the script gives.
+pub(super) fn answer(reply: &Value, question: &Question) -> Option<Reply<Option<Answer>>> {
+    let numbers = numbers_of(reply)?;
+    let (server_ticks, said) = match &numbers[..] {
+        [0, now, place, wait] => {
             let place = usize::try_from(*place).ok()?.checked_sub(1)?;
-            let is_asked = place < question.asked.len();
-            is_asked.then(|| Answer::Denied { place, wait_nanos: wait.saturating_mul(TICK_NANOS) })
+            let wait_nanos = wait.saturating_mul(TICK_NANOS);
+            (*now, (place < question.asked.len()).then_some(Some(Answer::Denied { place, wait_nanos })))
         }
-        [1, grants @ ..] if grants.len() == 4 * question.asked.len() => {
-            grants.chunks_exact(4).map(grant).collect::<Option<_>>().map(Answer::Granted)
+        [1, now, grants @ ..] if grants.len() == 4 * question.asked.len() => {
+            let grants = grants.chunks_exact(4).map(grant).collect::<Option<_>>();
+            (*now, grants.map(|grants| Some(Answer::Granted(grants))))
         }
+        [2, now] => (*now, Some(None)),
+        _ => return None,
+    };
+    said.map(|said| Reply { server_ticks, said })
+}
+
+/// How many replicas there are; [`None`] if it is no reply that the script gives.
+pub(super) fn presence(reply: &Value) -> Option<Reply<u64>> {
+    match numbers_of(reply)?[..] {
+        [said, server_ticks] => Some(Reply { server_ticks, said }),
         _ => None,
     }
+}
+
+fn numbers_of(reply: &Value) -> Option<Vec<u64>> {
+    let Value::Array(reply) = reply else { return None };
+    reply.iter().map(number).collect()
 }
 
 fn grant(numbers: &[u64]) -> Option<Grant> {
@@ -122,44 +142,49 @@ mod tests {
         let mut two = question(2);
         two.asked[1].bucket =
             Bucket::Calendar { requests: 700, began_unix_seconds: 1_700_000_000, ends_in_nanos: 1_000 };
-        let text = packed(&command("digest", "tollgate", &two).unwrap());
+        let text = packed(&command("digest", "tollgate", &two, 12_345).unwrap());
         let words: Vec<&str> = text.split("\r\n").filter(|word| !word.starts_with(['$', '*'])).collect();
         let keys =
             ["EVALSHA", "digest", "2", "tollgate:{ws-1}:policy:1", "tollgate:{ws-1}:policy:1:1700000000"];
         let numbers = [
-            "9", "3", "10000001", "5", "1", "1", "3", "77", "2", "1", "0", "700", "10", "1", "3", "0", "0",
-            "0", "",
+            "9", "3", "12345", "10000001", "5", "1", "1", "3", "77", "2", "1", "0", "700", "10", "1", "3",
+            "0", "0", "0", "",
         ];
         assert_eq!(words, [&keys[..], &numbers[..]].concat());
     }
 
     #[test]
     fn a_question_of_nothing_or_of_too_much_is_not_sent() {
-        assert!(command("digest", "tollgate", &question(0)).is_none());
-        assert!(command("digest", "tollgate", &question(MOST_ASKED + 1)).is_none());
+        assert!(command("digest", "tollgate", &question(0), 1).is_none());
+        assert!(command("digest", "tollgate", &question(MOST_ASKED + 1), 1).is_none());
     }
 
     #[test]
     fn replies_that_the_script_does_not_give_are_no_answers() {
         let ints = |numbers: &[i64]| Value::Array(numbers.iter().copied().map(Value::Int).collect());
         let one = question(1);
-        assert_eq!(
-            answer(&ints(&[1, 3, 2, 9, 7]), &one),
-            Some(Answer::Granted(vec![Grant { tokens: 3, left: 2, period: 9, until_full_nanos: 700 }]))
-        );
-        assert_eq!(answer(&ints(&[0, 1, 7]), &one), Some(Answer::Denied { place: 0, wait_nanos: 700 }));
+        let said =
+            |numbers: &[i64]| answer(&ints(numbers), &one).map(|reply| (reply.server_ticks, reply.said));
+        let grant = Grant { tokens: 3, left: 2, period: 9, until_full_nanos: 700 };
+        assert_eq!(said(&[1, 44, 3, 2, 9, 7]), Some((44, Some(Answer::Granted(vec![grant])))));
+        assert_eq!(said(&[0, 44, 1, 7]), Some((44, Some(Answer::Denied { place: 0, wait_nanos: 700 }))));
+        assert_eq!(said(&[2, 44]), Some((44, None)));
+        assert_eq!(presence(&ints(&[3, 44])), Some(Reply { server_ticks: 44, said: 3 }));
+        assert!([ints(&[3]), ints(&[3, -1]), Value::Int(3)].iter().all(|reply| presence(reply).is_none()));
         for wrong in [
             Value::Nil,
             Value::Okay,
             ints(&[]),
             ints(&[2]),
-            ints(&[1]),
-            ints(&[1, 3, 2, 9]),
-            ints(&[1, 3, 2, 9, -7]),
-            ints(&[1, 5_000_000_000, 2, 9, 7]),
-            ints(&[0, 0, 7]),
-            ints(&[0, 2, 7]),
-            ints(&[0, 1]),
+            ints(&[1, 44]),
+            ints(&[1, 44, 3, 2, 9]),
+            ints(&[1, 44, 3, 2, 9, -7]),
+            ints(&[1, 44, 5_000_000_000, 2, 9, 7]),
+            ints(&[1, -44, 3, 2, 9, 7]),
+            ints(&[0, 44, 0, 7]),
+            ints(&[0, 44, 2, 7]),
+            ints(&[0, 44, 1]),
+            ints(&[2, 44, 1]),
             Value::Array(vec![Value::Int(0), Value::Int(1), Value::Nil]),
         ] {
             assert_eq!(answer(&wrong, &one), None, "{wrong:?}");

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use redis::Value;
 
 use super::connect::{GRANT, Live};
-use super::model::Model;
 use super::script;
 use super::server::Server as Redis;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::{Problems, UrlText};
+use crate::limits::shared::model::Model;
 use crate::limits::shared::{
     Answer, Asked, Bucket, CentralStore as _, Held, OutageAgo, Question, StoreFault,
 };
@@ -70,11 +70,18 @@ impl Scripted {
 
     /// The answer at `now`, in ticks since 2025.
     fn ask(&self, prefix: &str, question: &Question, now: u64) -> Answer {
-        let mut command = script::command(&self.digest, prefix, question).unwrap();
+        self.ask_until(u64::MAX, prefix, question, now).unwrap()
+    }
+
+    /// As [`Scripted::ask`], if it is not later than that.
+    fn ask_until(&self, not_after: u64, prefix: &str, question: &Question, now: u64) -> Option<Answer> {
+        let mut command = script::command(&self.digest, prefix, question, not_after).unwrap();
         let since_1970 = now + 1_735_689_600 * 10_000_000;
         command.arg(since_1970 / 10_000_000).arg(since_1970 % 10_000_000 / 10);
         let reply = self.runtime.block_on(self.live.call(&command, TIMEOUT)).unwrap();
-        script::answer(&reply, question).unwrap_or_else(|| panic!("{reply:?}"))
+        let reply = script::answer(&reply, question).unwrap_or_else(|| panic!("{reply:?}"));
+        assert_eq!(reply.server_ticks, now);
+        reply.said
     }
 }
 
@@ -168,7 +175,7 @@ fn the_script_answers_as_its_model_does() {
             }
             let question = asked(step, &periods, quota);
             let answer = redis.ask(&prefix, &question, now);
-            prop_assert_eq!(&answer, &model.ask(&question, now), "{:?} at {}", question, now);
+            prop_assert_eq!(&answer, &model.answer(&question, now), "{:?} at {}", question, now);
             if let Answer::Granted(grants) = answer {
                 let places = (0..3).filter(|place| step.buckets >> place & 1 == 1);
                 for (place, grant) in places.zip(grants) {
@@ -184,6 +191,43 @@ fn gcra(interval_ticks: u64, burst: u32, need: u32, outage: Option<OutageAgo>) -
     let bucket = Bucket::Gcra { interval_nanos: interval_ticks * 100, burst, lease_nanos: 0 };
     let asked = Asked { name: "policy".into(), bucket, need, want: need, held: Held::default() };
     Question { group: "ws".into(), asked: vec![asked], outage }
+}
+
+/// What nobody waits for any more changes nothing: neither what is left, nor what is known of an outage.
+#[test]
+fn a_question_that_comes_too_late_is_not_answered() {
+    let redis = Scripted::start();
+    let question = gcra(10_000_000, 2, 1, None);
+    let ask = |not_after, now| redis.ask_until(not_after, "run", &question, now);
+    assert!(matches!(ask(START, START), Some(Answer::Granted(_))), "just in time");
+    for now in [START + 10, START + 1_000_000_000, START - 10] {
+        assert_eq!(ask(now - 1, now), None);
+    }
+    let Some(Answer::Granted(grants)) = ask(START + 20, START + 20) else { panic!("denied") };
+    assert_eq!(grants[0].left, 0, "one was granted before");
+}
+
+/// A clock that went back is not waited for: what is left and what is held are what they were when they were last written.
+#[test]
+fn a_clock_that_goes_back_locks_nobody_out() {
+    let redis = Scripted::start();
+    // A burst of 60 at 30 a second, leased for 0.6 s: full after 2 s.
+    let mut question = gcra(333_334, 60, 40, None);
+    question.asked[0].bucket =
+        Bucket::Gcra { interval_nanos: 33_333_400, burst: 60, lease_nanos: 600_000_000 };
+    let second = 10_000_000;
+    assert!(matches!(redis.ask("run", &question, START), Answer::Granted(_)));
+    for back in [5, 500, 50_000] {
+        let mut now = START - back * second;
+        let Answer::Denied { wait_nanos, .. } = redis.ask("run", &question, now) else { panic!("granted") };
+        assert!(wait_nanos < 2_600_000_000, "a fill and a lease: {wait_nanos}");
+        now += wait_nanos.div_ceil(100);
+        let again = redis.ask("run", &question, now);
+        assert!(
+            matches!(again, Answer::Granted(_)),
+            "{back} s back, and it is there when it was told: {again:?}"
+        );
+    }
 }
 
 /// An outage is settled where it took something, and not once more from whoever comes long after.
@@ -205,7 +249,7 @@ fn times_are_exact_until_2053() {
     let (mut model, mut now) = (Model::default(), 28 * year + 70);
     for step in 0..2_000 {
         let question = gcra(1, 1_000_000, 1 + step % 7, None);
-        assert_eq!(redis.ask("late", &question, now), model.ask(&question, now));
+        assert_eq!(redis.ask("late", &question, now), model.answer(&question, now));
         now += u64::from(step % 3) * 10;
     }
 }
@@ -284,7 +328,7 @@ fn a_killed_server_is_told_at_once_and_found_again() {
     let redis = Redis::start();
     run(async {
         let (store, _stop) = linked(&redis, "").await;
-        assert!(store.last_outage().is_some_and(|outage| outage.ended_nanos.is_some()));
+        assert_eq!(store.last_outage(), None, "nobody was answered before it was found");
         redis.kill();
         until("the failure to be seen", || !store.is_up() || drop_ask(&store)).await;
         let outage = store.last_outage().unwrap();

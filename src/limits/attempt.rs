@@ -65,6 +65,8 @@ struct Asker<'a, 'c> {
     permit: &'a Permit<'a>,
     charge: &'a Charge<'c>,
     now: u64,
+    /// When it began to wait, or now: it may spend a token that lived then, or is granted since.
+    since: u64,
 }
 
 impl Limits {
@@ -77,7 +79,7 @@ impl Limits {
         self.attempt(permit, charge, Waited::not(), now)
     }
 
-    /// Decides a request that has waited. It may have to wait again: for its turn to ask 5 ms in all, and for one answer.
+    /// Decides a request that has waited. It may have to wait again: for its turn to ask, and for one answer.
     pub fn admit_after<'r>(
         &'r self,
         so_far: Waited,
@@ -106,7 +108,8 @@ impl Limits {
             }
         };
         let mut headrooms = Inline::new(Headroom::BLANK);
-        let asker = Asker { permit: &permit, charge, now: nanos };
+        let since = so_far.waits.since(nanos);
+        let asker = Asker { permit: &permit, charge, now: nanos, since };
         let taken = self.take_everywhere(&mut claims, &mut headrooms, &asker, so_far);
         let ahead = match taken {
             Ok(ahead) => ahead,
@@ -138,7 +141,7 @@ impl Limits {
                     continue;
                 }
                 let claim = &claims[place];
-                match self.look(claim, asker.now) {
+                match self.look(claim, asker) {
                     Some(verdict) if verdict.wait_nanos.is_none() => {}
                     Some(verdict) => return Err(self.exceeds(claims, place, &verdict, asker.now)),
                     None => lacking.push(place),
@@ -163,11 +166,12 @@ impl Limits {
     }
 
     /// Room or refusal as far as it is known here; [`None`] if the store has to be asked.
-    fn look(&self, claim: &Claim, now: u64) -> Option<Verdict> {
+    fn look(&self, claim: &Claim, asker: &Asker<'_, '_>) -> Option<Verdict> {
+        let Asker { now, since, .. } = *asker;
         if claim.shared.is_none() {
             return Some(self.counters.cells.peek(claim.key, &claim.debit, now));
         }
-        let look = |cell: &Cell| cell.look(claim.tokens(), now);
+        let look = |cell: &Cell| cell.look(claim.tokens(), since, now);
         self.counters.shared.with(claim.key, &claim.debit, now, look).flatten()
     }
 
@@ -184,7 +188,7 @@ impl Limits {
                 state.down_since?;
                 cell.without_store(cost, shared, state, now, false)
             };
-            cell.look(cost, now).or_else(without_store).unwrap_or_else(|| cell.told(now))
+            cell.look(cost, now, now).or_else(without_store).unwrap_or_else(|| cell.told(now))
         });
         seen.unwrap_or(full)
     }
@@ -201,12 +205,12 @@ impl Limits {
     ) -> Result<(), Short> {
         let now = asker.now;
         let so_far = so_far.unwrap_or_else(Waited::not);
-        let (since, in_vain) = (so_far.since, so_far.in_vain);
+        let waits = so_far.waits;
         drop(so_far);
         for &place in lacking {
             self.place(&mut claims[place], asker);
         }
-        if self.without_store(claims, lacking, sources, in_vain, now)? {
+        if self.without_store(claims, lacking, sources, waits.in_vain, now)? {
             return Ok(());
         }
         let (mut pending, mut due, mut unasked) = (None, None, Vec::new());
@@ -221,8 +225,8 @@ impl Limits {
             }
         }
         let may_wait = match due.filter(|_| pending.is_none()) {
-            Some(due) => Waited::may_wait_until(since, due),
-            None => Waited::may_ask(since, now),
+            Some(due) => waits.may_wait_until(due),
+            None => waits.may_ask(now),
         };
         if !may_wait {
             let place = lacking[0];
@@ -232,7 +236,10 @@ impl Limits {
             let verdict = verdict.unwrap_or_else(|| self.seen(claim, now));
             return Err(self.exceeds(claims, place, &verdict, now));
         }
-        let mut wanted = Wanted { calls: Vec::new(), pending: Vec::new(), due: None, waited: Waited::not() };
+        let keys = lacking.iter().map(|&place| (claims[place].key, claims[place].tokens())).collect();
+        let deadlines = lacking.iter().filter_map(|&place| self.state_of(&claims[place]));
+        let deadline_nanos = deadlines.map(|state| state.deadline_nanos).max().unwrap_or(0);
+        let mut wanted = Wanted::new(waits, deadline_nanos, now);
         if let Some(one) = pending {
             wanted.pending.push(one);
         } else if due.is_some() {
@@ -249,9 +256,7 @@ impl Limits {
                 }
             }
         }
-        let keys = lacking.iter().map(|&place| (claims[place].key, claims[place].tokens())).collect();
-        let waiting = Waiting::at(&self.counters.shared, keys);
-        wanted.waited = Waited::since(since.or(Some(now)), waiting);
+        wanted.waiting = Waiting::at(&self.counters.shared, keys);
         Err(Short::Wanted(wanted))
     }
 
@@ -346,14 +351,15 @@ impl Limits {
             let verdict = cells.with(claim.key, &claim.debit, now, take).flatten()?;
             return Some((Took::Uncounted, verdict, false));
         }
-        let taken = cells.with(claim.key, &claim.debit, now, |cell| cell.take(cost, now)).flatten();
+        let take = |cell: &Cell| cell.take(cost, asker.since, now);
+        let taken = cells.with(claim.key, &claim.debit, now, take).flatten();
         if let Some((mark, verdict, renews)) = taken {
             return Some((Took::Leased(mark), verdict, renews));
         }
         if !claim.shadow {
             return None;
         }
-        if let Some(denied) = self.look(claim, now) {
+        if let Some(denied) = self.look(claim, asker) {
             return Some((Took::Uncounted, denied, false));
         }
         self.place(claim, asker);

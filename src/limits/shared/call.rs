@@ -142,5 +142,9 @@ impl std::fmt::Debug for Call {
 /// How the store stands.
 pub(in crate::limits) fn state_of(store: &dyn CentralStore) -> StoreState {
     let down = || store.last_outage().map_or(0, |outage| outage.began_nanos);
-    StoreState { replicas: store.replicas().get(), down_since: (!store.is_up()).then(down) }
+    StoreState {
+        replicas: store.replicas().get(),
+        deadline_nanos: store.deadline_nanos(),
+        down_since: (!store.is_up()).then(down),
+    }
 }

@@ -69,6 +69,8 @@ struct Cold {
     waiting: u32,
     /// Charged without a token; paid from the next grants.
     owed: u32,
+    /// Admitted because a question failed, while the store is not away; paid first.
+    credit: u32,
     /// What was left at the last answer; [`None`] before it.
     left: Option<u32>,
     share: Share,
@@ -100,6 +102,8 @@ pub(in crate::limits) struct Sent {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::limits) struct StoreState {
     pub(in crate::limits) replicas: u32,
+    /// What an answer takes at most.
+    pub(in crate::limits) deadline_nanos: u64,
     /// When the outage began that lasts.
     pub(in crate::limits) down_since: Option<u64>,
 }
@@ -119,9 +123,10 @@ impl Cell {
         }
     }
 
-    /// Takes `cost` tokens of the lease. Answers with the mark, what to say of it, and whether to renew the lease.
-    pub(in crate::limits) fn take(&self, cost: u32, now: u64) -> Option<(Mark, Verdict, bool)> {
-        let (mark, left) = self.lease.take(cost, now)?;
+    /// Takes `cost` tokens of the lease, for a request that waits `since` then. Answers with the mark, what to say of it,
+    /// and whether to renew the lease.
+    pub(in crate::limits) fn take(&self, cost: u32, since: u64, now: u64) -> Option<(Mark, Verdict, bool)> {
+        let (mark, left) = self.lease.take(cost, since)?;
         let renew = left < self.renew_below.load(Ordering::Relaxed);
         Some((mark, self.verdict(left, None, now), renew))
     }
@@ -131,10 +136,10 @@ impl Cell {
         self.lease.give_back(mark, cost);
     }
 
-    /// What is known at `now` for a request of `cost`, changing nothing: whether it would find a token, or is refused
-    /// already. [`None`] if it would have to ask.
-    pub(in crate::limits) fn look(&self, cost: u32, now: u64) -> Option<Verdict> {
-        let unspent = self.lease.unspent(now);
+    /// What is known at `now` for a request of `cost` that waits `since` then, changing nothing: whether it would find a
+    /// token, or is refused already. [`None`] if it would have to ask.
+    pub(in crate::limits) fn look(&self, cost: u32, since: u64, now: u64) -> Option<Verdict> {
+        let unspent = self.lease.unspent(since);
         if unspent >= cost {
             return Some(self.verdict(unspent, None, now));
         }
@@ -206,7 +211,7 @@ impl Cell {
             None => f64::from(plan.tokens_first()),
             Some(left) => plan.tokens_ahead(per_second, left).round() - f64::from(kept),
         };
-        let want = need.saturating_add(cold.waiting).max(whole(ahead)).min(burst);
+        let want = need.saturating_add(cold.waiting).max(whole(ahead)).saturating_add(cold.credit).min(burst);
         self.renew_below.store(plan.renew_below(per_second), Ordering::Relaxed);
         let bucket = Bucket::Gcra {
             interval_nanos: self.scale.interval_nanos,
@@ -230,13 +235,16 @@ impl Cell {
         cold.pending = None;
         cold.left = Some(grant.left);
         let before = self.lease.unspent(now);
-        let unspent = self.lease.renew(grant.tokens, sent.at + lease_nanos);
+        let unspent = self.lease.renew(grant.tokens, sent.at + lease_nanos, now);
         cold.recent += f64::from(cold.counted.saturating_sub(before));
         cold.account = asked.held.kept.saturating_add(grant.tokens);
         cold.period = grant.period;
         cold.counted = unspent;
-        let paid = self.lease.spend_up_to(cold.owed.min(grant.tokens), now);
-        cold.owed -= paid;
+        let debt = cold.credit.saturating_add(cold.owed).min(grant.tokens);
+        let paid = self.lease.spend_up_to(debt, sent.at);
+        let credit = paid.min(cold.credit);
+        cold.credit -= credit;
+        cold.owed -= paid - credit;
         // Full at the earliest, so that nobody is refused whom the store would admit.
         let full_at = sent.at + grant.until_full_nanos;
         self.full_at.store(now + grant.until_full_nanos, Ordering::Release);
@@ -298,9 +306,12 @@ impl Cell {
             OnStoreFailure::Share => {
                 let plan = Plan::of(self.scale, shared.sharing, store.replicas);
                 let mut cold = self.cold();
+                if store.down_since.is_none() && cold.credit > 0 {
+                    return Some(self.verdict(0, Some(plan.share_interval_nanos()), now));
+                }
                 let verdict = cold.share.decide(&plan, cost, store.down_since, now, take);
                 if take && verdict.wait_nanos.is_none() && store.down_since.is_none() {
-                    cold.owed = cold.owed.saturating_add(cost).min(self.scale.burst.get());
+                    cold.credit = cost;
                 }
                 Some(verdict)
             }
@@ -352,6 +363,7 @@ impl Cell {
             && cold.pending.is_none()
             && cold.waiting == 0
             && cold.owed == 0
+            && cold.credit == 0
             && !cold.share.counts(now)
     }
 

@@ -15,6 +15,8 @@ const DIES_BITS: u32 = 36;
 const ROUND_SHIFT: u32 = TOKEN_BITS + DIES_BITS;
 /// The death is kept in units of 2^21 ns, rounded down.
 const UNIT_SHIFT: u32 = 21;
+/// A lease of this lives at its begin, and no longer than this.
+pub(super) const UNIT_NANOS: u64 = 1 << UNIT_SHIFT;
 
 /// Tokens and when they die.
 #[derive(Debug, Default)]
@@ -58,9 +60,10 @@ impl Lease {
         self.change(|word| (alive(word, now), word >> TOKEN_BITS << UNIT_SHIFT & DIES_MASK_NANOS))
     }
 
-    /// Adds tokens, and lets all die at `dies`. Answers with all.
-    pub(super) fn renew(&self, tokens: u32, dies: u64) -> u32 {
-        self.change(|word| (((word & TOKENS) as u32).saturating_add(tokens).min(MOST_TOKENS), dies))
+    /// Adds tokens to those that are alive at `now`, and lets all die at `dies`. Answers with all. Dead ones stay dead: the
+    /// store may have refilled the bucket in their place before it was asked.
+    pub(super) fn renew(&self, tokens: u32, dies: u64, now: u64) -> u32 {
+        self.change(|word| (alive(word, now).saturating_add(tokens).min(MOST_TOKENS), dies))
     }
 
     /// Spends up to so many tokens, and says how many.
@@ -109,7 +112,7 @@ mod tests {
     fn nothing_is_taken_that_is_not_there_or_dead() {
         let lease = Lease::default();
         assert_eq!(lease.take(1, 0), None);
-        lease.renew(3, 5 * SECOND);
+        lease.renew(3, 5 * SECOND, 0);
         assert_eq!(lease.take(4, SECOND), None);
         assert_eq!(lease.take(2, SECOND).map(|(_, left)| left), Some(1));
         assert_eq!(lease.take(1, 5 * SECOND), None);
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn it_dies_early_rather_than_late() {
         let lease = Lease::default();
-        lease.renew(1, 3 * SECOND + 1);
+        lease.renew(1, 3 * SECOND + 1, 0);
         assert_eq!(lease.unspent(3 * SECOND + 1), 0);
         assert_eq!(lease.unspent(3 * SECOND - (1 << UNIT_SHIFT)), 1);
     }
@@ -128,7 +131,7 @@ mod tests {
     #[test]
     fn only_the_same_lease_takes_back() {
         let lease = Lease::default();
-        lease.renew(3, 5 * SECOND);
+        lease.renew(3, 5 * SECOND, 0);
         let (mark, _) = lease.take(2, SECOND).unwrap();
         lease.give_back(mark, 2);
         assert_eq!(lease.unspent(SECOND), 3);
@@ -136,24 +139,24 @@ mod tests {
         assert_eq!(lease.begin_round(SECOND), 1);
         lease.give_back(mark, 2);
         assert_eq!(lease.unspent(SECOND), 1, "the store was told that two are spent");
-        assert_eq!(lease.renew(4, 6 * SECOND), 5);
+        assert_eq!(lease.renew(4, 6 * SECOND, SECOND), 5);
         assert_eq!(lease.unspent(5 * SECOND), 5);
     }
 
     #[test]
     fn a_round_keeps_the_living_and_drops_the_dead() {
         let lease = Lease::default();
-        lease.renew(3, 5 * SECOND);
+        lease.renew(3, 5 * SECOND, 0);
         assert_eq!(lease.begin_round(SECOND), 3);
         assert_eq!(lease.take(1, 4 * SECOND).map(|(_, left)| left), Some(2));
         assert_eq!(lease.begin_round(5 * SECOND), 0);
-        assert_eq!(lease.renew(1, 9 * SECOND), 1);
+        assert_eq!(lease.renew(1, 9 * SECOND, 5 * SECOND), 1);
     }
 
     #[test]
     fn threads_take_each_token_once() {
         let lease = Lease::default();
-        lease.renew(10_000, 5 * SECOND);
+        lease.renew(10_000, 5 * SECOND, 0);
         let taken: usize = std::thread::scope(|scope| {
             let thread = || (0..4_000).filter(|_| lease.take(1, SECOND).is_some()).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(thread)).collect();

@@ -66,7 +66,7 @@ pub(super) mod cell;
 pub(super) mod cells;
 mod lease;
 #[cfg(test)]
-pub(super) mod model;
+pub(crate) mod model;
 mod plan;
 mod share;
 mod store;
@@ -77,6 +77,6 @@ pub(super) use lease::{MOST_TOKENS, Mark};
 pub use plan::{OnStoreFailure, Shared, Sharing};
 pub use store::{
     Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question,
-    StoreFault,
+    StoreFault, TICK_NANOS,
 };
 pub use wanted::{Waited, Wanted};

@@ -1,30 +1,170 @@
-//! A model of the central store, as [`CentralStore`](super::CentralStore) asks for it: the simulator's.
+//! A model of the central store as [`CentralStore`](super::CentralStore) asks for it, in whole numbers, on a clock that is
+//! handed in: the simulator's, and what the script of the real store is held to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::store::{Answer, Asked, Bucket, Grant, OutageAgo, Question};
+use super::store::{Answer, Asked, Bucket, Grant, OutageAgo, Question, TICK_NANOS};
 
-const KEPT_NANOS: i128 = 60_000_000_000;
+/// A minute, in ticks.
+const MINUTE: u64 = 600_000_000;
 
-/// One bucket's eight numbers.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    tat: i128,
-    at: i128,
-    fill: i128,
-    since: i128,
-    period: i128,
-    granted: i128,
-    earlier: i128,
-    before: i128,
+/// Every bucket, by its group, its name, and when its period of the calendar began. None is dropped: that makes no
+/// difference to an answer but for an outage.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    buckets: HashMap<Name, Kept>,
+    ignores_held: bool,
 }
 
-impl Kept {
+type Name = (Arc<str>, Arc<str>, Option<u64>);
+
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    Gcra(Gcra),
+    Count(u64),
+}
+
+/// A rate's bucket; times in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Gcra {
+    tat: u64,
+    at: u64,
+    fill: u64,
+    since: u64,
+    period: u64,
+    granted: u64,
+    earlier: u64,
+    before: u64,
+}
+
+impl Model {
+    /// A store that keeps a TAT alone and forgets what replicas hold.
+    pub(in crate::limits) fn forgetful() -> Self {
+        Self { ignores_held: true, ..Self::default() }
+    }
+
+    /// Forgets everything.
+    pub(in crate::limits) fn flush(&mut self) {
+        self.buckets.clear();
+    }
+
+    /// Answers a question at `now` of its own clock, in ticks since 2025.
+    pub(crate) fn answer(&mut self, question: &Question, now: u64) -> Answer {
+        let looked: Vec<_> = question
+            .asked
+            .iter()
+            .map(|asked| self.look(&name(question, asked), asked, question, now))
+            .collect();
+        let mut longest = (0, 0);
+        for (place, (asked, (kept, left))) in question.asked.iter().zip(&looked).enumerate() {
+            if *left < u64::from(asked.need) {
+                let wait = wait(kept, asked, now);
+                if wait > longest.1 {
+                    longest = (place, wait);
+                }
+            }
+        }
+        if longest.1 > 0 {
+            return Answer::Denied { place: longest.0, wait_nanos: longest.1 * TICK_NANOS };
+        }
+        let take = |(asked, (kept, left)): (&Asked, (Kept, u64))| {
+            self.take(name(question, asked), asked, kept, left, now)
+        };
+        Answer::Granted(question.asked.iter().zip(looked).map(take).collect())
+    }
+
+    fn look(&mut self, name: &Name, asked: &Asked, question: &Question, now: u64) -> (Kept, u64) {
+        if let Some(Kept::Gcra(bucket)) = self.buckets.get_mut(name) {
+            bucket.go_back(now);
+        }
+        let kept = self.buckets.get(name).copied();
+        let (interval, burst, lease) = terms(asked);
+        if interval == 0 {
+            let count = if let Some(Kept::Count(count)) = kept { count } else { 0 };
+            return (Kept::Count(count), burst.saturating_sub(count));
+        }
+        let fill = interval * burst;
+        let began = question.outage.map_or(now, |outage| now - outage.began_ago_nanos.div_ceil(TICK_NANOS));
+        let unknown = Gcra {
+            tat: now.saturating_sub(MINUTE).min(began + fill),
+            at: 0,
+            fill,
+            since: now,
+            period: lease,
+            granted: 0,
+            earlier: 0,
+            before: 0,
+        };
+        let mut bucket = if let Some(Kept::Gcra(bucket)) = kept { bucket } else { unknown };
+        bucket.rescale(fill, now);
+        if let Some(outage) = question.outage {
+            bucket.settle(outage, interval, now);
+        }
+        bucket.end_periods(interval, lease, now);
+        bucket.tat = bucket.tat.min(now + fill);
+        if self.ignores_held {
+            (bucket.granted, bucket.before) = (0, 0);
+        }
+        bucket.hold(interval, now);
+        bucket.release(asked);
+        bucket.hold(interval, now);
+        (Kept::Gcra(bucket), (now + fill).saturating_sub(bucket.tat) / interval)
+    }
+
+    fn take(&mut self, name: Name, asked: &Asked, kept: Kept, left: u64, now: u64) -> Grant {
+        let (need, want) = (u64::from(asked.need), u64::from(asked.want));
+        let (interval, _, lease) = terms(asked);
+        let (kept, tokens, period, until_full) = match kept {
+            Kept::Count(count) => {
+                let tokens = need.max(want.min(left));
+                (Kept::Count(count + tokens), tokens, 0, lease)
+            }
+            Kept::Gcra(mut bucket) => {
+                let tokens = need.max(want.min(left.div_ceil(2)));
+                bucket.tat += tokens * interval;
+                bucket.granted += tokens;
+                bucket.at = now;
+                (Kept::Gcra(bucket), tokens, bucket.since, bucket.tat - now)
+            }
+        };
+        self.buckets.insert(name, kept);
+        let whole = |number: u64| u32::try_from(number).unwrap();
+        Grant {
+            tokens: whole(tokens),
+            left: whole(left - tokens),
+            period,
+            until_full_nanos: until_full * TICK_NANOS,
+        }
+    }
+}
+
+impl Gcra {
+    /// The clock went back: as far as is known no time has passed.
+    fn go_back(&mut self, now: u64) {
+        let back = self.at.saturating_sub(now);
+        for time in [&mut self.tat, &mut self.since, &mut self.earlier, &mut self.at] {
+            *time = time.saturating_sub(back);
+        }
+    }
+
+    /// Another quota: the same fraction is used.
+    fn rescale(&mut self, fill: u64, now: u64) {
+        if self.fill != fill {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_sign_loss,
+                reason = "the script's numbers are doubles"
+            )]
+            let debt = (self.tat.saturating_sub(now) as f64 * fill as f64 / self.fill as f64).ceil() as u64;
+            (self.tat, self.fill) = (now + debt, fill);
+        }
+    }
+
     /// What came back in an outage was spent by shares: what was left at its begin is left at its end.
-    fn settle(&mut self, outage: OutageAgo, interval: i128, now: i128) {
-        let from = (now - i128::from(outage.began_ago_nanos)).max(self.at);
-        let to = now - i128::from(outage.ended_ago_nanos);
+    fn settle(&mut self, outage: OutageAgo, interval: u64, now: u64) {
+        let ago = |nanos: u64| now - nanos.div_ceil(TICK_NANOS);
+        let (from, to) = (ago(outage.began_ago_nanos).max(self.at), ago(outage.ended_ago_nanos));
         if from < to {
             let held = match from {
                 from if from < self.since + self.period => self.before + self.granted,
@@ -34,144 +174,70 @@ impl Kept {
             self.tat = self.tat.max(from + held * interval) + to - from;
         }
     }
-}
 
-/// A store in memory, on a clock that is told to it.
-#[derive(Debug, Default)]
-pub(in crate::limits) struct Model {
-    buckets: HashMap<(Arc<str>, Arc<str>), Kept>,
-    ignores_held: bool,
-}
-
-impl Model {
-    /// A store that keeps a TAT alone and forgets what replicas hold.
-    pub(in crate::limits) fn forgetful() -> Self {
-        Self { ignores_held: true, ..Self::default() }
-    }
-
-    /// Answers a question at `now` of its own clock.
-    pub(in crate::limits) fn answer(&mut self, question: &Question, now: u64) -> Answer {
-        let now = i128::from(now);
-        let mut seen = Vec::new();
-        let mut worst: Option<(usize, i128)> = None;
-        for (place, asked) in question.asked.iter().enumerate() {
-            let Bucket::Gcra { interval_nanos, burst, lease_nanos } = asked.bucket else {
-                panic!("not modelled: {asked:?}");
-            };
-            let (interval, burst, lease) =
-                (i128::from(interval_nanos), i128::from(burst), i128::from(lease_nanos));
-            let name = (Arc::clone(&question.group), Arc::clone(&asked.name));
-            let kept = self.buckets.get(&name).copied();
-            let kept = self.brought_to(kept, asked, (interval, burst, lease), question.outage, now);
-            let left = (now + kept.fill - kept.tat).div_euclid(interval);
-            let need = i128::from(asked.need);
-            if left < need {
-                let wait = wait(kept, need, interval, burst, now);
-                if worst.is_none_or(|(_, longest)| wait > longest) {
-                    worst = Some((place, wait));
-                }
-            }
-            seen.push((name, kept, left, interval));
-        }
-        if let Some((place, wait)) = worst {
-            return Answer::Denied { place, wait_nanos: wait.try_into().unwrap() };
-        }
-        let grants =
-            seen.into_iter().zip(&question.asked).map(|((name, mut kept, left, interval), asked)| {
-                let grant = i128::from(asked.want).min((left + 1) / 2).max(i128::from(asked.need));
-                kept.tat += grant * interval;
-                kept.granted += grant;
-                kept.at = now;
-                self.buckets.insert(name, kept);
-                Grant {
-                    tokens: grant.try_into().unwrap(),
-                    left: (left - grant).try_into().unwrap(),
-                    period: kept.since.try_into().unwrap(),
-                    until_full_nanos: (kept.tat - now).try_into().unwrap(),
-                }
-            });
-        Answer::Granted(grants.collect())
-    }
-
-    fn brought_to(
-        &self,
-        kept: Option<Kept>,
-        asked: &Asked,
-        (interval, burst, lease): (i128, i128, i128),
-        outage: Option<OutageAgo>,
-        now: i128,
-    ) -> Kept {
-        let fill = interval * burst;
-        let gone = |kept: &Kept| kept.tat.max(kept.since + 2 * kept.period) + KEPT_NANOS < now;
-        let began = outage.map_or(now, |outage| now - i128::from(outage.began_ago_nanos));
-        let mut kept = kept.filter(|kept| !gone(kept)).unwrap_or(Kept {
-            tat: (now - KEPT_NANOS).min(began + fill),
-            at: 0,
-            fill,
-            since: now,
-            period: lease,
-            granted: 0,
-            earlier: 0,
-            before: 0,
-        });
-        if kept.fill != fill {
-            kept.tat = now + ((kept.tat - now).max(0) * fill + kept.fill - 1) / kept.fill;
-            kept.fill = fill;
-        }
-        if now < kept.since {
-            (kept.since, kept.earlier) = (now, now);
-        }
-        if let Some(outage) = outage {
-            kept.settle(outage, interval, now);
-        }
-        if now >= kept.since + kept.period {
-            kept.tat = kept.tat.max(kept.since + kept.period + (kept.before + kept.granted) * interval);
-            (kept.earlier, kept.before) = (kept.since, kept.granted);
-            (kept.since, kept.granted) = (kept.since + kept.period, 0);
-            if now >= kept.since + kept.period {
-                kept.tat = kept.tat.max(kept.since + kept.period + kept.before * interval);
-                (kept.earlier, kept.before) = (0, 0);
-                (kept.since, kept.period) = (now, lease);
+    /// The periods that have passed.
+    fn end_periods(&mut self, interval: u64, lease: u64, now: u64) {
+        if now >= self.since + self.period {
+            let end = self.since + self.period;
+            self.tat = self.tat.max(end + (self.before + self.granted) * interval);
+            (self.earlier, self.before, self.since, self.granted) = (self.since, self.granted, end, 0);
+            if now >= end + self.period {
+                self.tat = self.tat.max(end + self.period + self.before * interval);
+                (self.earlier, self.before, self.since, self.period) = (0, 0, now, lease);
             }
         }
-        kept.period = kept.period.max(lease);
-        kept.tat = kept.tat.min(now + fill);
-        if !self.ignores_held {
-            kept.tat = kept.tat.max(now + (kept.before + kept.granted) * interval);
-        }
-        let gone = i128::from(asked.held.spent) + i128::from(asked.held.kept);
-        if i128::from(asked.held.period) == kept.since {
-            kept.granted = (kept.granted - gone).max(0);
-        } else if i128::from(asked.held.period) == kept.earlier {
-            kept.before = (kept.before - gone).max(0);
-        }
-        kept.granted += i128::from(asked.held.kept);
-        if self.ignores_held {
-            (kept.granted, kept.before) = (0, 0);
-        }
-        kept.tat = kept.tat.max(now + (kept.before + kept.granted) * interval);
-        kept
+        self.period = self.period.max(lease);
     }
 
-    /// Forgets everything.
-    pub(in crate::limits) fn flush(&mut self) {
-        self.buckets.clear();
+    /// It did not refill past what is held.
+    fn hold(&mut self, interval: u64, now: u64) {
+        self.tat = self.tat.max(now + (self.before + self.granted) * interval);
+    }
+
+    /// What a replica says became of the tokens that it held.
+    fn release(&mut self, asked: &Asked) {
+        let (spent, kept) = (u64::from(asked.held.spent), u64::from(asked.held.kept));
+        if asked.held.period == self.since {
+            self.granted = self.granted.saturating_sub(spent + kept);
+        } else if asked.held.period == self.earlier {
+            self.before = self.before.saturating_sub(spent + kept);
+        }
+        self.granted += kept;
     }
 }
 
-fn wait(kept: Kept, need: i128, interval: i128, burst: i128, now: i128) -> i128 {
-    let mut tat = kept.tat;
-    let mut at = tat + need * interval - kept.fill;
-    let ends = [
-        (kept.since + kept.period, kept.before + kept.granted),
-        (kept.since + 2 * kept.period, kept.granted),
-    ];
-    for (end, held) in ends {
-        if at <= end && held + need <= burst {
+fn name(question: &Question, asked: &Asked) -> Name {
+    let began = match asked.bucket {
+        Bucket::Gcra { .. } => None,
+        Bucket::Calendar { began_unix_seconds, .. } => Some(began_unix_seconds),
+    };
+    (Arc::clone(&question.group), Arc::clone(&asked.name), began)
+}
+
+/// Interval, burst and lease; of a calendar's bucket 0, its requests, and the time until its end.
+fn terms(asked: &Asked) -> (u64, u64, u64) {
+    match asked.bucket {
+        Bucket::Gcra { interval_nanos, burst, lease_nanos } => {
+            (interval_nanos.div_ceil(TICK_NANOS).max(1), burst.into(), lease_nanos.div_ceil(TICK_NANOS))
+        }
+        Bucket::Calendar { requests, ends_in_nanos, .. } => {
+            (0, requests.into(), ends_in_nanos.div_ceil(TICK_NANOS))
+        }
+    }
+}
+
+fn wait(kept: &Kept, asked: &Asked, now: u64) -> u64 {
+    let (interval, burst, lease) = terms(asked);
+    let Kept::Gcra(bucket) = kept else { return lease.max(1) };
+    let need = u64::from(asked.need);
+    let fits = |tat: u64| (tat + need * interval).saturating_sub(bucket.fill);
+    let mut tat = bucket.tat;
+    let (end, held) = (bucket.since + bucket.period, bucket.before + bucket.granted);
+    for (end, held) in [(end, held), (end + bucket.period, bucket.granted)] {
+        if fits(tat) <= end && held + need <= burst {
             break;
         }
         tat = tat.max(end + held * interval);
-        at = tat + need * interval - kept.fill;
     }
-    (at - now).max(1)
+    fits(tat).saturating_sub(now).max(1)
 }

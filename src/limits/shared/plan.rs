@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::lease::UNIT_NANOS;
 use crate::limits::bucket::Scale;
 
 /// Whether tokens are leased ahead of requests.
@@ -47,12 +48,12 @@ pub struct Shared {
 
 /// Questions about one bucket are at least so far apart on a replica.
 pub(super) const LEAST_GAP_NANOS: u64 = 5_000_000;
-/// A request waits so long for an answer, and before that so long for its turn to ask.
+/// A request waits so long for its turn to ask.
 pub(super) const PATIENCE_NANOS: u64 = 5_000_000;
 
 const LONGEST_LEASE_NANOS: u64 = 5_000_000_000;
-/// Tokens that were asked for one request live long enough to come back with the answer.
-const STRICT_LEASE_NANOS: u64 = 15_000_000;
+/// Tokens that were asked for requests are for those that came before they were asked for, give or take a lease's unit.
+const STRICT_LEASE_NANOS: u64 = UNIT_NANOS;
 /// Leases that would be shorter are not worth it.
 const LEAST_LEASE_NANOS: u64 = 50_000_000;
 const MOST_PAUSE_NANOS: u64 = 100_000_000;

@@ -32,8 +32,9 @@
 //! unknown: tat = min(now − 60 s, now − began_ago + fill'), at = 0, fill = fill',
 //!          since = now, period = lease, granted = earlier = before = 0
 //!
+//! if now < at:      tat, since, earlier −= at − now;  at = now       the clock went back: as far as is known, no time passed;
+//!                                                                     this is written whatever becomes of the question
 //! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota
-//! if now < since:   since = earlier = now                             the clock went back: hold no longer than meant
 //! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
 //! if from < to:  tat = max(tat, from + held × interval) + to − from   what was left at its begin is left at its end;
 //!                held = before + granted before since + period, granted before since + 2 × period, then 0
@@ -44,7 +45,7 @@
 //!         tat = max(tat, since + period + before × interval)
 //!         earlier = before = 0, since = now, period = lease
 //! period = max(period, lease)
-//! tat = min(tat, now + fill')                                         the clock went back, or the quota was cut
+//! tat = min(tat, now + fill')                                         the bucket is empty at most
 //! tat = max(tat, now + (before + granted) × interval)                 it did not refill past what was held until now
 //! if held.period = since:    granted = max(granted − held.spent − held.kept, 0)     spent is not held any more,
 //! else if held.period = earlier:  before = max(before  − held.spent − held.kept, 0)     and what is
@@ -53,7 +54,7 @@
 //! left = floor((now + fill' − tat) / interval)
 //! ```
 //!
-//! If any has `left < need`, the answer is [`Answer::Denied`] with the longest wait, and **nothing is written** of any.
+//! If any has `left < need`, the answer is [`Answer::Denied`] with the longest wait, and **nothing is taken** of any.
 //! The wait of one, which foresees that the bucket cannot refill past what is held:
 //!
 //! ```text
@@ -83,6 +84,9 @@ use std::sync::Arc;
 
 /// Buckets in one question at most.
 pub const MOST_ASKED: usize = 16;
+
+/// Nanoseconds of a tick: a store's times are whole ticks, those of a question rounded up.
+pub const TICK_NANOS: u64 = 100;
 
 /// Asks for tokens of several buckets, all or nothing. Every bucket is granted its `need`, or none anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +215,8 @@ pub struct Outage {
 
 /// Where limits are kept that replicas share.
 pub trait CentralStore: Send + Sync {
-    /// Asks. Made at most once per bucket and 5 ms, never while [`CentralStore::is_up`] is false, and never twice for one
+    /// Asks. What is not answered in time must not be answered later either: tokens that are granted when nobody waits for
+    /// them any more are lost, and move `at` past an outage that nobody has settled. Made at most once per bucket and 5 ms, never while [`CentralStore::is_up`] is false, and never twice for one
     /// question: a question that is repeated is granted twice.
     fn ask(&self, question: Question) -> Asking;
 
@@ -221,6 +226,9 @@ pub trait CentralStore: Send + Sync {
 
     /// The last time that [`CentralStore::is_up`] was false, or is.
     fn last_outage(&self) -> Option<Outage>;
+
+    /// What [`CentralStore::ask`] takes at most.
+    fn deadline_nanos(&self) -> u64;
 
     /// Replicas that share the store now, this one included; the last known number while it is down. It sizes shares,
     /// leases and pauses; no bound depends on it while the store answers.

@@ -1,4 +1,7 @@
-//! A request that waits for tokens: at most for its turn to ask, and then for the answer.
+//! A request that waits for tokens: for its turn to ask, and then for the answer.
+//!
+//! Its turn comes 5 ms after the question before it, or when that is answered. Whoever comes while a question is on its
+//! way, which cannot bring a token for it, waits for that answer and for one more; nobody waits for three.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,93 +24,128 @@ pub struct Wanted {
     pub(in crate::limits) pending: Vec<Pending>,
     /// When it may ask.
     pub(in crate::limits) due: Option<u64>,
-    pub(in crate::limits) waited: Waited,
+    pub(in crate::limits) waiting: Waiting,
+    waits: Waits,
+    /// Whether a question that is on its way can know of it: it is its own, or the request waited already.
+    is_known: bool,
+    deadline_nanos: u64,
 }
 
-/// How long a request has waited, and whether in vain. Proof that it has waited at all.
+/// What a request has waited for. Proof that it has waited at all.
 #[derive(Debug)]
 pub struct Waited {
-    /// Since when; [`None`] if it has not.
-    pub(in crate::limits) since: Option<u64>,
-    /// A question was not answered in time.
-    pub(in crate::limits) in_vain: bool,
+    pub(in crate::limits) waits: Waits,
     _waiting: Waiting,
+}
+
+/// How long a request has waited, and for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::limits) struct Waits {
+    /// Since when; [`None`] if it has not.
+    since: Option<u64>,
+    /// Whether its turn to ask has come.
+    had_turn: bool,
+    /// Whether a question was answered that was asked for it, too.
+    was_asked: bool,
+    /// Whether a question failed.
+    pub(in crate::limits) in_vain: bool,
+}
+
+impl Waits {
+    /// When it began to wait: `now`, if it has not.
+    pub(in crate::limits) fn since(self, now: u64) -> u64 {
+        self.since.unwrap_or(now)
+    }
+
+    /// Whether it may wait for its turn to ask until `due`: once, and again within 5 ms of its begin.
+    pub(in crate::limits) fn may_wait_until(self, due: u64) -> bool {
+        !(self.had_turn || self.was_asked) || self.since.is_none_or(|since| due <= since + PATIENCE_NANOS)
+    }
+
+    /// Whether it may wait for an answer: until one was asked for it, and again within 5 ms of its begin, give or take
+    /// what timers are late.
+    pub(in crate::limits) fn may_ask(self, now: u64) -> bool {
+        !self.was_asked || self.since.is_none_or(|since| now <= since + PATIENCE_NANOS + LATE_NANOS)
+    }
 }
 
 impl Waited {
     /// It has not.
-    pub(in crate::limits) const fn not() -> Self {
-        Self::since(None, Waiting(None))
-    }
-
-    /// It waits since then.
-    pub(in crate::limits) const fn since(since: Option<u64>, waiting: Waiting) -> Self {
-        Self { since, in_vain: false, _waiting: waiting }
-    }
-
-    /// Whether it may still wait for its turn to ask until `due`.
-    pub(in crate::limits) fn may_wait_until(since: Option<u64>, due: u64) -> bool {
-        since.is_none_or(|since| due <= since + PATIENCE_NANOS)
-    }
-
-    /// Whether it may still wait for an answer: its turn has come, give or take what timers are late.
-    pub(in crate::limits) fn may_ask(since: Option<u64>, now: u64) -> bool {
-        since.is_none_or(|since| now <= since + PATIENCE_NANOS + LATE_NANOS)
+    pub(in crate::limits) fn not() -> Self {
+        Self { waits: Waits::default(), _waiting: Waiting::default() }
     }
 }
 
 impl Wanted {
-    /// Sends what is to be asked and waits for the answer, at most 5 ms; or for the request's turn to ask, at most 5 ms.
+    /// Nothing yet, for a request that has waited so at `now`; its store answers within the deadline or not at all.
+    pub(in crate::limits) fn new(waits: Waits, deadline_nanos: u64, now: u64) -> Self {
+        Self {
+            calls: Vec::new(),
+            pending: Vec::new(),
+            due: None,
+            waiting: Waiting::default(),
+            is_known: waits.since.is_some(),
+            waits: Waits { since: waits.since.or(Some(now)), ..waits },
+            deadline_nanos,
+        }
+    }
+
+    /// Sends what is to be asked and waits for the answer, as long as the store takes at most; or for the request's turn
+    /// to ask, at most 5 ms.
     pub async fn settled(mut self, clock: &Clock) -> Waited {
+        self.is_known |= !self.calls.is_empty();
         for call in std::mem::take(&mut self.calls) {
             tokio::spawn(call.run(clock.clone()));
         }
         if let Some(due) = self.due {
             let wait = due.saturating_sub(clock.now().monotonic_nanos).min(PATIENCE_NANOS);
             tokio::time::sleep(Duration::from_nanos(wait)).await;
-            return self.waited;
+            return self.over();
         }
-        let answered = async {
-            let mut all = true;
+        let ended = async {
             for pending in &mut self.pending {
-                let ended = pending.wait_for(|asking| *asking != Fate::Pending).await;
-                all &= ended.is_ok_and(|asking| *asking == Fate::Answered);
+                // One that was dropped is not waited for; the request looks again.
+                let _ = pending.wait_for(|fate| *fate != Fate::Pending).await;
             }
-            all
         };
-        let answered = tokio::time::timeout(Duration::from_nanos(PATIENCE_NANOS), answered).await;
-        Waited { in_vain: answered != Ok(true), ..self.waited }
+        // A question ends by itself within the deadline, unless its thread hangs.
+        let _ =
+            tokio::time::timeout(Duration::from_nanos(self.deadline_nanos.saturating_mul(2)), ended).await;
+        self.over()
+    }
+
+    /// The wait, over.
+    pub(in crate::limits) fn over(self) -> Waited {
+        let mut waits = self.waits;
+        if self.due.is_some() {
+            waits.had_turn = true;
+        } else {
+            let fates = || self.pending.iter().map(|pending| *pending.borrow());
+            waits.was_asked |= self.is_known && fates().all(|fate| fate == Fate::Answered);
+            waits.in_vain = fates().any(|fate| fate == Fate::Failed);
+        }
+        Waited { waits, _waiting: self.waiting }
     }
 
     /// Questions to be sent, for those who drive them themselves.
     #[cfg(test)]
     pub(in crate::limits) fn take_calls(&mut self) -> Vec<Call> {
+        self.is_known |= !self.calls.is_empty();
         std::mem::take(&mut self.calls)
     }
 
-    /// What [`Wanted::settled`] would do at `now`, having begun at `began`: wait on, or end, answered or not.
+    /// Whether [`Wanted::settled`] would be over at `now`.
     #[cfg(test)]
-    pub(in crate::limits) fn ends(&self, began: u64, now: u64) -> Option<bool> {
-        let is_over = now >= began + PATIENCE_NANOS;
-        if let Some(due) = self.due {
-            return (now >= due || is_over).then_some(true);
+    pub(in crate::limits) fn is_over(&self, now: u64) -> bool {
+        match self.due {
+            Some(due) => now >= due,
+            None => self.pending.iter().all(|pending| *pending.borrow() != Fate::Pending),
         }
-        let fates: Vec<Fate> = self.pending.iter().map(|pending| *pending.borrow()).collect();
-        if fates.contains(&Fate::Pending) {
-            return is_over.then_some(false);
-        }
-        Some(fates.iter().all(|fate| *fate == Fate::Answered))
-    }
-
-    /// The wait, over.
-    #[cfg(test)]
-    pub(in crate::limits) fn into_waited(self, is_answered: bool) -> Waited {
-        Waited { in_vain: !is_answered, ..self.waited }
     }
 }
 
 /// Counts a request as waiting at its buckets, until it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::limits) struct Waiting(Option<Waiters>);
 
 /// Buckets and the cost at each.

@@ -17,7 +17,6 @@ fn addresses(fleet: &Fleet) -> Vec<std::net::SocketAddr> {
 
 /// What is admitted together is what one limiter would have admitted.
 #[test]
-#[ignore = "open: on a busy machine the slow path adds one token to the bound"]
 fn eight_replicas_admit_what_one_would() {
     let fleet = Fleet::start(8, LIMIT);
     let token = fleet.token();
@@ -30,7 +29,6 @@ fn eight_replicas_admit_what_one_would() {
 
 /// Replicas come and go, and the limit stays what it is.
 #[test]
-#[ignore = "open: replicas that join and leave under load add up to 8 tokens to the bound"]
 fn replicas_come_and_go_under_load() {
     let mut fleet = Fleet::start(5, LIMIT);
     let token = fleet.token();

@@ -70,7 +70,6 @@ fn free_port() -> u16 {
 
 /// No request fails, and the limit holds across all restarts.
 #[test]
-#[ignore = "open: no request fails, and the slow path adds up to two tokens to the bound"]
 fn a_rolling_restart_fails_nobody() {
     let mut fleet = Fleet::start(0, LIMIT);
     let ports: Vec<(u16, u16)> = (0..8).map(|_| (free_port(), free_port())).collect();

@@ -25,7 +25,9 @@ use super::world::{Ask, Dice, World};
 use crate::clock::Now;
 use crate::domain::RegionId;
 use crate::limits::shared::model::Model;
-use crate::limits::shared::{Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, Wanted};
+use crate::limits::shared::{
+    Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, TICK_NANOS, Wanted,
+};
 use crate::limits::{Attempt, Counters, Limits};
 
 pub(super) const MILLI: u64 = 1_000_000;
@@ -54,6 +56,10 @@ impl CentralStore for Client {
         *self.outage.lock().unwrap()
     }
 
+    fn deadline_nanos(&self) -> u64 {
+        DEADLINE
+    }
+
     fn replicas(&self) -> NonZeroU32 {
         self.replicas
     }
@@ -73,7 +79,6 @@ struct Waiter {
     number: u64,
     ask: Ask,
     arrived: u64,
-    began: u64,
     wanted: Wanted,
 }
 
@@ -253,7 +258,7 @@ impl Fleet {
                     return;
                 }
                 let clock = self.now.saturating_add_signed(self.weather.clock_ahead);
-                let answer = self.model.answer(&question, clock);
+                let answer = self.model.answer(&question, clock / TICK_NANOS);
                 if !lost {
                     self.schedule(self.now + way, Event::Returns { call, answer });
                 }
@@ -313,10 +318,10 @@ impl Fleet {
         let Some(wanted) = wanted else { return };
         self.next += 1;
         let number = self.next;
-        let due = wanted.due.map_or(5 * MILLI, |due| due.saturating_sub(now.monotonic_nanos).min(5 * MILLI));
-        let began = self.now;
-        self.replicas[replica].waiting.push(Waiter { number, ask, arrived, began, wanted });
-        self.schedule(self.now + due, Event::Wakes { replica });
+        // At once if its question has failed already.
+        let wait = wanted.due.map_or(0, |due| due.saturating_sub(now.monotonic_nanos));
+        self.schedule(self.now + wait, Event::Wakes { replica });
+        self.replicas[replica].waiting.push(Waiter { number, ask, arrived, wanted });
     }
 
     fn wake(&mut self, replica: usize) {
@@ -326,13 +331,12 @@ impl Fleet {
             let known = &mut self.replicas[replica];
             let offset = known.offset;
             let found = known.waiting.iter().enumerate().find_map(|(place, waiter)| {
-                let ends = waiter.wanted.ends(waiter.began + offset, now + offset)?;
-                (waiter.number > passed).then_some((place, ends))
+                (waiter.number > passed && waiter.wanted.is_over(now + offset)).then_some(place)
             });
-            let Some((place, is_answered)) = found else { return };
+            let Some(place) = found else { return };
             let Waiter { number, ask, arrived, wanted, .. } = known.waiting.remove(place);
             passed = number;
-            self.decide(replica, ask, arrived, Some(wanted.into_waited(is_answered)));
+            self.decide(replica, ask, arrived, Some(wanted.over()));
         }
     }
 
