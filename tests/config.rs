@@ -5,12 +5,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "pages/blocks.rs"]
+mod blocks;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use blocks::blocks;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");
@@ -385,51 +389,80 @@ fn a_difference_that_callers_notice_is_exit_code_one() {
     assert_eq!(list, [expected]);
 }
 
-/// The fenced blocks of a page with their kinds.
-fn blocks(page: &str) -> Vec<(String, String)> {
-    let text = fs::read_to_string(page).unwrap();
-    let mut blocks = Vec::new();
-    let mut open: Option<(String, String)> = None;
-    for line in text.lines() {
-        match (line.strip_prefix("```"), &mut open) {
-            (Some(kind), None) => open = Some((kind.to_owned(), String::new())),
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (None, Some((_, block))) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    blocks
-}
-
 #[test]
 fn the_page_on_checking_shows_what_the_commands_print() {
     let folder = tempfile::tempdir().unwrap();
-    let blocks = blocks("config/docs/check.md");
     let mut shown = 0;
-    for (place, (kind, block)) in blocks.iter().enumerate() {
-        match (kind.as_str(), blocks.get(place + 1)) {
-            ("toml", _) => {
-                let name = block.lines().next().unwrap().strip_prefix("# ").unwrap();
-                fs::write(folder.path().join(name), block).unwrap();
-            }
-            ("sh", Some((next, expected))) if next == "text" && block.lines().count() == 1 => {
-                let arguments: Vec<&str> = block.split_whitespace().skip(1).collect();
-                let mut command = tollgate(folder.path(), &arguments);
-                let output = command.env_remove("US_API").output().unwrap();
-                let streams = [text(&output.stdout), text(&output.stderr)];
-                // A check tells what it found before it sums up; a comparison lists before it sums up.
-                let printed = match arguments[0] {
-                    "check" => [streams[1], streams[0]].concat(),
-                    _ => streams.concat(),
-                };
-                assert_eq!(printed, *expected, "{block}");
-                shown += 1;
-            }
-            _ => {}
+    for block in blocks("config/docs/check.md") {
+        if block.kind == "toml" {
+            let name = block.text.lines().next().unwrap().strip_prefix("# ").unwrap();
+            fs::write(folder.path().join(name), block.text).unwrap();
+        } else if !block.shown.is_empty() && block.text.lines().count() == 1 {
+            let arguments: Vec<&str> = block.text.split_whitespace().skip(1).collect();
+            let mut command = tollgate(folder.path(), &arguments);
+            let output = command.env_remove("US_API").output().unwrap();
+            let streams = [text(&output.stdout), text(&output.stderr)];
+            // A check tells what it found before it sums up; a comparison lists before it sums up.
+            let printed = match arguments[0] {
+                "check" => [streams[1], streams[0]].concat(),
+                _ => streams.concat(),
+            };
+            assert_eq!(printed, block.shown, "{}", block.text);
+            shown += 1;
         }
     }
     assert_eq!(shown, 3);
+}
+
+/// An example with what it leaves to the rest of a configuration.
+fn completed(example: &str) -> String {
+    let has = |piece: &str| example.contains(piece);
+    let regions = ["us", "eu"].map(|region| {
+        let letter = &region[..1];
+        let url = format!("https://{region}.example");
+        format!(
+            "[regions.{region}]\nletter = {letter:?}\nbase_url = {url:?}\nupstreams = [\"http://127.0.0.1:9\"]\n"
+        )
+    });
+    let rest = [
+        (!has("[listen") && !has("listen."), "[listen]\nplain = [\"127.0.0.1:0\"]\n"),
+        (
+            !has("[regions") && !has("\"eu\"") && !has("eu =") && !has("[upstream]"),
+            "[upstream]\nservers = [\"http://127.0.0.1:9\"]\n",
+        ),
+        (!has("[regions") && (has("\"eu\"") || has("eu =")), &regions.concat()),
+        (
+            has("[secret_scanning.relay]"),
+            "[secret_scanning]\npath = \"/alerts\"\n[place]\nmode = \"fence\"\nregion = \"us\"\n",
+        ),
+        (has("shared = ") && !has("[redis]"), "[redis]\naddress = \"redis://127.0.0.1:6379/0\"\n"),
+        (has("updateSchema"), "[endpoints]\ntables = [\"endpoints.toml\"]\n"),
+    ];
+    let rest = rest.iter().filter(|(is_left_out, _)| *is_left_out).map(|(_, text)| *text);
+    [example, &rest.collect::<String>()].concat()
+}
+
+#[test]
+fn every_example_of_the_pages_has_no_mistake() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("schemas")).unwrap();
+    let schema = "schemas/updateSchemaSettingsInSource.json";
+    fs::copy(Path::new("config").join(schema), folder.path().join(schema)).unwrap();
+    let pages = fs::read_dir("config/docs").unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|page| !page.ends_with("check.md")).chain([PathBuf::from("config/README.md")]);
+    let (mut wrong, mut examples) = (Vec::new(), 0);
+    for page in pages {
+        for block in blocks(page.to_str().unwrap()).iter().filter(|block| block.kind == "toml") {
+            let example = block.text.replace("/etc/tollgate/", "");
+            fs::write(folder.path().join("x.toml"), completed(&example)).unwrap();
+            let mut check = tollgate(folder.path(), &["check", "--config", "x.toml"]);
+            let checked = check.env("STORE_PASSWORD", "x").env("REDIS_PASSWORD", "x").output().unwrap();
+            if !checked.status.success() || !checked.stderr.is_empty() {
+                wrong.push(format!("{}:\n{}", page.display(), text(&checked.stderr)));
+            }
+            examples += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(examples > 15, "{examples}");
 }

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::fs;
+#[path = "pages/blocks.rs"]
+mod blocks;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+
+use blocks::{Block, blocks};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");
 
@@ -18,43 +22,16 @@ impl Drop for Demo {
     }
 }
 
-/// Every `sh` block with the `text` block behind it.
-fn blocks() -> Vec<(String, String)> {
-    let text = fs::read_to_string("README.md").unwrap();
-    let mut blocks: Vec<(String, String)> = Vec::new();
-    let mut fence = None;
-    let mut last_was_sh = false;
-    for line in text.lines() {
-        match (line.strip_prefix("```"), fence) {
-            (Some(kind), None) => {
-                if kind == "sh" {
-                    blocks.push(Default::default());
-                }
-                fence = Some(kind);
-            }
-            (Some(_), Some(kind)) => {
-                last_was_sh = kind == "sh";
-                fence = None;
-            }
-            (None, Some("sh")) => push(&mut blocks.last_mut().unwrap().0, line),
-            (None, Some("text")) if last_was_sh => push(&mut blocks.last_mut().unwrap().1, line),
-            (None, Some(_)) => {}
-            (None, None) => last_was_sh = false,
-        }
-    }
-    blocks
-}
-
-fn push(text: &mut String, line: &str) {
-    text.push_str(line);
-    text.push('\n');
+/// The blocks of commands.
+fn commands() -> Vec<Block> {
+    blocks("README.md").into_iter().filter(|block| block.kind == "sh").collect()
 }
 
 #[test]
 fn the_first_two_commands_are_the_demo_and_the_tests() {
-    let blocks = blocks();
-    assert_eq!(blocks[0].0, "cargo run --release -- demo\n");
-    assert_eq!(blocks[1].0, "tests/run\n");
+    let commands = commands();
+    assert_eq!(commands[0].text, "cargo run --release -- demo\n");
+    assert_eq!(commands[1].text, "tests/run\n");
 }
 
 #[test]
@@ -72,7 +49,7 @@ fn every_other_command_prints_what_is_shown() {
     let demo = Demo(child);
     assert_eq!(lines.next().unwrap().unwrap(), "tollgate demo is ready");
     let environment = lines.map(Result::unwrap).find(|line| line.contains("source ")).unwrap();
-    for (commands, shown) in &blocks()[2..] {
+    for Block { text: commands, shown, .. } in &commands()[2..] {
         let script = format!("{environment}\n{}", commands.replace("target/release/tollgate", BINARY));
         let output = Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();

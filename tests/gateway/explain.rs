@@ -8,6 +8,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::pages::blocks::blocks;
 use crate::support::{
     Answer, Behaviour, Client, Gateway, Signer, Upstream, config, now, raw, run, run_json, tollgate, until,
 };
@@ -554,19 +555,16 @@ fn the_documentation_shows_what_the_command_says() {
     let [us, eu] = ["us", "eu"].map(|region| Upstream::start(Behaviour::status(200, region)));
     let gateway = Gateway::start(&config(&us.url(), &eu.url(), ""));
     let file = gateway.file.to_str().unwrap();
-    let page = std::fs::read_to_string("config/docs/explain.md").unwrap();
-    let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
     let mut shown = 0;
-    for pair in blocks.chunks(2).filter(|pair| pair[0].starts_with("sh\n")) {
-        let [command, expected] = pair else { panic!("a command without its output") };
-        let line = command.strip_prefix("sh\n").unwrap().trim().strip_prefix("tollgate ").unwrap();
+    for block in blocks("config/docs/explain.md").iter().filter(|block| block.kind == "sh") {
+        let line = block.text.trim().strip_prefix("tollgate ").unwrap();
         let found = text(&run(&line.split(' ').chain(["--config", file]).collect::<Vec<_>>()));
-        for line in expected.strip_prefix("text\n").unwrap().lines() {
+        for line in block.shown.lines() {
             // Ports differ from run to run.
             let piece = line.split("http://").next().unwrap();
             assert!(found.contains(piece), "{line}\nis not in\n{found}");
         }
-        shown += 1;
+        shown += block.shown.lines().count();
     }
-    assert_eq!(shown, 2);
+    assert!(shown > 10, "{shown}");
 }

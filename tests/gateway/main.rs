@@ -27,6 +27,8 @@ mod limits_restart;
 mod metrics;
 mod overrides;
 mod owners;
+mod pages;
+mod providers;
 mod recorded;
 mod regions;
 mod reload;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::Demo;
+use super::{Behaviour, Demo, Upstream};
 
 /// One of the issuer's keys, or of its clients'.
 pub(crate) struct Signer {
@@ -29,6 +29,15 @@ impl Signer {
         Self { header, key: EncodingKey::from_ec_der(&pair.serialize_der()) }
     }
 
+    /// A new RS256 key of this id, whose tokens are of type `JWT`.
+    pub(crate) fn rsa(kid: &str) -> Self {
+        let size = rcgen::RsaKeySize::_2048;
+        let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
+        let mut header = Header::new(Algorithm::RS256);
+        header.kid = Some(kid.to_owned());
+        Self { header, key: EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap() }
+    }
+
     /// The public half, as a key set has it.
     pub(crate) fn jwk(&self) -> Value {
         let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&self.key, self.header.alg).unwrap();
@@ -36,6 +45,13 @@ impl Signer {
         jwk["kid"] = json!(self.header.kid);
         jwk["alg"] = json!(self.header.alg);
         jwk
+    }
+
+    /// A server whose every answer is a key set with this key.
+    pub(crate) fn served(&self) -> Upstream {
+        let keys = json!({ "keys": [self.jwk()] }).to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", keys.len());
+        Upstream::start(Behaviour::Answer(head + &keys))
     }
 
     /// The key of a client's assertions.
