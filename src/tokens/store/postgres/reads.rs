@@ -56,7 +56,7 @@ pub(super) fn overrides(
 pub(super) fn log(on: &Session<'_>, after: u64, count: u32) -> Result<Vec<LogEntry>, Failure> {
     let sql = format!("{} WHERE seq > $1 ORDER BY seq LIMIT $2", rows::LOG);
     let found = on.query(&sql, &[(&signed(after), Type::INT8), (&i64::from(count), Type::INT8)])?;
-    found.iter().map(rows::log_entry).collect()
+    found.iter().map(rows::audited).collect()
 }
 
 /// Everything, a page at a time, as of the moment at which the transaction began.

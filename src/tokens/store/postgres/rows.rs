@@ -7,7 +7,7 @@ use crate::domain::{OverrideHolder, Plan, Role, WorkspaceState};
 use crate::tokens::store::columns;
 use crate::tokens::store::failure::Failure;
 use crate::tokens::store::{LogEntry, StoredToken};
-use crate::tokens::{Digest, HeldOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
+use crate::tokens::{Digest, Error, HeldOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
 
 /// A JSON array of a holder's overrides, as a column: an array for each.
 macro_rules! overrides_of {
@@ -91,6 +91,14 @@ pub(super) fn log_entry(row: &Row) -> Result<LogEntry, Failure> {
         kind: row.try_get(5)?,
         subject: row.try_get(6)?,
         body: row.try_get(7)?,
+    })
+}
+
+/// As [`log_entry`]; a column that cannot be read was altered.
+pub(super) fn audited(row: &Row) -> Result<LogEntry, Failure> {
+    log_entry(row).map_err(|failure| match unsigned(row, 0) {
+        Ok(seq) => Error::LogAltered(seq).into(),
+        Err(_) => failure,
     })
 }
 

@@ -219,6 +219,64 @@ fn tampering_is_found_where_it_happened() {
     }
 }
 
+/// A bit of every byte of every column of an entry in the middle, of each byte another one. PostgreSQL itself refuses
+/// texts that are no UTF-8.
+#[test]
+fn a_flipped_bit_of_every_byte_of_an_entry_is_found_at_that_entry() {
+    let server = Server::start();
+    let database = Database::new(&server);
+    let store = database.make().unwrap();
+    for n in 0..5 {
+        store.create_workspace(act(&clock()), &contract::workspace(&format!("ws{n}"))).unwrap();
+    }
+    server.sql(&database.name, "DROP TRIGGER log_is_not_rewritten ON tollgate.log");
+    let forge = |sql: &str| store.note(|on| on.execute(sql, &[])).is_ok();
+    let mut flipped = 0;
+    let mut assert_found = |change: &str, restore: &str| {
+        if !forge(change) {
+            return;
+        }
+        match verify(&store, &mut |_| {}) {
+            Err(Error::LogAltered(3) | Error::LogBroken { last: 2, .. }) => {}
+            other => panic!("{change}: {other:?}"),
+        }
+        assert!(forge(restore), "{restore}");
+        flipped += 1;
+    };
+    for column in ["at_unix_millis", "seq"] {
+        let sql = format!("SELECT {column} FROM tollgate.log WHERE seq = 3");
+        let value: i64 = server.sql(&database.name, &sql).parse().unwrap();
+        for byte in 0..8 {
+            let forged = value ^ (1 << (byte * 8 + (byte + 3) % 8));
+            let number = if column == "seq" { forged } else { 3 };
+            let set = |value: i64, seq: i64| {
+                format!("UPDATE tollgate.log SET {column} = {value} WHERE seq = {seq}")
+            };
+            assert_found(&set(forged, 3), &set(value, number));
+        }
+    }
+    for column in ["previous", "hash", "actor", "kind", "subject", "body"] {
+        let is_text = !matches!(column, "previous" | "hash");
+        let bytes = if is_text { format!("convert_to({column}, 'UTF8')") } else { column.to_owned() };
+        let sql = format!("SELECT encode({bytes}, 'hex') FROM tollgate.log WHERE seq = 3");
+        let digits = server.sql(&database.name, &sql);
+        let set = |digits: &str| {
+            let bytes = format!("decode('{digits}', 'hex')");
+            let value = if is_text { format!("convert_from({bytes}, 'UTF8')") } else { bytes };
+            format!("UPDATE tollgate.log SET {column} = {value} WHERE seq = 3")
+        };
+        for place in (0..digits.len()).step_by(2) {
+            let byte = u8::from_str_radix(&digits[place..place + 2], 16).unwrap();
+            let forged = byte ^ (1 << (place / 2 % 7));
+            let forged = format!("{}{forged:02x}{}", &digits[..place], &digits[place + 2..]);
+            assert_found(&set(&forged), &set(&digits));
+        }
+        assert_found(&set(&digits[2..]), &set(&digits));
+    }
+    assert!(flipped > 150, "{flipped}");
+    assert_eq!(verify(&store, &mut |_| {}).unwrap(), 5);
+}
+
 /// It would otherwise be taken for a failure of the store, and tried again for ever.
 #[test]
 fn a_text_that_cannot_be_kept_is_whoever_sent_its_fault() {

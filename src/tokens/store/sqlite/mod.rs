@@ -267,9 +267,12 @@ impl Store for SqliteStore {
         let sql = format!("{} WHERE seq > ?1 ORDER BY seq LIMIT ?2", rows::LOG);
         self.read(|on| {
             let mut statement = on.prepare_cached(&sql)?;
-            Ok(statement
-                .query_map(params![signed(after), count], rows::log_entry)?
-                .collect::<Result<_, _>>()?)
+            let mut entries = statement.query(params![signed(after), count])?;
+            let mut found = Vec::new();
+            while let Some(row) = entries.next()? {
+                found.push(rows::audited(row)?);
+            }
+            Ok(found)
         })
     }
 

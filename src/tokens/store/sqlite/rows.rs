@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::overrides::{self, overrides_of};
 use crate::domain::{Plan, Role, WorkspaceState};
 pub(super) use crate::tokens::store::columns::{digest, pepper_number, quota, quota_text, signed};
+use crate::tokens::store::failure::Failure;
 use crate::tokens::store::{LogEntry, StoredToken};
-use crate::tokens::{Digest, TokenRecord, WorkspaceRecord};
+use crate::tokens::{Digest, Error, TokenRecord, WorkspaceRecord};
 
 pub(super) const WORKSPACE: &str = concat!(
     "SELECT id, number, region, plan, features, state, contacts, created_at, ",
@@ -74,6 +75,14 @@ pub(super) fn log_entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
         kind: row.get(5)?,
         subject: row.get(6)?,
         body: row.get(7)?,
+    })
+}
+
+/// As [`log_entry`]; a column that cannot be read was altered.
+pub(super) fn audited(row: &Row<'_>) -> Result<LogEntry, Failure> {
+    log_entry(row).map_err(|error| match unsigned(row, 0) {
+        Ok(seq) => Error::LogAltered(seq).into(),
+        Err(_) => error.into(),
     })
 }
 

@@ -152,6 +152,101 @@ fn tampering_is_found_where_it_happened() {
     }
 }
 
+/// Every bit of every column of an entry in the middle: the number, the time, both hashes and all texts. What cannot be
+/// stored, such as a number that is taken, is no forgery.
+#[test]
+fn every_flipped_bit_of_an_entry_is_found_at_that_entry() {
+    let file = File::new();
+    let (store, clock) = (file.open(), Clock::manual(START));
+    for n in 0..5 {
+        store.create_workspace(act(&clock), &contract::workspace(&format!("ws{n}"))).unwrap();
+    }
+    let connection = Connection::open(file.path()).unwrap();
+    connection.execute_batch("DROP TRIGGER log_is_not_updated; PRAGMA synchronous = OFF").unwrap();
+    let mut flipped = 0;
+    let mut assert_found = |what: &str, change: &str, restore: &str| {
+        if connection.execute_batch(change).is_err() {
+            return;
+        }
+        match verify(&*store, &mut |_| {}) {
+            Err(Error::LogAltered(3) | Error::LogBroken { last: 2, .. }) => {}
+            other => panic!("{what}: {other:?}"),
+        }
+        connection.execute_batch(restore).unwrap();
+        flipped += 1;
+    };
+    for column in ["at_unix_millis", "seq"] {
+        let sql = format!("SELECT {column} FROM log WHERE seq = 3");
+        let value: i64 = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        for bit in 0..64 {
+            let forged = value ^ (1 << bit);
+            let number = if column == "seq" { forged } else { 3 };
+            let set = |value: i64, seq: i64| format!("UPDATE log SET {column} = {value} WHERE seq = {seq}");
+            assert_found(&format!("{column} bit {bit}"), &set(forged, 3), &set(value, number));
+        }
+    }
+    for column in ["previous", "hash", "actor", "kind", "subject", "body"] {
+        let sql = format!("SELECT CAST({column} AS BLOB) FROM log WHERE seq = 3");
+        let bytes: Vec<u8> = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        let kind = if matches!(column, "previous" | "hash") { "BLOB" } else { "TEXT" };
+        let set = |bytes: &[u8]| {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+            format!("UPDATE log SET {column} = CAST(x'{digits}' AS {kind}) WHERE seq = 3")
+        };
+        for bit in 0..bytes.len() * 8 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            assert_found(&format!("{column} bit {bit}"), &set(&forged), &set(&bytes));
+        }
+        assert_found(&format!("{column} cut"), &set(&bytes[1..]), &set(&bytes));
+    }
+    assert!(flipped > 1_500, "{flipped}");
+    assert_eq!(verify(&*store, &mut |_| {}).unwrap(), 5);
+}
+
+/// Entries exchanged or dropped anywhere, and the head changed.
+#[test]
+fn exchanged_and_dropped_entries_and_a_changed_head_are_found() {
+    let file = File::new();
+    let (store, clock) = (file.open(), Clock::manual(START));
+    for n in 0..5 {
+        store.create_workspace(act(&clock), &contract::workspace(&format!("ws{n}"))).unwrap();
+    }
+    let connection = Connection::open(file.path()).unwrap();
+    connection.execute_batch("DROP TRIGGER log_is_not_updated; DROP TRIGGER log_is_not_deleted").unwrap();
+    connection.execute_batch("PRAGMA synchronous = OFF; CREATE TABLE kept AS SELECT * FROM log").unwrap();
+    let found_after = |change: &str| {
+        connection.execute_batch(change).unwrap();
+        let place = match verify(&*store, &mut |_| {}) {
+            Err(Error::LogAltered(found) | Error::LogBroken { found, .. }) => found,
+            other => panic!("{change}: {other:?}"),
+        };
+        connection.execute_batch("DELETE FROM log; INSERT INTO log SELECT * FROM kept").unwrap();
+        place
+    };
+    for one in 1..=5 {
+        for other in one + 1..=5 {
+            let exchange = format!(
+                "UPDATE log SET seq = -seq WHERE seq IN ({one}, {other});
+                 UPDATE log SET seq = {one} + {other} + seq WHERE seq < 0"
+            );
+            assert_eq!(found_after(&exchange), one);
+        }
+        let next = if one == 5 { 5 } else { one + 1 };
+        assert_eq!(found_after(&format!("DELETE FROM log WHERE seq = {one}")), next);
+        assert_eq!(found_after(&format!("DELETE FROM log WHERE seq >= {one}")), 5);
+    }
+    for bit in 0..256 {
+        let hash: Vec<u8> = connection.query_row("SELECT hash FROM head", [], |row| row.get(0)).unwrap();
+        let mut forged = hash.clone();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        connection.execute("UPDATE head SET hash = ?1", [&forged]).unwrap();
+        assert_eq!(found_after(""), 5);
+        connection.execute("UPDATE head SET hash = ?1", [&hash]).unwrap();
+    }
+    assert_eq!(verify(&*store, &mut |_| {}).unwrap(), 5);
+}
+
 const CHILD: &str = "TOLLGATE_TEST_STORE_OF_A_CHILD";
 
 /// The child of [`acknowledged_changes_survive_a_kill`]: writes until it is killed.
