@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Demo, Signer, claims, raw, run_json, send_admin, until};
+use crate::support::{
+    Answer, Behaviour, Demo, Gateway, Signer, Upstream, claims, config, now, raw, run_json, send_admin, until,
+};
 
 struct World {
     demo: Demo,
@@ -313,4 +315,44 @@ fn reading_is_bounded_for_each_workspace_and_keeps_nobody_from_changing() {
     assert_eq!(refused.error()["data"]["policy"], "token_reads");
     assert!(refused.field("retry-after").is_some());
     token_of(&world.ask(&owner, "POST", "tokens", &json!({})));
+}
+
+/// As many working tokens as the workspace may have, and no more; rotating makes none, and one that ended makes room.
+#[test]
+fn the_cap_on_a_workspaces_tokens_is_told() {
+    const ISSUER: &str = "https://issuer.test";
+    let (signer, upstream) = (Signer::fresh("k"), Upstream::start(Behaviour::status(200, "us")));
+    let issuer = signer.served();
+    let section = format!(
+        "[tokens]\ntokens_per_workspace = 3\n[[authentication.issuers]]\nissuer = {ISSUER:?}\naudiences = [\"api\"]\n\
+         jwks_uri = \"{}/jwks.json\"\nregions = [\"us\", \"eu\"]\n",
+        issuer.url()
+    );
+    let gateway = Gateway::start(&config(&upstream.url(), &upstream.url(), &section));
+    let owner_of = |workspace: &str, region: &str| {
+        signer.sign(&json!({
+            "iss": ISSUER, "aud": "api", "sub": "ana", "scope": "public_api:read_write", "workspace": workspace,
+            "region": region, "role": "owner", "iat": now(), "exp": now() + 300,
+        }))
+    };
+    let ask = |owner: &str, method: &str, path: &str, body: &str| {
+        let fields = format!("Authorization: Bearer {owner}\r\n");
+        gateway.connect().send(&raw(method, &format!("/tollgate/v1/{path}"), &fields, body.as_bytes()))
+    };
+    let (owner, other) = (owner_of("ws-us", "us"), owner_of("ws-eu", "eu"));
+    until("the issuer's keys", || (ask(&owner, "GET", "tokens", "").status == 200).then_some(()));
+    let made: Vec<(String, String)> =
+        (0..3).map(|_| token_of(&ask(&owner, "POST", "tokens", "{}"))).collect();
+    let refused = ask(&owner, "POST", "tokens", "{}");
+    assert_eq!(refused.said(), (409, "conflict".to_owned()));
+    let message = refused.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains('3') && !message.contains("ws-eu"), "{message}");
+    assert_eq!(ask(&other, "POST", "tokens", "{}").status, 201, "another workspace's cap");
+    let rotated = ask(&owner, "POST", &format!("tokens/{}/rotate", made[0].0), r#"{"overlapSeconds":0}"#);
+    assert_eq!(rotated.status / 100, 2, "{}", rotated.json());
+    assert_eq!(ask(&owner, "POST", "tokens", "{}").status, 409, "a rotated token made room");
+    assert_eq!(ask(&owner, "DELETE", &format!("tokens/{}", made[1].0), "").status / 100, 2);
+    let (_, token) = token_of(&ask(&owner, "POST", "tokens", "{}"));
+    assert_eq!(gateway.ask(&token, "/sources").status, 200);
+    assert_eq!(ask(&owner, "POST", "tokens", "{}").status, 409);
 }

@@ -1,4 +1,4 @@
-//! Three gateways on one PostgreSQL database.
+//! Gateways on one PostgreSQL database: three of them, or one alone.
 
 #[path = "../../postgres/proxy.rs"]
 mod proxy;
@@ -6,9 +6,12 @@ mod proxy;
 pub(crate) mod server;
 
 mod away;
+mod batch;
 mod journal;
 mod leak;
+mod lost;
 mod revocation;
+mod strangers;
 mod unreached;
 mod writers;
 
@@ -100,6 +103,14 @@ impl Fleet {
     fn registry(replica: &Gateway) -> Value {
         replica.operate("GET", "/status.json", "").json()["registry"].clone()
     }
+}
+
+/// One gateway on a new database of a server, with its upstream.
+fn alone(server: &Server, more: &str) -> (Gateway, Upstream) {
+    let upstream = Upstream::start(Behaviour::status(200, "us"));
+    let tokens = format!("[tokens]\nstore = {:?}\n", server.database());
+    let gateway = Gateway::start(&config(&upstream.url(), &upstream.url(), &(tokens + more)));
+    (gateway, upstream)
 }
 
 fn write(folder: &Path, config: &str) {
