@@ -1,8 +1,8 @@
 //! `kill -9` at random moments of create, rotate and revoke, on both stores: what was answered is there afterwards,
 //! and nothing is there by half.
 //!
-//! The short form takes 20 moments on each store; with `TOLLGATE_LONG=1` it is 200. A change that was committed but
-//! not yet answered when the command was killed may be there, then wholly: with its entry in the log.
+//! On SQLite it is 200 moments; on PostgreSQL the short form takes 20, and with `TOLLGATE_LONG=1` it is 200. A change that
+//! was committed but not yet answered when the command was killed may be there, then wholly: with its entry in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,8 +19,10 @@ use tollgate::tokens::{Store, TokenRecord};
 use crate::fleet::server::Server;
 use crate::support::{make_workspaces, run_json, tollgate};
 
+const MOMENTS: usize = 200;
+
 /// What a killed command was about.
-enum Change {
+pub(crate) enum Change {
     Create,
     Rotate(String),
     Revoke(String),
@@ -36,7 +38,7 @@ impl Change {
     }
 
     /// Whether the store has the change that was answered with this token.
-    fn is_in(&self, store: &dyn Store, answer: &Value) -> bool {
+    pub(crate) fn is_in(&self, store: &dyn Store, answer: &Value) -> bool {
         let id = answer["id"].as_str().unwrap();
         let token = |id: &str| store.token(id).unwrap();
         match self {
@@ -50,18 +52,23 @@ impl Change {
 }
 
 /// Numbers that differ from run to run.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         Self(now.as_nanos() as u64)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end.max(1)
     }
+}
+
+/// The store that a configuration names.
+pub(crate) fn open(config: &Path) -> Arc<dyn Store> {
+    load_registry(config, &|_| None).ok().unwrap().tokens.store.open().unwrap()
 }
 
 /// Every token of a store.
@@ -70,7 +77,7 @@ fn all(store: &dyn Store) -> Vec<TokenRecord> {
 }
 
 /// Whether tables and log tell the same, and the log is unbroken.
-fn assert_whole(store: &dyn Store) {
+pub(crate) fn assert_whole(store: &dyn Store) {
     verify(store, &mut |_| {}).unwrap();
     let (mut made, mut rotated, mut revoked) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
     for entry in store.log(0, 100_000).unwrap() {
@@ -95,8 +102,7 @@ fn assert_whole(store: &dyn Store) {
 
 /// Kills commands at random moments; `restart` is what the store outlives at the end. How many were answered, were not
 /// but are done, and are not done.
-fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
-    let is_long = std::env::var("TOLLGATE_LONG").is_ok_and(|long| long == "1");
+fn kill_writers(config: &Path, moments: usize, restart: impl Fn()) -> [usize; 3] {
     let name = config.to_str().unwrap();
     make_workspaces(config);
     let create = ["token", "--config", name, "create", "--json", "--workspace", "ws-us"];
@@ -105,11 +111,9 @@ fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
         run_json(&create);
     }
     let usual = began.elapsed() / 3;
-    let open =
-        || -> Arc<dyn Store> { load_registry(config, &|_| None).ok().unwrap().tokens.store.open().unwrap() };
     let (mut random, mut answered, mut unanswered) = (Chance::new(), Vec::new(), [0, 0]);
-    for moment in 0..if is_long { 200 } else { 20 } {
-        let store = open();
+    for moment in 0..moments {
+        let store = open(config);
         let before = store.head().unwrap().0;
         let is_free =
             |token: &TokenRecord| token.replaced_by.is_none() && token.revoked_at_unix_seconds.is_none();
@@ -127,7 +131,7 @@ fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         let answer = serde_json::from_slice::<Value>(&output.stdout).ok();
-        let store = open();
+        let store = open(config);
         assert_whole(&*store);
         let is_done = store.head().unwrap().0 > before;
         match answer {
@@ -139,7 +143,7 @@ fn kill_writers(config: &Path, restart: impl Fn()) -> [usize; 3] {
         }
     }
     restart();
-    let store = open();
+    let store = open(config);
     assert_whole(&*store);
     for (change, answer) in &answered {
         assert!(change.is_in(&*store, answer), "answered and lost: {answer}");
@@ -157,7 +161,7 @@ fn written(folder: &tempfile::TempDir, store: &str) -> std::path::PathBuf {
 #[test]
 fn a_killed_writer_leaves_sqlite_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let counts = kill_writers(&written(&folder, "tollgate.db"), || {});
+    let counts = kill_writers(&written(&folder, "tollgate.db"), MOMENTS, || {});
     println!("answered, done, not done: {counts:?}");
 }
 
@@ -165,7 +169,9 @@ fn a_killed_writer_leaves_sqlite_whole() {
 #[test]
 fn a_killed_writer_leaves_postgres_whole() {
     let (folder, server) = (tempfile::tempdir().unwrap(), Server::start());
-    let counts = kill_writers(&written(&folder, &server.database()), || {
+    let is_long = std::env::var("TOLLGATE_LONG").is_ok_and(|long| long == "1");
+    let moments = if is_long { MOMENTS } else { 20 };
+    let counts = kill_writers(&written(&folder, &server.database()), moments, || {
         server.crash();
         server.go();
     });

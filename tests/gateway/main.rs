@@ -20,6 +20,7 @@ mod in_flight;
 mod jwt;
 mod jwt_revocation;
 mod killed;
+mod killed_admin;
 mod killed_writer;
 mod leaks;
 mod limits;
