@@ -75,6 +75,7 @@ fn start(count: u64) -> bool {
         scopes: vec!["public_api:read_write".to_owned()],
         role: Role::Owner,
         lifetime_seconds: None,
+        allowed_networks: Vec::new(),
     };
     let act = Act { actor: "bench", now: clock.now() };
     let seconds = |begun: Instant| begun.elapsed().as_secs_f64();
@@ -153,7 +154,7 @@ fn workspace(index: u64) -> Row {
 
 fn token(index: u64, format: &Format, peppers: &Peppers) -> Row {
     let id = format!("tok_{index:016}");
-    Row::Token(StoredToken {
+    Row::Token(Box::new(StoredToken {
         record: TokenRecord {
             family: id.clone(),
             id,
@@ -171,10 +172,13 @@ fn token(index: u64, format: &Format, peppers: &Peppers) -> Row {
             overlap_until_unix_seconds: None,
             replaced_by: None,
             last_used_unix_seconds: None,
+            allowed_networks: Vec::new(),
+            is_decoy: false,
         },
         digest: peppers.digest(plain(index, format).as_bytes()),
+        former: Vec::new(),
         foreign: false,
-    })
+    }))
 }
 
 /// The token of a number: the same in every run.

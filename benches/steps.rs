@@ -14,6 +14,7 @@ mod support;
 
 use std::hint::black_box;
 use std::io::BufReader;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,7 +28,8 @@ use tollgate::clock::{Clock, Now};
 use tollgate::config::{self, Config};
 use tollgate::domain::{Endpoint, Forwarded, Outcome, Plan, Role};
 use tollgate::gateway::{Gateway, Owners, Parts, PlacedTokens, Snapshot};
-use tollgate::limits::{Charge, Counters, Limits, Strictest};
+use tollgate::limits::shared::{Answer, Asking, CentralStore, Grant, Outage, Question};
+use tollgate::limits::{Admission, Attempt as Admitting, Charge, Counters, Exceeded, Limits, Strictest};
 use tollgate::listen::{Peer, Service};
 use tollgate::message::{Delivery, Head, HeadLimits, RequestBody, request_head, response_head};
 use tollgate::reply::{Dialect, Exhausted, Refusal, Rendered, Replies};
@@ -68,6 +70,7 @@ impl World {
             scopes: Vec::new(),
             role: Role::Owner,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
         };
         let mut tokens = BufReader::new(std::fs::File::open(site.tokens()).unwrap());
         mint.import(Act { actor: "bench", now }, &mut tokens, &defaults, &mut |_, _| {}).unwrap();
@@ -187,6 +190,7 @@ fn deciding(c: &mut Criterion, world: &World) {
         );
     });
     limits(c, world, caller);
+    leases(c, world, caller);
 }
 
 fn limits(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {
@@ -212,6 +216,80 @@ fn limits(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {
             );
         });
     }
+}
+
+/// A central store that always has tokens, and answers at once.
+struct Plenty;
+
+impl CentralStore for Plenty {
+    fn ask(&self, question: Question) -> Asking {
+        let grant = |asked: &tollgate::limits::shared::Asked| Grant {
+            tokens: asked.want,
+            left: 1_000_000,
+            period: 1,
+            until_full_nanos: 0,
+        };
+        let grants = question.asked.iter().map(grant).collect();
+        Box::pin(std::future::ready(Ok(Answer::Granted(grants))))
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
+
+    fn last_outage(&self) -> Option<Outage> {
+        None
+    }
+
+    fn deadline_nanos(&self) -> u64 {
+        1_000_000_000
+    }
+
+    fn replicas(&self) -> NonZeroU32 {
+        NonZeroU32::MIN
+    }
+}
+
+/// Admission by tokens that are leased, beside which the same policies are decided by governor above.
+fn leases(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let charge = Charge { address: world.peer.address.ip(), path_parameter: &|_| None, body_bytes: 0 };
+    let endpoint = world.endpoint("data");
+    let stores = || Some(Arc::new(Plenty) as Arc<dyn CentralStore>);
+    let rules = Arc::clone(world.snapshot.limits.rules());
+    let limits = Limits::new(rules, Counters::new([7; 32]))
+        .shared_through(vec![stores(), stores()], world.snapshot.places.own());
+    let mut now = world.clock.now();
+    let mut lines = Vec::new();
+    let (mut all, mut lacking) = (0_u64, 0_u64);
+    c.bench_function("limits/admit by two policies' leases, and its field lines", |b| {
+        let permitted = || permit(Some(caller()), Some(endpoint), None, &world.snapshot.unmatched).unwrap();
+        b.iter_batched(
+            permitted,
+            |permit| {
+                now.monotonic_nanos += 10_000;
+                lines.clear();
+                all += 1;
+                let mut attempt = limits.try_admit(permit, &charge, now);
+                let mut admission: Admission<'_> = loop {
+                    match attempt {
+                        Admitting::Decided(admitted) => break admitted.map_err(|_: Exceeded| ()).unwrap(),
+                        Admitting::NeedsShared(permit, wanted) => {
+                            lacking += 1;
+                            let so_far = runtime.block_on(wanted.settled(&world.clock));
+                            now.monotonic_nanos += 10_000_000;
+                            attempt = limits.admit_after(so_far, permit, &charge, now);
+                        }
+                    }
+                };
+                admission.ask_ahead(&world.clock);
+                admission.write_headers(&mut lines, now, Strictest::Ours);
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    assert!(lacking <= 8 + all / 100, "{lacking} of {all} found no lease");
 }
 
 fn answering(c: &mut Criterion, world: &World) {

@@ -37,12 +37,15 @@ fn folder() -> tempfile::TempDir {
         ("schema.json", r#"{"type":"object"}"#.to_owned()),
         ("wrong-schema.json", r#"{"type":"thing"}"#.to_owned()),
         ("foreign-schema.json", r#"{"$ref":"https://schemas.example/a.json"}"#.to_owned()),
+        ("bad.pepper", "1:too short\n".to_owned()),
         ("endpoints.toml", table),
         ("bad-table.toml", fs::read_to_string("tests/config/files/bad-table.toml").unwrap()),
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
-    fs::set_permissions(folder.path().join("key.pem"), Permissions::from_mode(0o600)).unwrap();
+    for secret in ["key.pem", "bad.pepper"] {
+        fs::set_permissions(folder.path().join(secret), Permissions::from_mode(0o600)).unwrap();
+    }
     folder
 }
 

@@ -145,6 +145,8 @@ fn tokens(file: &Path, count: usize) -> Vec<String> {
         role: Role::Restricted,
         own_limit: None,
         lifetime_seconds: None,
+        allowed_networks: Vec::new(),
+        decoy: false,
     };
     (0..count).map(|_| mint.create_token(act, &request).unwrap().token.into_exposed()).collect()
 }

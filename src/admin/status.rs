@@ -1,5 +1,7 @@
 //! What the operator's listener shows, and who provides it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Control;
@@ -149,6 +151,8 @@ pub struct SharedLimitsStatus {
     pub since_seconds: u64,
     /// Gateways that share it, by the last that is known.
     pub replicas: u32,
+    /// How many policies are decided how: `lease`, `strict`, and without the server `share`, `open`, `closed`.
+    pub modes: BTreeMap<&'static str, usize>,
     /// Why it does not answer, if it does not.
     pub last_error: Option<String>,
 }

@@ -136,6 +136,7 @@ impl Operator for Fake {
                 breaker: "closed",
                 since_seconds: 60,
                 replicas: 8,
+                modes: [("lease", 2), ("strict", 1)].into(),
                 last_error: None,
             }],
         }

@@ -46,7 +46,7 @@ use crate::journal::{Forwarder, JournalError};
 use crate::limits;
 use crate::listen::{self, Bound, Certificates, TlsError};
 use crate::telemetry::{Build, Telemetry, TelemetryError};
-use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom};
+use crate::tokens::{self, Follower, Random as _, Saver, SystemRandom, Teller};
 
 /// What runs, for metrics and the status page.
 pub const BUILD: Build = Build {
@@ -119,6 +119,7 @@ pub struct Running {
     registry_follower: Follower,
     registry_saver: Option<Saver>,
     limits_saver: Option<limits::Saver>,
+    sightings_teller: Teller,
     journal_forwarder: Option<Forwarder>,
 }
 
@@ -178,6 +179,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
     let registry_follower = start_follower(&node, &config)?;
     let registry_saver = start_saver(&node, &config)?;
     let limits_saver = saved_limits::save_every(&config, &node).map_err(StartError::Thread)?;
+    let sightings_teller = start_teller(&node, &config)?;
     let admin_listener = admin::start(&config.admin, Arc::new(status))?;
     let workers = start_workers(&node, by_worker, &stopped)?;
     Ok(Running {
@@ -195,6 +197,7 @@ pub fn start(config: Config, clock: &Clock) -> Result<Running, StartError> {
         registry_follower,
         registry_saver,
         limits_saver,
+        sightings_teller,
         journal_forwarder,
     })
 }
@@ -228,6 +231,7 @@ impl Running {
         }
         drop(self.registry_follower);
         drop(self.registry_saver);
+        drop(self.sightings_teller);
         self.admin_listener.stop();
         self.node.telemetry.stop(Duration::from_secs(2));
         drop(self.journal_forwarder);
@@ -243,6 +247,11 @@ fn start_saver(node: &Node, config: &Config) -> Result<Option<Saver>, StartError
     let Some(file) = config.tokens.snapshot_file.clone() else { return Ok(None) };
     let saver = node.registry.save_every(node.clock.clone(), file, config.tokens.snapshot_every);
     saver.map(Some).map_err(StartError::Thread)
+}
+
+fn start_teller(node: &Node, config: &Config) -> Result<Teller, StartError> {
+    let teller = node.registry.tell_sightings(node.clock.clone(), config.tokens.network_learning);
+    teller.map_err(StartError::Thread)
 }
 
 fn start_workers(

@@ -13,18 +13,19 @@ use crate::journal::Journal;
 use crate::limits;
 use crate::secret_scanning;
 use crate::telemetry::{Gauge, Telemetry};
-use crate::tokens::{Mint, Registry};
+use crate::tokens::{Mint, Registry, SightingCounts};
 use crate::upstream::{BreakerState, ServerStatus};
 
 /// Everything that an operator may ask.
 pub(super) struct NodeStatus {
     node: Arc<Node>,
+    modes: shared_limits::ModeLog,
 }
 
 impl NodeStatus {
     /// Also registers what a scrape reads from others than the cores.
     pub(super) fn new(node: Arc<Node>) -> Self {
-        let status = Self { node };
+        let status = Self { node, modes: shared_limits::ModeLog::default() };
         status.add_gauges();
         status
     }
@@ -34,6 +35,7 @@ impl NodeStatus {
         self.add_upstreams();
         issuers::add_gauges(&self.node);
         alerts::add_gauges(&self.node);
+        self.add_sightings();
         shared_limits::add_gauges(&self.node);
         registry::add_gauges(&self.node);
         self.add(|telemetry, node| {
@@ -52,6 +54,27 @@ impl NodeStatus {
 
     fn add(&self, gauge: impl FnOnce(&Telemetry, Arc<Node>)) {
         gauge(&self.node.telemetry, Arc::clone(&self.node));
+    }
+
+    fn add_sightings(&self) {
+        type OfCounts = fn(SightingCounts) -> u64;
+        let counts: [(&str, &str, OfCounts); 3] = [
+            ("tollgate_decoy_uses_total", "Uses of decoys.", |counts| counts.decoy_uses),
+            (
+                "tollgate_new_networks_total",
+                "First uses of a token from a network that were told.",
+                |counts| counts.new_networks,
+            ),
+            ("tollgate_sightings_lost_total", "Uses that there was no room to tell of.", |counts| {
+                counts.lost
+            }),
+        ];
+        for (name, help, of) in counts {
+            self.add(|telemetry, node| {
+                let read = move || whole(of(node.registry.sighting_counts()));
+                telemetry.add_gauge(Gauge::single(name, help, read).counted());
+            });
+        }
     }
 
     fn add_configuration(&self) {
@@ -173,6 +196,10 @@ impl Operator for NodeStatus {
         if self.node.draining.load(Ordering::SeqCst) {
             reasons.push("draining: this instance is shutting down".to_owned());
         }
+        if let Some(version) = self.node.registry.missing_pepper() {
+            let why = "is not in `tokens.pepper_file`, and tokens are hashed under it; add it and restart";
+            reasons.push(format!("pepper version {version} {why}"));
+        }
         reasons.extend(registry::reason(&self.node));
         let notes = registry::note(&self.node).into_iter().chain(issuers::notes(&self.node));
         let notes = notes.chain(alerts::note(&self.node)).chain(shared_limits::notes(&self.node)).collect();
@@ -225,6 +252,7 @@ impl Operator for NodeStatus {
 
     fn each_second(&self) {
         self.node.telemetry.sample(self.node.clock.now());
+        self.modes.tell(&self.node);
     }
 }
 

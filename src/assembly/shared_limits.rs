@@ -1,7 +1,7 @@
 //! The connections to the stores of shared limits, their thread, and what operators are shown of them.
 
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use tokio::runtime::Builder as RuntimeBuilder;
@@ -15,6 +15,7 @@ use crate::admin;
 use crate::central_store::{CallEnd, Link, LinkState, Server, Store};
 use crate::clock::{Clock, Now};
 use crate::domain::{Region, Regions};
+use crate::limits::SharedMode;
 use crate::limits::shared::CentralStore;
 use crate::telemetry::Gauge;
 
@@ -86,6 +87,18 @@ pub(super) fn add_gauges(node: &Arc<Node>) {
     if node.links.is_empty() {
         return;
     }
+    let decided = Arc::clone(node);
+    let help = "Policies by how their limits are decided at the moment.";
+    node.telemetry.add_gauge(Gauge::family("tollgate_limiter_mode", help, &["region", "mode"], move || {
+        let of_region = |(region, counts): (String, [usize; MODES])| {
+            let mode = move |mode: SharedMode| {
+                let labels = vec![region.clone(), mode.name().to_owned()];
+                (labels, whole(counts[mode as usize] as u64))
+            };
+            SharedMode::ALL.map(mode)
+        };
+        modes(&decided).into_iter().flat_map(of_region).collect()
+    }));
     let of_links = |name, help, value: fn(&Link) -> f64| {
         let node = Arc::clone(node);
         Gauge::family(name, help, &["region"], move || {
@@ -124,16 +137,49 @@ pub(super) fn add_gauges(node: &Arc<Node>) {
     node.telemetry.add_gauge(timings);
 }
 
+const MODES: usize = SharedMode::ALL.len();
+
+/// How many policies are decided how, by the regions that have a store.
+fn modes(node: &Node) -> Vec<(String, [usize; MODES])> {
+    let config = node.configuration.config();
+    let snapshot = node.snapshot.load();
+    let regions = config.places.regions().iter();
+    let shared = regions.filter(|(_, region)| node.links.iter().any(|link| *link.region() == region.name));
+    shared.map(|(id, region)| (region.name.to_string(), snapshot.limits.shared_modes(id))).collect()
+}
+
+/// Tells in the log when policies come to be decided otherwise. Call it every second.
+#[derive(Default)]
+pub(super) struct ModeLog(Mutex<Vec<(String, [usize; MODES])>>);
+
+impl ModeLog {
+    pub(super) fn tell(&self, node: &Node) {
+        let now = modes(node);
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (region, [lease, strict, share, open, closed]) in now.iter().filter(|one| !told.contains(one)) {
+            tracing::info!(
+                %region, lease, strict, share, open, closed,
+                "shared limits: so many policies are decided so from now on"
+            );
+        }
+        *told = now;
+    }
+}
+
 /// Every store.
 pub(super) fn status(node: &Node, now: Now) -> Vec<admin::SharedLimitsStatus> {
+    let modes = modes(node);
     let row = |link: &Arc<Link>| {
         let status = link.status();
+        let counts = modes.iter().find(|(region, _)| **region == *status.region);
+        let modes = SharedMode::ALL.into_iter().zip(counts.map_or([0; MODES], |(_, counts)| *counts));
         admin::SharedLimitsStatus {
             region: status.region.to_string(),
             address: status.address,
             breaker: status.state.name(),
             since_seconds: now.since(status.since).as_secs(),
             replicas: status.replicas,
+            modes: modes.filter(|(_, count)| *count > 0).map(|(mode, count)| (mode.name(), count)).collect(),
             last_error: status.last_error,
         }
     };

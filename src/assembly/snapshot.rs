@@ -16,7 +16,7 @@ use crate::telemetry::Labels;
 use crate::tokens::Mint;
 use crate::upstream::Groups;
 
-/// Derives JWT clients' subjects from the pepper, so that a restart gives nobody fresh buckets.
+/// Derives JWT clients' subjects from the oldest pepper, so that a restart gives nobody fresh buckets.
 const SUBJECTS: &[u8] = b"tollgate: subjects of JWT clients";
 
 /// How long names of upstreams without an address are waited for. A name that takes longer starts without one,

@@ -163,13 +163,13 @@ impl Authenticator {
     }
 
     /// Whose a credential is that came where none should be, if it is in force: a live one is to be reported as
-    /// exposed. Costs a signature check for a JWT and never asks an issuer.
-    pub fn exposed<T: Tokens>(&self, value: &[u8], tokens: &T, now: Now) -> Option<Caller> {
+    /// exposed, a decoy as used. Costs a signature check for a JWT and never asks an issuer.
+    pub fn exposed<T: Tokens>(&self, value: &[u8], tokens: &T, now: Now) -> Result<Caller, Refused> {
         match Credential::of(value) {
-            Credential::Opaque(token) => opaque(token, tokens, now).ok(),
-            Credential::Jwt(token) => match self.recall_or_verify(token, now) {
-                Ok(Verification::Genuine(verified)) => verified.caller(tokens, now).ok(),
-                Ok(Verification::KeyUnknown(_)) | Err(_) => None,
+            Credential::Opaque(token) => opaque(token, tokens, now),
+            Credential::Jwt(token) => match self.recall_or_verify(token, now)? {
+                Verification::Genuine(verified) => verified.caller(tokens, now),
+                Verification::KeyUnknown(_) => Err(InvalidJwt::KeyUnknown.into()),
             },
         }
     }
@@ -318,8 +318,10 @@ fn opaque<T: Tokens>(token: &[u8], tokens: &T, now: Now) -> Result<Caller, Refus
         return Err(Refused::TokenUnknown);
     }
     match proven(tokens.find(token, now)) {
-        // A damaged one is refused whatever is known.
-        Err(Refused::TokenUnknown) if tokens.recognises(token) && !tokens.is_current(now) => {
+        // A damaged one is refused whatever is known. A decoy must be told what any unknown token is.
+        Err(Refused::TokenUnknown | Refused::Decoy(_))
+            if tokens.recognises(token) && !tokens.is_current(now) =>
+        {
             Err(Refused::RegistryUnavailable)
         }
         Ok(_) if !tokens.may_answer(now) => Err(Refused::RegistryUnavailable),
@@ -340,8 +342,10 @@ fn proven(lookup: TokenLookup) -> Result<Caller, Refused> {
             scopes: entry.scopes,
             own_limit: entry.own_limit,
             overrides: entry.overrides,
+            allowed_networks: entry.allowed_networks,
             expires_at_unix_seconds: entry.expires_at_unix_seconds,
         }),
+        TokenLookup::Decoy(whose) => Err(Refused::Decoy(whose)),
         TokenLookup::Unknown => Err(Refused::TokenUnknown),
         TokenLookup::Unplaced => Err(Refused::RegistryUnavailable),
         TokenLookup::Revoked(whose) => Err(Refused::TokenRevoked(whose)),

@@ -1,8 +1,10 @@
 //! Who is calling, proven.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::domain::{LimitOverride, Quota, Role, Subject, TokenId, Workspace};
+use super::{Refused, Whose};
+use crate::domain::{LimitOverride, Network, Quota, Role, Subject, TokenId, Workspace};
 
 /// How the caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,7 @@ pub struct Caller {
     pub(super) scopes: Arc<[Arc<str>]>,
     pub(super) own_limit: Option<Quota>,
     pub(super) overrides: Option<Arc<[LimitOverride]>>,
+    pub(super) allowed_networks: Option<Arc<[Network]>>,
     pub(super) expires_at_unix_seconds: Option<u64>,
 }
 
@@ -85,6 +88,17 @@ impl Caller {
         LimitOverride::in_force(&self.workspace.overrides, policy, unix_seconds)
     }
 
+    /// The caller, if its credential may be used from an address. Costs nothing for one that is bound to none.
+    pub fn from_address(self, address: IpAddr) -> Result<Self, Refused> {
+        match &self.allowed_networks {
+            Some(networks) if !networks.iter().any(|network| network.contains(address)) => {
+                let whose = Whose { token_id: self.token_id, workspace_id: Arc::clone(&self.workspace.id) };
+                Err(Refused::AddressNotAllowed { whose, address })
+            }
+            Some(_) | None => Ok(self),
+        }
+    }
+
     /// When the credential ends.
     pub const fn expires_at_unix_seconds(&self) -> Option<u64> {
         self.expires_at_unix_seconds
@@ -103,6 +117,7 @@ impl Caller {
             scopes: Arc::from(vec![Arc::from("public_api:read_write")]),
             own_limit: None,
             overrides: None,
+            allowed_networks: None,
             expires_at_unix_seconds: None,
         }
     }

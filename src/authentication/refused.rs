@@ -1,5 +1,6 @@
 //! Why a request was not identified.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::domain::{Outcome, Plan, RegionId, Secret};
@@ -29,6 +30,20 @@ pub enum Refused {
     /// Not a token of ours.
     #[error("the token is not known; check that it was copied whole, or create one")]
     TokenUnknown,
+    /// A decoy, which is to be told of. Whoever sent it is told what is told of any unknown token.
+    #[error("the token is not known; check that it was copied whole, or create one")]
+    Decoy(Whose),
+    /// The genuine token is bound to networks, and the address is in none of them.
+    #[error(
+        "the token may not be used from {address}; `tollgate token show {}` lists from where it may",
+        .whose.token_id
+    )]
+    AddressNotAllowed {
+        /// Whose it is.
+        whose: Whose,
+        /// Where the request came from.
+        address: IpAddr,
+    },
     /// The genuine token was revoked.
     #[error("the token was revoked; create a new one")]
     TokenRevoked(Whose),
@@ -80,7 +95,8 @@ impl Refused {
             Self::CredentialInQuery(_) => Outcome::CredentialInQuery,
             Self::CredentialMalformed => Outcome::CredentialMalformed,
             Self::SeveralCredentials => Outcome::SeveralCredentials,
-            Self::TokenUnknown => Outcome::TokenUnknown,
+            Self::TokenUnknown | Self::Decoy(_) => Outcome::TokenUnknown,
+            Self::AddressNotAllowed { .. } => Outcome::AddressNotAllowed,
             Self::TokenRevoked(_) => Outcome::TokenRevoked,
             Self::TokenExpired(_) => Outcome::TokenExpired,
             Self::JwtInvalid(_) => Outcome::JwtInvalid,
@@ -97,7 +113,10 @@ impl Refused {
     /// Whose token it was that is refused, where that is known though it proves nobody.
     pub const fn whose(&self) -> Option<&Whose> {
         match self {
-            Self::TokenRevoked(whose) | Self::TokenExpired(whose) => Some(whose),
+            Self::TokenRevoked(whose)
+            | Self::TokenExpired(whose)
+            | Self::Decoy(whose)
+            | Self::AddressNotAllowed { whose, .. } => Some(whose),
             _ => None,
         }
     }
@@ -105,7 +124,7 @@ impl Refused {
     /// Whether it is charged to the address that sent it: only what a guesser or forger would send, never a
     /// genuine credential that was revoked or has expired, and never a failure of ours.
     pub const fn counts_against_address(&self) -> bool {
-        matches!(self, Self::TokenUnknown | Self::CredentialMalformed | Self::JwtInvalid(_))
+        matches!(self, Self::TokenUnknown | Self::Decoy(_) | Self::CredentialMalformed | Self::JwtInvalid(_))
     }
 }
 

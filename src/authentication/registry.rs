@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{LimitOverride, Quota, RegionId, Role, Subject, TokenId, Workspace};
+use crate::domain::{LimitOverride, Network, Quota, RegionId, Role, Subject, TokenId, Workspace};
 
 /// The registry as identification sees it. Every method is synchronous and answers from memory.
 pub trait Tokens {
@@ -44,6 +44,8 @@ pub enum TokenLookup {
     Revoked(Whose),
     /// Genuine, and past its end.
     Expired(Whose),
+    /// A decoy that is armed.
+    Decoy(Whose),
     /// Genuine, and its workspace's region is not configured here: nothing can be said of it.
     Unplaced,
     /// In the format of a region that this gateway does not serve.
@@ -78,6 +80,8 @@ pub struct TokenEntry {
     pub own_limit: Option<Quota>,
     /// Limits in place of policies'; [`None`] for none, which most have.
     pub overrides: Option<Arc<[LimitOverride]>>,
+    /// Where it may be used from; [`None`] for everywhere, which most are.
+    pub allowed_networks: Option<Arc<[Network]>>,
     /// When it ends.
     pub expires_at_unix_seconds: Option<u64>,
 }

@@ -81,6 +81,7 @@ impl Verified {
             scopes: Arc::clone(&identity.scopes),
             own_limit: None,
             overrides: None,
+            allowed_networks: None,
             expires_at_unix_seconds: u64::try_from(identity.expires_at).ok(),
         })
     }

@@ -36,6 +36,11 @@ impl Fault {
         Self::Connection(error.to_string())
     }
 
+    /// The other side has closed the connection.
+    pub(super) fn closed() -> Self {
+        Self::Connection("the connection was closed".to_owned())
+    }
+
     /// Whether the server is not to be asked any more until it is found to work again.
     pub(super) const fn gives_up(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Unable(_))

@@ -3,7 +3,8 @@
 -- KEYS: the buckets, all of one hash slot. ARGV: how long ago the last outage began and ended, both 0 without one; the
 -- time after which nobody waits for the answer any more; then eight for each bucket: interval, burst, lease, need, want,
 -- and of the tokens held from the last grant their period, those spent and those kept. Times are ticks of 100 ns. An
--- interval of 0 is a bucket of the calendar: `burst` tokens that end with its period in `lease`.
+-- interval of 0 is a bucket of the calendar: `burst` tokens that end with its period in `lease`; it is kept for an hour
+-- longer.
 -- Answers {1, now, then granted, left, period and ticks until full for each}, {0, now, the place that waits longest,
 -- ticks}, or too late {2, now}.
 --
@@ -12,7 +13,7 @@ local time = redis.call('TIME')
 local now = (time[1] - 1735689600) * 10000000 + time[2] * 10
 if now > tonumber(ARGV[3]) then return { 2, now } end
 local min, max, ceil, floor, format = math.min, math.max, math.ceil, math.floor, string.format
-local began, ended, minute = now - ARGV[1], now - ARGV[2], 600000000
+local began, ended, minute, hour = now - ARGV[1], now - ARGV[2], 600000000, 36000000000
 local asked = { 'interval', 'burst', 'lease', 'need', 'want', 'period', 'spent', 'kept' }
 
 local function read(key)
@@ -76,6 +77,15 @@ local function wait(b, ask)
   return max(tat + take - now, 1)
 end
 
+-- The calendar's bucket: what was taken in its period, in parts of the quota that asks.
+local function calendar(key, ask)
+  local count, of = string.match(redis.call('GET', key) or '', '^([%d.e+-]+) (%d+)$')
+  count, of = tonumber(count) or 0, tonumber(of) or ask.burst
+  if of ~= ask.burst then count = count * ask.burst / of end
+  -- A count that was carried over has a fraction, and a double is a little off it.
+  return { count = count, left = max(floor(ask.burst - count + 0.000001), 0) }
+end
+
 local asks, buckets, place, longest = {}, {}, 0, 0
 for i = 1, #KEYS do
   local ask = {}
@@ -84,8 +94,7 @@ for i = 1, #KEYS do
   if ask.interval > 0 then
     b = gcra(KEYS[i], ask)
   else
-    local count = tonumber(redis.call('GET', KEYS[i]) or 0) or 0
-    b = { count = count, left = max(ask.burst - count, 0) }
+    b = calendar(KEYS[i], ask)
   end
   if b.left < ask.need then
     local ticks = b.count and max(ask.lease, 1) or wait(b, ask)
@@ -101,7 +110,7 @@ for i = 1, #KEYS do
   local grant, value, ends
   if b.count then
     grant = max(ask.need, min(ask.want, b.left))
-    value, ends = format('%.0f', b.count + grant), now + ask.lease
+    value, ends = format('%.17g %.0f', b.count + grant, ask.burst), now + ask.lease + hour
   else
     grant = max(ask.need, min(ask.want, ceil(b.left / 2)))
     local tat, granted = b.tat + grant * ask.interval, b.granted + grant

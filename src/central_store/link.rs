@@ -5,21 +5,21 @@
 //! a failure.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::breaker::{TimeOuts, probe_after};
+use super::breaker::{GRACE, TimeOuts, probe_after};
 use super::connect::{GRANT, Live, PRESENCE, within};
 use super::counts::{CallEnd, Counts};
 use super::fault::Fault;
-use super::script;
+use super::script::{self, Presence};
 use super::settings::Server;
 use crate::clock::{Clock, Now};
-use crate::limits::shared::{Answer, Asking, CentralStore, Outage, Question, StoreFault};
+use crate::limits::shared::{Answer, Asking, CentralStore, Outage, Question, StoreFault, TICK_NANOS};
 use crate::telemetry::Timings;
 
 /// How often a replica says that it is there.
@@ -39,7 +39,7 @@ const COUNTS_FOR: Duration = Duration::from_secs(6);
 pub enum LinkState {
     /// The store answers.
     Closed,
-    /// The store failed, and is being tried.
+    /// The store failed, and is being tried; or it answers, and other replicas are waited for.
     HalfOpen,
     /// The store failed a moment ago, and is left alone.
     Open,
@@ -93,6 +93,8 @@ pub struct Link {
     replicas: AtomicU32,
     state: AtomicU8,
     was_tried: AtomicBool,
+    /// When the last call was sent that was answered: the store worked then.
+    answered_nanos: AtomicU64,
     story: Mutex<Story>,
     counts: Counts,
     timings: Arc<Timings>,
@@ -117,6 +119,7 @@ impl Link {
             replicas: AtomicU32::new(server.min_replicas.get()),
             state: AtomicU8::new(LinkState::HalfOpen as u8),
             was_tried: AtomicBool::new(false),
+            answered_nanos: AtomicU64::new(since.monotonic_nanos),
             story: Mutex::new(story),
             counts: Counts::default(),
             timings: Arc::default(),
@@ -172,7 +175,16 @@ impl Link {
     async fn probe(&self) -> Result<(), Fault> {
         self.state.store(LinkState::HalfOpen as u8, Ordering::Relaxed);
         let live = Arc::new(Live::connect(&self.server).await?);
-        self.say_present(&live, COUNTS_FOR).await?;
+        let grace = if self.was_tried.load(Ordering::Relaxed) { GRACE } else { Duration::ZERO };
+        let presence = self.say_present(&live, COUNTS_FOR, grace).await?;
+        // A server that has forgotten the others enlarges no share while they come back.
+        self.replicas.fetch_max(presence.replicas, Ordering::Relaxed);
+        let resumes =
+            presence.resume_ticks.saturating_sub(live.server_time.at(self.clock.now().monotonic_nanos));
+        tokio::select! {
+            () = live.closed.notified() => return Err(Fault::closed()),
+            () = tokio::time::sleep(Duration::from_nanos(resumes * TICK_NANOS).min(grace)) => {}
+        }
         *self.time_outs.lock().unwrap_or_else(PoisonError::into_inner) = TimeOuts::default();
         self.live.store(Some(live));
         self.recovered();
@@ -187,14 +199,16 @@ impl Link {
             tokio::select! {
                 () = self.lost.notified() => continue,
                 () = live.closed.notified() => {
-                    let closed = Fault::Connection("the connection was closed".to_owned());
-                    return self.failed(&live, &closed, self.clock.now());
+                    return self.failed(&live, &Fault::closed(), self.clock.now());
                 }
                 () = tokio::time::sleep(pause) => {}
             }
             let started = self.clock.now();
-            pause = match self.say_present(&live, COUNTS_FOR).await {
-                Ok(()) => HEARTBEAT,
+            pause = match self.say_present(&live, COUNTS_FOR, Duration::ZERO).await {
+                Ok(presence) => {
+                    self.replicas.store(presence.replicas, Ordering::Relaxed);
+                    HEARTBEAT
+                }
                 Err(fault) => {
                     self.failed(&live, &fault, started);
                     NEXT_TRY
@@ -207,21 +221,33 @@ impl Link {
     async fn leave(&self) {
         if let Some(live) = self.live.swap(None) {
             // It is not missed for long in any case.
-            let _ = self.say_present(&live, Duration::ZERO).await;
+            let _ = self.say_present(&live, Duration::ZERO, Duration::ZERO).await;
         }
     }
 
-    async fn say_present(&self, live: &Live, counts_for: Duration) -> Result<(), Fault> {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&live.presence).arg(1).arg(format!("{}:replicas", self.server.prefix));
-        command.arg(&self.replica).arg(counts_for.as_millis() as u64);
+    /// Says so, for how long it counts, and, where it comes back, how long it waits for others that do.
+    async fn say_present(
+        &self,
+        live: &Live,
+        counts_for: Duration,
+        grace: Duration,
+    ) -> Result<Presence, Fault> {
+        let (mut command, prefix) = (redis::cmd("EVALSHA"), &self.server.prefix);
+        command.arg(&live.presence).arg(2);
+        command.arg(format!("{prefix}:{{replicas}}")).arg(format!("{prefix}:{{replicas}}:resume"));
+        command.arg(&self.replica).arg(counts_for.as_millis() as u64).arg(grace.as_millis() as u64);
         let sent_nanos = self.clock.now().monotonic_nanos;
         let reply = within(self.server.timeout, live.run(&command, PRESENCE)).await?;
         let reply = script::presence(&reply).ok_or(Fault::Unintelligible)?;
-        live.server_time.observe(reply.server_ticks, sent_nanos, self.clock.now().monotonic_nanos);
-        let count = u32::try_from(reply.said).unwrap_or(u32::MAX).max(self.server.min_replicas.get());
-        self.replicas.store(count, Ordering::Relaxed);
-        Ok(())
+        self.answered(live, reply.server_ticks, sent_nanos);
+        let replicas = reply.said.replicas.max(self.server.min_replicas.get());
+        Ok(Presence { replicas, ..reply.said })
+    }
+
+    /// Notes an answer to what was sent then.
+    fn answered(&self, live: &Live, server_ticks: u64, sent_nanos: u64) {
+        live.server_time.observe(server_ticks, sent_nanos, self.clock.now().monotonic_nanos);
+        self.answered_nanos.fetch_max(sent_nanos, Ordering::Relaxed);
     }
 
     async fn call(&self, question: &Question) -> Result<Answer, StoreFault> {
@@ -253,7 +279,7 @@ impl Link {
             let sent_nanos = self.clock.now().monotonic_nanos;
             let reply = live.run(&command, GRANT).await?;
             let reply = script::answer(&reply, question).ok_or(Fault::Unintelligible)?;
-            live.server_time.observe(reply.server_ticks, sent_nanos, self.clock.now().monotonic_nanos);
+            self.answered(live, reply.server_ticks, sent_nanos);
             if let Some(answer) = reply.said {
                 return Ok(answer);
             }
@@ -287,7 +313,8 @@ impl Link {
         let mut story = self.story();
         if was_up {
             story.since = began;
-            story.last_outage = Some(Outage { began_nanos: began.monotonic_nanos, ended_nanos: None });
+            let began_nanos = self.answered_nanos.load(Ordering::Relaxed);
+            story.last_outage = Some(Outage { began_nanos, ended_nanos: None });
         }
         let is_news = was_up || !self.was_tried.swap(true, Ordering::Relaxed);
         story.last_error = Some(fault.to_string());

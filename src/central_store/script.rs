@@ -86,10 +86,21 @@ pub(super) fn answer(reply: &Value, question: &Question) -> Option<Reply<Option<
     said.map(|said| Reply { server_ticks, said })
 }
 
-/// How many replicas there are; [`None`] if it is no reply that the script gives.
-pub(super) fn presence(reply: &Value) -> Option<Reply<u64>> {
+/// Which replicas there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Presence {
+    pub(super) replicas: u32,
+    /// When those that return from an outage go on, by the server's clock; 0 for one that does not.
+    pub(super) resume_ticks: u64,
+}
+
+/// What a reply says of replicas; [`None`] if it is none that the script gives.
+pub(super) fn presence(reply: &Value) -> Option<Reply<Presence>> {
     match numbers_of(reply)?[..] {
-        [said, server_ticks] => Some(Reply { server_ticks, said }),
+        [replicas, server_ticks, resume_ticks] => {
+            let replicas = u32::try_from(replicas).ok()?;
+            Some(Reply { server_ticks, said: Presence { replicas, resume_ticks } })
+        }
         _ => None,
     }
 }
@@ -169,8 +180,11 @@ mod tests {
         assert_eq!(said(&[1, 44, 3, 2, 9, 7]), Some((44, Some(Answer::Granted(vec![grant])))));
         assert_eq!(said(&[0, 44, 1, 7]), Some((44, Some(Answer::Denied { place: 0, wait_nanos: 700 }))));
         assert_eq!(said(&[2, 44]), Some((44, None)));
-        assert_eq!(presence(&ints(&[3, 44])), Some(Reply { server_ticks: 44, said: 3 }));
-        assert!([ints(&[3]), ints(&[3, -1]), Value::Int(3)].iter().all(|reply| presence(reply).is_none()));
+        let present = Presence { replicas: 3, resume_ticks: 50 };
+        assert_eq!(presence(&ints(&[3, 44, 50])), Some(Reply { server_ticks: 44, said: present }));
+        assert!(
+            [ints(&[3, 44]), ints(&[3, -1, 0]), Value::Int(3)].iter().all(|reply| presence(reply).is_none())
+        );
         for wrong in [
             Value::Nil,
             Value::Okay,

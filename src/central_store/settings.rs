@@ -27,8 +27,8 @@ pub struct Settings {
     /// What every key begins with, 1 to 32 of `A-Z a-z 0-9 _ - .`: gateways that share limits have the same, others on
     /// the same server another. Default: `tollgate`.
     pub prefix: String,
-    /// Milliseconds that the server's answer is waited for before the call has failed, 5 to 1,000. No request waits so
-    /// long: after 5 ms it is decided without the answer. Default: 50.
+    /// Milliseconds that the server's answer is waited for before the call has failed, 5 to 1,000. A request that no lease
+    /// admits waits so long at most, and is then decided without the answer. Default: 50.
     pub timeout_milliseconds: u64,
     /// Milliseconds that a connection may take to be made, 10 to 10,000. Default: 250.
     pub connect_timeout_milliseconds: u64,

@@ -52,7 +52,7 @@ struct Scripted {
     runtime: tokio::runtime::Runtime,
     live: Live,
     digest: String,
-    _redis: Redis,
+    redis: Redis,
 }
 
 impl Scripted {
@@ -65,7 +65,7 @@ impl Scripted {
         let Ok(Value::BulkString(digest)) = runtime.block_on(live.call(&load, TIMEOUT)) else {
             panic!("no digest")
         };
-        Self { runtime, live, digest: String::from_utf8(digest).unwrap(), _redis: redis }
+        Self { runtime, live, digest: String::from_utf8(digest).unwrap(), redis }
     }
 
     /// The answer at `now`, in ticks since 2025.
@@ -138,7 +138,8 @@ fn asked(step: &Step, periods: &[u64; 3], quota: usize) -> Question {
     let bucket = |place: usize| {
         let (interval, burst, lease) = QUOTAS[(quota + place) % QUOTAS.len()];
         if place == 2 && quota.is_multiple_of(2) {
-            return Bucket::Calendar { requests: 20, began_unix_seconds: 0, ends_in_nanos: 3_000_000_000 };
+            let requests = [20, 31, 70][quota / 2];
+            return Bucket::Calendar { requests, began_unix_seconds: 0, ends_in_nanos: 3_000_000_000 };
         }
         Bucket::Gcra { interval_nanos: interval * 100, burst, lease_nanos: lease * 100 }
     };
@@ -252,6 +253,18 @@ fn times_are_exact_until_2053() {
         assert_eq!(redis.ask("late", &question, now), model.answer(&question, now));
         now += u64::from(step % 3) * 10;
     }
+}
+
+/// A gateway whose clock is behind finds the period's count for an hour after others think that it is over.
+#[test]
+fn a_count_outlives_its_period() {
+    let redis = Scripted::start();
+    let bucket = Bucket::Calendar { requests: 5, began_unix_seconds: 7, ends_in_nanos: 1_000_000_000 };
+    let asked = Asked { name: "policy".into(), bucket, need: 5, want: 5, held: Held::default() };
+    let question = Question { group: "ws".into(), asked: vec![asked], outage: None };
+    assert!(matches!(redis.ask("late", &question, START), Answer::Granted(_)));
+    let left: u64 = redis.redis.ask("PTTL late:{ws}:policy:7").parse().unwrap();
+    assert!((3_500_000..=3_601_001).contains(&left), "{left}");
 }
 
 /// What another program wrote under a bucket's key is no bucket; nor does it stop others.
@@ -425,7 +438,7 @@ fn replicas_are_counted() {
         until("the first to see both", || first.replicas().get() == 2).await;
         stop.send(true).unwrap();
         leaving.await.unwrap();
-        assert_eq!(redis.ask("ZCARD tollgate:replicas"), "1", "who ends says so");
+        assert_eq!(redis.ask("ZCARD tollgate:{replicas}"), "1", "who ends says so");
         until("the first to be alone", || first.replicas().get() == 1).await;
         let (floored, _stop) = linked(&redis, "min_replicas = 5").await;
         assert_eq!(floored.replicas().get(), 5);

@@ -62,6 +62,8 @@ pub(super) fn run(args: &InitArgs, clock: &Clock, out: &mut dyn Write) -> Result
             role: Role::Owner,
             own_limit: None,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
+            decoy: false,
         },
     )?;
     let operator = mint.create_operator(act, OPERATOR, None)?;

@@ -15,6 +15,7 @@ pub mod jwt;
 pub mod limits;
 pub mod operator;
 mod output;
+mod peppers;
 mod registry;
 mod replay;
 mod scan;
@@ -34,6 +35,7 @@ pub use registry::RegistryAccess;
 
 use crate::clock::Clock;
 use crate::config::load_registry;
+use crate::telemetry::tell_panics_by_place;
 
 /// A rate-limiting, authenticating gateway in front of a public, multi-tenant REST API.
 #[derive(Debug, Parser)]
@@ -142,6 +144,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    tell_panics_by_place();
     let cli = Cli::parse();
     // Not locked: the access log writes to standard output from its own thread.
     let mut out = io::stdout();

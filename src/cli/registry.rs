@@ -1,7 +1,7 @@
 //! What the commands that work on the registry have in common.
 
 use crate::clock::{Clock, Now};
-use crate::domain::{Plan, Quota, Regions, Role, WorkspaceState};
+use crate::domain::{Network, Plan, Quota, Regions, Role, WorkspaceState};
 use crate::tokens::{Act, Mint, Rules, SystemRandom, TokenState};
 
 use super::Error;
@@ -118,6 +118,12 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
 
 pub(super) fn quota(text: &str) -> Result<Quota, String> {
     text.parse().map_err(|error: crate::domain::QuotaError| error.to_string())
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    Network::parse(text).ok_or_else(|| {
+        format!("`{text}` is no network; write for example 203.0.113.0/24 or 2001:db8::/32, with zeros after the prefix")
+    })
 }
 
 pub(super) fn workspace_state(text: &str) -> Result<WorkspaceState, String> {

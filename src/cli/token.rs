@@ -8,20 +8,21 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json as object;
 
 use super::output::{Table, json, list, pairs, thousands};
-use super::registry::{plan, quota, role, seconds, token_state};
+use super::peppers::{self, PepperCommand};
+use super::registry::{network, plan, quota, role, seconds, token_state};
 use super::{Error, RegistryAccess};
 use crate::clock::{Clock, Now};
-use crate::domain::{Plan, Quota, Role};
+use crate::domain::{Network, Plan, Quota, Role};
 use crate::tokens::{
-    self, Format, ImportDefaults, Leak, LineRefused, Mint, Minted, Moment, TokenRecord, TokenRequest,
-    TokenState, TokenView,
+    self, Format, ImportDefaults, Leak, LineRefused, Mint, Minted, Moment, Scheme, TokenChange, TokenRecord,
+    TokenRequest, TokenState, TokenView,
 };
 
 const PAGE: u32 = 1_000;
 const DAY_SECONDS: u64 = 86_400;
 const REFUSED_LINES_SHOWN: usize = 20;
 
-/// Create, list, show, rotate, revoke and import tokens.
+/// Create, list, show, change, rotate, revoke and import tokens.
 #[derive(Clone, Debug, Args)]
 pub struct TokenArgs {
     /// Write JSON: one object, or an array for a list.
@@ -44,12 +45,20 @@ pub enum TokenCommand {
         /// Its id, which starts with tok_.
         id: String,
     },
-    /// Replace a token by a new one of the same scopes, role and limits; it is shown once.
+    /// Change a token's name, or from where it may be used.
+    Set(SetToken),
+    /// Replace a token by a new one of the same scopes, role, limits and networks; it is shown once.
     Rotate(RotateToken),
     /// Revoke a token, and those that it replaced and that still work.
     Revoke(RevokeToken),
     /// Take over the tokens of another system, from plain texts or hashes.
     Import(ImportTokens),
+    /// List the peppers under which tokens are hashed, and rotate them.
+    Peppers {
+        /// What to do; a list if left out.
+        #[command(subcommand)]
+        command: Option<PepperCommand>,
+    },
     /// Print what secret scanners need to find tokens: a regular expression, a rule for gitleaks, and the fields of
     /// a custom pattern of GitHub.
     Pattern {
@@ -91,6 +100,29 @@ pub struct CreateToken {
     /// How long it lives, for example 90d; for ever if left out.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub expires: Option<u64>,
+    /// Where it may be used from, for example 203.0.113.0/24; may be repeated, up to 16 times. From everywhere if left
+    /// out.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub from: Vec<Network>,
+    /// Make a decoy: it is never valid, and whoever uses it is told of.
+    #[arg(long)]
+    pub decoy: bool,
+}
+
+/// `tollgate token set`.
+#[derive(Clone, Debug, Args)]
+pub struct SetToken {
+    /// Its id, which starts with tok_.
+    pub id: String,
+    /// Another name for people.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where it may be used from, in place of all of before; may be repeated, up to 16 times.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub from: Vec<Network>,
+    /// It may be used from everywhere.
+    #[arg(long, conflicts_with = "from")]
+    pub from_anywhere: bool,
 }
 
 /// `tollgate token list`.
@@ -105,6 +137,9 @@ pub struct ListTokens {
     /// Only those that were not used for so many days; one that was never used counts from when it was made.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     pub unused_days: Option<u64>,
+    /// Only those that are hashed under this pepper version; 0 for hashes that were imported.
+    #[arg(long, value_name = "VERSION", conflicts_with = "workspace")]
+    pub pepper: Option<u16>,
 }
 
 /// `tollgate token rotate`.
@@ -158,6 +193,9 @@ pub struct ImportTokens {
     /// How long they live from now; for ever if left out.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub expires: Option<u64>,
+    /// Where they may be used from; may be repeated, up to 16 times. From everywhere if left out.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub from: Vec<Network>,
 }
 
 /// Does what was asked and writes the result to `out`. Progress of an import goes to standard error if that
@@ -180,11 +218,19 @@ pub fn run(
                 role: create.role,
                 own_limit: create.limit,
                 lifetime_seconds: create.expires,
+                allowed_networks: create.from.clone(),
+                decoy: create.decoy,
             };
             show_minted(&mint()?.create_token(act, &request)?, now, args.json, out)
         }
         TokenCommand::List(filter) => list_all(&mint()?, filter, now, args.json, out),
-        TokenCommand::Show { id } => show(&mint()?.token(id)?, now, args.json, out),
+        TokenCommand::Show { id } => show_with_networks(&mint()?, id, now, args.json, out),
+        TokenCommand::Set(set) => {
+            let replaces = set.from_anywhere || !set.from.is_empty();
+            let allowed_networks = replaces.then(|| set.from.clone());
+            let change = TokenChange { name: set.name.clone(), allowed_networks };
+            show(&mint()?.set_token(act, &set.id, &change)?, now, args.json, out)
+        }
         TokenCommand::Rotate(rotate) => {
             let mint = mint()?;
             let minted = mint.rotate_token(act, &rotate.id, rotate.overlap, rotate.expires)?;
@@ -202,6 +248,7 @@ pub fn run(
             show(&mint()?.revoke_token(act, &revoke.id, &revoke.reason)?, now, args.json, out)
         }
         TokenCommand::Import(import) => run_import(import, &mint()?, access, now, args.json, out),
+        TokenCommand::Peppers { command } => peppers::run(command.as_ref(), access, now, args.json, out),
         TokenCommand::Pattern { only } => show_pattern(&access.rules().format, *only, args.json, out),
     }
 }
@@ -233,6 +280,7 @@ fn show_pattern(
     Ok(())
 }
 
+/// Writes what was made and, for the only time, the token.
 fn show_minted(minted: &Minted, now: Now, as_json: bool, out: &mut dyn Write) -> Result<(), Error> {
     if as_json {
         let mut value = serde_json::to_value(minted.record.view(now.unix_seconds()))?;
@@ -241,6 +289,13 @@ fn show_minted(minted: &Minted, now: Now, as_json: bool, out: &mut dyn Write) ->
     }
     show(&minted.record, now, false, out)?;
     writeln!(out, "\n{}\n", minted.token.expose())?;
+    if minted.record.is_decoy {
+        writeln!(
+            out,
+            "This is the decoy. Put it where only a thief looks: whoever uses it is refused as with any unknown token, and told of."
+        )?;
+        return Ok(());
+    }
     writeln!(out, "This is the token. Keep it now: only its hash is stored, it cannot be shown again.")?;
     Ok(())
 }
@@ -251,6 +306,7 @@ fn show(token: &TokenRecord, now: Now, as_json: bool, out: &mut dyn Write) -> Re
         return json(out, &view);
     }
     let text = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
+    let networks: Vec<String> = view.allowed_networks.iter().map(Network::to_string).collect();
     let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     pairs(
         out,
@@ -262,6 +318,8 @@ fn show(token: &TokenRecord, now: Now, as_json: bool, out: &mut dyn Write) -> Re
             ("scopes", list(&token.scopes)),
             ("role", Some(token.role.name().to_owned())),
             ("limit", view.own_limit),
+            ("from", list(&networks)),
+            ("decoy", view.decoy.then(|| "yes: never valid, its use is told".to_owned())),
             ("created", text(Some(view.created_at))),
             ("expires", Some(text(view.expires_at).unwrap_or_else(|| "never".to_owned()))),
             ("revoked", text(view.revoked_at)),
@@ -271,6 +329,30 @@ fn show(token: &TokenRecord, now: Now, as_json: bool, out: &mut dyn Write) -> Re
             ("last used", text(view.last_used_at)),
         ],
     )
+}
+
+/// Writes a token and where its family was seen.
+fn show_with_networks(
+    mint: &Mint,
+    id: &str,
+    now: Now,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let token = mint.token(id)?;
+    let known = mint.store().known_networks(id)?;
+    if as_json {
+        let mut value = serde_json::to_value(token.view(now.unix_seconds()))?;
+        let known = known.iter().map(|one| {
+            object!({"network": one.network, "first_seen_at": Moment(one.first_seen_unix_seconds),
+                     "seen_at": Moment(one.seen_unix_seconds)})
+        });
+        value["known_networks"] = known.collect();
+        return json(out, &value);
+    }
+    show(&token, now, false, out)?;
+    let networks: Vec<String> = known.iter().map(|one| one.network.to_string()).collect();
+    pairs(out, &[("seen from", list(&networks))])
 }
 
 fn list_all(
@@ -286,7 +368,10 @@ fn list_all(
     let mut all: Vec<TokenRecord> = Vec::new();
     let mut after = String::new();
     loop {
-        let page = mint.store().tokens(filter.workspace.as_deref(), &after, PAGE)?;
+        let page = match filter.pepper {
+            Some(version) => mint.store().tokens_under(Scheme::of(version), &after, PAGE)?,
+            None => mint.store().tokens(filter.workspace.as_deref(), &after, PAGE)?,
+        };
         let Some(last) = page.last() else { break };
         after.clone_from(&last.id);
         let wanted = |token: &TokenRecord| {
@@ -306,8 +391,10 @@ fn list_all(
     let mut table = Table::new(["ID", "WORKSPACE", "NAME", "STATE", "ROLE", "EXPIRES", "LAST USED"]);
     let text = |moment: Option<Moment>, none: &str| moment.map_or(none.to_owned(), |m| m.to_string());
     for view in &views {
+        let is_armed = view.decoy && view.state == TokenState::Active;
+        let state = if is_armed { "decoy" } else { view.state.name() };
         let (expires, used) = (text(view.expires_at, "never"), text(view.last_used_at, ""));
-        table.row([view.id, view.workspace, view.name, view.state.name(), view.role.name(), &expires, &used]);
+        table.row([view.id, view.workspace, view.name, state, view.role.name(), &expires, &used]);
     }
     table.write(out)
 }
@@ -327,6 +414,7 @@ fn run_import(
         scopes: import.scopes.clone(),
         role: import.role,
         lifetime_seconds: import.expires,
+        allowed_networks: import.from.clone(),
     };
     let mut file = open(&import.file)?;
     let mut progress = std::io::stderr();

@@ -7,6 +7,7 @@ mod endpoint;
 mod forwarded;
 mod jwt_lifetime;
 mod limit_override;
+mod limit_path;
 mod network;
 mod outcome;
 mod problem;
@@ -21,6 +22,7 @@ pub use endpoint::{ApiVersion, Endpoint, EndpointLimit, LimitScope, Method, Stab
 pub use forwarded::Forwarded;
 pub use jwt_lifetime::JwtLifetime;
 pub use limit_override::{LimitOverride, OverrideHolder};
+pub use limit_path::LimitPath;
 pub use network::Network;
 pub use outcome::{Family, Outcome};
 pub use problem::{Problem, Problems};

@@ -1,11 +1,15 @@
 //! Blocks of addresses.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+
+use serde::{Serialize, Serializer};
 
 use super::Problems;
 
-/// A block of addresses as `10.0.0.0/8`, `2001:db8::/32` or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A block of addresses as `10.0.0.0/8`, `2001:db8::/32` or one address. Shown in its canonical form (RFC 5952 for
+/// IPv6), always with the length of the prefix; a block of IPv4 addresses written as IPv6 is one of IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network {
     base: u128,
     bits: u32,
@@ -53,6 +57,24 @@ impl Network {
         networks
     }
 
+    /// The network of an address whose prefix has so many bits, by the family of the address; an IPv4 address written
+    /// as IPv6 counts as IPv4.
+    pub const fn around(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Self {
+        let address = as_v6(address);
+        let bits = match address.to_ipv4_mapped() {
+            Some(_) => V4_IN_V6_BITS + if v4_bits < 32 { v4_bits } else { 32 },
+            None if v6_bits < 128 => v6_bits,
+            None => 128,
+        };
+        let all = Self { base: 0, bits };
+        Self { base: address.to_bits() & all.mask(), bits }
+    }
+
+    /// Its first address and the length of its prefix in bits, both as IPv6.
+    pub const fn to_bits(&self) -> (u128, u32) {
+        (self.base, self.bits)
+    }
+
     /// Whether an address lies in it; an IPv4 address written as IPv6 (`::ffff:…`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         as_v6(address).to_bits() & self.mask() == self.base
@@ -66,6 +88,38 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Ipv6Addr::from_bits(self.base);
+        match address.to_ipv4_mapped() {
+            Some(address) if self.bits >= V4_IN_V6_BITS => {
+                write!(f, "{address}/{}", self.bits - V4_IN_V6_BITS)
+            }
+            _ => write!(f, "{address}/{}", self.bits),
+        }
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl schemars::JsonSchema for Network {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "description": "A block of addresses, for example `10.0.0.0/8`."})
+    }
+}
+
 const fn as_v6(address: IpAddr) -> Ipv6Addr {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -75,6 +129,8 @@ const fn as_v6(address: IpAddr) -> Ipv6Addr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -99,6 +155,45 @@ mod tests {
             ["", "/", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "::/129", "::/+1", "localhost", "1.2.3"]
         {
             assert_eq!(Network::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_shown_in_one_form() {
+        for (written, shown) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("2001:0DB8:0:0::/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            let network = Network::parse(written).unwrap();
+            assert_eq!(network.to_string(), shown);
+            assert_eq!(Network::parse(shown), Some(network));
+        }
+    }
+
+    #[test]
+    fn the_network_around_an_address_holds_it() {
+        let around = |address: &str| Network::around(address.parse().unwrap(), 24, 48).to_string();
+        assert_eq!(around("192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(around("::ffff:192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(around("2001:db8:1:2:3::4"), "2001:db8:1::/48");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_again(bits: u128, v4: u32, length in 0_u32..=128) {
+            let address = IpAddr::from(Ipv6Addr::from_bits(bits));
+            let network = Network::around(address, length.min(32), length);
+            prop_assert!(network.contains(address));
+            prop_assert_eq!(Network::parse(&network.to_string()), Some(network));
+            let address = IpAddr::from(std::net::Ipv4Addr::from_bits(v4));
+            let network = Network::around(address, length.min(32), length);
+            prop_assert!(network.contains(address));
+            prop_assert_eq!(Network::parse(&network.to_string()), Some(network));
         }
     }
 }

@@ -70,6 +70,8 @@ outcomes! {
     JwtExpired = "jwt_expired", Caller;
     /// The genuine JWT was revoked.
     JwtRevoked = "jwt_revoked", Caller;
+    /// The genuine token is bound to address ranges, and the request comes from elsewhere.
+    AddressNotAllowed = "address_not_allowed", Caller;
     /// A CORS preflight: a browser tried to call.
     BrowserPreflight = "browser_preflight", Caller;
     /// The credential lacks the endpoint's scope.

@@ -271,6 +271,8 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
         beyond_max_staleness,
         last_used_seconds,
         tokens_per_workspace,
+        new_network_events,
+        network_learning_hours,
         scopes,
     } = old;
     effects.setting("tokens.prefix", prefix, &new.prefix, CALLERS_LATER);
@@ -291,6 +293,10 @@ fn compare_tokens(old: &tokens::Settings, new: &tokens::Settings, effects: &mut 
     effects.setting("tokens.last_used_seconds", last_used_seconds, &new.last_used_seconds, OTHERS_LATER);
     let cap = (tokens_per_workspace, &new.tokens_per_workspace);
     effects.setting("tokens.tokens_per_workspace", cap.0, cap.1, CALLERS_LATER);
+    let events = (new_network_events, &new.new_network_events);
+    effects.setting("tokens.new_network_events", events.0, events.1, OTHERS_LATER);
+    let hours = (network_learning_hours, &new.network_learning_hours);
+    effects.setting("tokens.network_learning_hours", hours.0, hours.1, OTHERS_LATER);
     effects.setting("tokens.scopes", scopes, &new.scopes, CALLERS_LATER);
 }
 

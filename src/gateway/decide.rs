@@ -4,6 +4,7 @@
 //! decided for both.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::own_pages::OwnPage;
 use super::{Snapshot, refuse};
@@ -26,13 +27,14 @@ pub(super) fn matched<'s>(snapshot: &'s Snapshot, head: &Head) -> Result<Match<'
     snapshot.table.find(head).map_err(refuse::path)
 }
 
-/// The caller; [`None`] only where the endpoint is public and no credential came.
+/// The caller, who may come from `address`; [`None`] only where the endpoint is public and no credential came.
 pub(super) fn caller(
     identified: Result<Caller, Refused>,
     matched: &Match<'_>,
+    address: IpAddr,
 ) -> Result<Option<Caller>, Refused> {
     match identified {
-        Ok(caller) => Ok(Some(caller)),
+        Ok(caller) => caller.from_address(address).map(Some),
         Err(Refused::CredentialMissing) if is_public(matched) => Ok(None),
         Err(refused) => Err(refused),
     }

@@ -13,10 +13,10 @@ use super::own_pages::OwnPage;
 use super::progress::Progress;
 use super::snapshot::PlacedTokens;
 use super::{Parts, Snapshot, alerts, answer, preflight, refuse};
-use crate::authentication::{self, Caller, Refused};
+use crate::authentication::{self, Caller, CredentialKind, Refused};
 use crate::authorization::Permit;
 use crate::clock::Now;
-use crate::domain::{Forwarded, Method, Outcome, Workspace};
+use crate::domain::{Forwarded, Method, Outcome, TokenId, Workspace};
 use crate::limits::shared::Wanted;
 use crate::limits::{Admission, Attempt, Charge, Decision, Exceeded, Mode, PolicyIndex, Strictest};
 use crate::listen::{Peer, Service};
@@ -24,7 +24,8 @@ use crate::message::{FieldName, Head, HeadFault, RequestBody, Response};
 use crate::reply::{Refusal, Rendered};
 use crate::routing::{Deprecation, Match};
 use crate::secret_scanning::Receiver;
-use crate::telemetry::{self, Arrival, ConnectionFault, Core, Record};
+use crate::telemetry::{self, Arrival, ConnectionFault, Core, Record, cut};
+use crate::tokens::Sighting;
 use crate::upstream::{Client, OutgoingRequest, Pools, Trail, UpstreamResponse, forward};
 
 /// One core's gateway: what all cores share, and this core's own connections and counts.
@@ -175,7 +176,7 @@ impl Gateway {
                 snapshot.authenticator.identify_after(arrived, head, &tokens, self.parts.clock.now())
             }
         };
-        let refused = match decide::caller(identified, matched) {
+        let refused = match decide::caller(identified, matched, peer.address.ip()) {
             Ok(None) => return Ok(None),
             Ok(Some(caller)) => {
                 let facts = &mut progress.record.facts;
@@ -188,6 +189,11 @@ impl Gateway {
                 if head.first(FieldName::Origin).is_some() {
                     self.core.token_exposed(caller.token_id(), now);
                 }
+                if caller.kind() == CredentialKind::Opaque {
+                    let sighting = || sighting(caller.token_id(), head, peer, &progress.record, now);
+                    let registry = &self.parts.registry;
+                    registry.note_network(caller.subject(), peer.address.ip(), now, sighting);
+                }
                 return Ok(Some(caller));
             }
             Err(refused) => refused,
@@ -197,10 +203,19 @@ impl Gateway {
             facts.token_id = Some(whose.token_id.clone());
             facts.workspace_id = Some(Arc::clone(&whose.workspace_id));
         }
-        if let Refused::CredentialInQuery(value) = &refused
-            && let Some(exposed) = snapshot.authenticator.exposed(value.expose(), &tokens, now)
-        {
-            self.core.token_exposed(exposed.token_id(), now);
+        if let Refused::Decoy(whose) = &refused {
+            let used = sighting(&whose.token_id, head, peer, &progress.record, now);
+            self.parts.registry.note_decoy(used);
+        }
+        if let Refused::CredentialInQuery(value) = &refused {
+            match snapshot.authenticator.exposed(value.expose(), &tokens, now) {
+                Ok(exposed) => self.core.token_exposed(exposed.token_id(), now),
+                Err(Refused::Decoy(whose)) => {
+                    let used = sighting(&whose.token_id, head, peer, &progress.record, now);
+                    self.parts.registry.note_decoy(used);
+                }
+                Err(_) => {}
+            }
         }
         if refused.counts_against_address() {
             self.charge_failure(snapshot, progress, peer.address.ip(), now)?;
@@ -222,7 +237,7 @@ impl Gateway {
         })
     }
 
-    /// Waits for tokens of limits that replicas share: 5 ms for the turn to ask, and for one answer as long or less.
+    /// Waits for tokens of limits that replicas share: for the turn to ask, and for one answer.
     async fn admit_shared<'r>(
         &self,
         snapshot: &'r Snapshot,
@@ -252,6 +267,9 @@ impl Gateway {
             self.note_refused(snapshot, progress, &exceeded)
         })?;
         admission.ask_ahead(&self.parts.clock);
+        if let Some(path) = admission.path() {
+            self.core.limit_path(path);
+        }
         for (policy, decision) in admission.decisions() {
             self.count_decision(snapshot, policy, decision);
             if decision == Decision::WouldRefuse && progress.record.facts.would_refuse.is_none() {
@@ -265,6 +283,9 @@ impl Gateway {
 
     fn note_refused(&self, snapshot: &Snapshot, progress: &mut Progress, exceeded: &Exceeded) -> Refusal {
         progress.record.facts.policy = snapshot.policy_labels.get(usize::from(exceeded.policy.0)).copied();
+        if let Some(path) = exceeded.path {
+            self.core.limit_path(path);
+        }
         for (policy, decision) in exceeded.decisions() {
             self.count_decision(snapshot, policy, decision);
         }
@@ -375,6 +396,21 @@ impl Service for Gateway {
         tracing::debug!(peer = %peer.address, reason = fault.reason(), "a connection was closed unserved");
     }
 }
+
+/// What is told of a token's use, if it has to be.
+fn sighting(token_id: &TokenId, head: &Head, peer: &Peer, record: &Record, now: Now) -> Sighting {
+    let user_agent = head.first(FieldName::UserAgent).unwrap_or_default();
+    Sighting {
+        token_id: token_id.to_string(),
+        address: peer.address.ip(),
+        user_agent: String::from_utf8_lossy(cut(user_agent, LONGEST_USER_AGENT_BYTES)).into_owned(),
+        request_id: record.request_id().to_owned(),
+        at_unix_seconds: now.unix_seconds(),
+    }
+}
+
+/// The most bytes of a user agent that are kept of a use.
+const LONGEST_USER_AGENT_BYTES: usize = 256;
 
 /// Whose `X-RateLimit-*` the caller sees: the upstream's own where they leave less.
 fn whose_limits(admission: &Admission<'_>, head: &Head) -> Strictest {

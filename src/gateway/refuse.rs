@@ -48,7 +48,10 @@ pub(crate) fn identify(refused: &Refused, regions: &Regions) -> Refusal {
         Refused::CredentialInQuery(_) => Refusal::CredentialInQuery,
         Refused::CredentialMalformed => Refusal::CredentialMalformed,
         Refused::SeveralCredentials => Refusal::SeveralCredentials,
-        Refused::TokenUnknown => Refusal::TokenUnknown,
+        Refused::TokenUnknown | Refused::Decoy(_) => Refusal::TokenUnknown,
+        Refused::AddressNotAllowed { address, .. } => {
+            Refusal::AddressNotAllowed { address: address.to_canonical().to_string() }
+        }
         Refused::TokenRevoked(_) => Refusal::TokenRevoked,
         Refused::TokenExpired(_) => Refusal::TokenExpired,
         Refused::JwtInvalid(_) => Refusal::JwtInvalid,

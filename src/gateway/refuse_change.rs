@@ -1,5 +1,6 @@
 //! From what the registry says of a change to what whoever asked for it is told.
 
+use crate::domain::Network;
 use crate::reply::Refusal;
 use crate::tokens::Error;
 
@@ -34,6 +35,9 @@ pub(crate) fn for_owner(error: &Error) -> Refusal {
         Error::NotActive { id, state } => {
             conflict(format!("Token {id} is {state} and cannot be rotated. Create a new one."))
         }
+        Error::Ended { id, state } => {
+            conflict(format!("Token {id} is {state} and cannot be changed. Create a new one."))
+        }
         Error::TooManyTokens { cap, .. } => conflict(format!(
             "The workspace has {cap} working tokens, as many as it may. Revoke one that is not used."
         )),
@@ -50,10 +54,28 @@ pub(crate) fn for_owner(error: &Error) -> Refusal {
                 let message = sentence(&other.to_string());
                 Refusal::InputInvalid { field: "lifetimeSeconds".to_owned(), message }
             }
+            Kind::Input("allowed_networks") => {
+                let message = sentence(&other.to_string());
+                Refusal::InputInvalid { field: "allowedNetworks".to_owned(), message }
+            }
             Kind::Input(_) => for_operator(other),
             Kind::Unavailable | Kind::Unsure => away(other),
         },
     }
+}
+
+/// Reads the networks of a field.
+pub(crate) fn networks(field: &str, texts: &[String]) -> Result<Vec<Network>, Refusal> {
+    let read = |text: &String| {
+        Network::parse(text).ok_or_else(|| Refusal::InputInvalid {
+            field: field.to_owned(),
+            message: format!(
+                "`{}` is no network. Write for example `203.0.113.0/24` or `2001:db8::/32`, with zeros after the prefix.",
+                text.chars().take(64).collect::<String>().escape_debug()
+            ),
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 /// What is said of a token that is not there, or is another workspace's.
@@ -69,6 +91,7 @@ fn kind(error: &Error) -> Kind {
         | Error::WorkspaceDeleted(_)
         | Error::AlreadyRotated { .. }
         | Error::NotActive { .. }
+        | Error::Ended { .. }
         | Error::TooManyTokens { .. }
         | Error::TooManyOverlaps { .. }
         | Error::TooManyOverrides { .. }
@@ -92,6 +115,11 @@ fn kind(error: &Error) -> Kind {
         | Error::PepperMissing(_)
         | Error::PepperInvalid { .. }
         | Error::PepperMismatch { .. }
+        | Error::PepperGone { .. }
+        | Error::PepperUnknown(_)
+        | Error::PepperNeeded { .. }
+        | Error::PepperInUse(_)
+        | Error::PepperRetired(_)
         | Error::Randomness
         | Error::File { .. }
         | Error::RevocationUnwritten { .. }
@@ -106,6 +134,7 @@ fn field(what: &'static str) -> &'static str {
         "scope" => "scopes",
         "feature" => "features",
         "contact" => "contacts",
+        "allowed network" => "allowed_networks",
         "lifetime" => "lifetime_seconds",
         "end" => "until",
         "time of issue" => "issued_before",

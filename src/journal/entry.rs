@@ -67,8 +67,22 @@ pub struct Activity {
     pub refusals: u64,
     /// Those of them that were refused because the token was revoked.
     pub refusals_after_revocation: u64,
-    /// Up to 20 addresses that they came from, without ports, the busiest first.
+    /// Addresses that they came from, without ports, up to 20 of a token, the busiest first.
     pub addresses: Vec<String>,
+}
+
+impl Activity {
+    /// Adds what another token did.
+    pub fn add(&mut self, other: Self) {
+        self.writes += other.writes;
+        self.refusals += other.refusals;
+        self.refusals_after_revocation += other.refusals_after_revocation;
+        for address in other.addresses {
+            if !self.addresses.contains(&address) {
+                self.addresses.push(address);
+            }
+        }
+    }
 }
 
 /// What the cores write, as far as the journal reads it.

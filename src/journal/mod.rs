@@ -65,7 +65,7 @@ pub enum JournalError {
 }
 
 /// Where an entry stands in the order of answers: the latest first, of one time the one that was kept last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Its time, in milliseconds since 1970.
     pub at_unix_millis: u64,
@@ -73,11 +73,36 @@ pub struct Place {
     pub number: u64,
 }
 
+/// Which of a token's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    #[default]
+    All,
+    /// What may have changed something ([`Entry::is_write`]).
+    Writes,
+    /// What was refused.
+    Refusals,
+}
+
+impl Which {
+    /// What is added to a condition on entries, which both journals call `e`.
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Writes => " AND e.forwarded <> 'no'",
+            Self::Refusals => " AND e.forwarded = 'no'",
+        }
+    }
+}
+
 /// What is asked of a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
     /// Whose entries: a token's public id, or a JWT's client.
     pub token_id: &'q str,
+    /// Which of them.
+    pub which: Which,
     /// From when on, in milliseconds since 1970.
     pub from_unix_millis: u64,
     /// Before when.
@@ -96,7 +121,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
     /// A token's entries, the latest first.
     fn entries(&self, question: &Question<'_>) -> Result<Vec<Kept>, JournalError>;
 
-    /// How much a token did in the time of a question, whatever its page and count.
+    /// How much a token did in the time of a question, whatever it asks for, its page and its count.
     fn activity(&self, question: &Question<'_>) -> Result<Activity, JournalError>;
 
     /// Lets entries go that are too old or too many, in portions; answers with how many went. Does little when

@@ -50,6 +50,7 @@ pub(super) fn entry(token: &str, at_seconds: u64) -> Entry {
 pub(super) fn all(token: &str) -> Question<'_> {
     Question {
         token_id: token,
+        which: Which::All,
         from_unix_millis: 0,
         before_unix_millis: u64::MAX,
         after: None,
@@ -69,8 +70,9 @@ impl Fixture for File {
 }
 
 /// What every journal does, each proof on a new one.
-pub(super) const PROOFS: [fn(&dyn Fixture); 6] = [
+pub(super) const PROOFS: [fn(&dyn Fixture); 7] = [
     a_tokens_entries_come_latest_first_in_pages,
+    writes_are_found_behind_any_number_of_refusals,
     activity_tells_writes_refusals_and_where_from,
     old_entries_go,
     a_tokens_entries_are_bounded_and_others_keep_theirs,
@@ -118,6 +120,29 @@ fn a_tokens_entries_come_latest_first_in_pages(fixture: &dyn Fixture) {
 
 fn refused(token: &str, at_seconds: u64, outcome: &str) -> Entry {
     Entry { forwarded: "no".into(), status: 401, outcome: outcome.into(), ..entry(token, at_seconds) }
+}
+
+/// Of entries of one time too.
+fn writes_are_found_behind_any_number_of_refusals(fixture: &dyn Fixture) {
+    let journal = fixture.open(Bounds { entries_per_token: 10_000, ..bounds() });
+    let unsure = Entry { forwarded: "maybe".into(), ..entry("a", START) };
+    let writes: Vec<_> = (0..499).map(|at| entry("a", START + at / 10)).chain([unsure]).collect();
+    let refusals: Vec<_> = (0..2_000).map(|at| refused("a", START + at, "token_revoked")).collect();
+    journal.append(&[writes, refusals].concat()).unwrap();
+    journal.append(&[entry("b", START)]).unwrap();
+    let ask = |which, count| journal.entries(&Question { which, count, ..all("a") }).unwrap();
+    let (written, refused) = (ask(Which::Writes, 1_000), ask(Which::Refusals, 100_000));
+    assert_eq!((written.len(), refused.len()), (500, 2_000));
+    assert!(written.iter().all(|kept| kept.entry.is_write()));
+    assert!(refused.iter().all(|kept| !kept.entry.is_write()));
+    let mut both = [written.clone(), refused].concat();
+    both.sort_by_key(|kept| std::cmp::Reverse((kept.entry.at_unix_millis, kept.number)));
+    assert_eq!(both, ask(Which::All, 100_000));
+    assert_eq!(ask(Which::Writes, 7), written[..7]);
+    let after = written.get(6).map(Kept::place);
+    let rest = journal.entries(&Question { which: Which::Writes, after, ..all("a") }).unwrap();
+    assert_eq!(rest, written[7..]);
+    assert_eq!(journal.activity(&Question { which: Which::Writes, ..all("a") }).unwrap().refusals, 2_000);
 }
 
 fn activity_tells_writes_refusals_and_where_from(fixture: &dyn Fixture) {

@@ -11,7 +11,7 @@ use super::inline::Inline;
 use super::owing::Owing;
 use super::rules::{PolicyIndex, Rules};
 use crate::authorization::Permit;
-use crate::domain::{Outcome, Quota};
+use crate::domain::{LimitPath, Outcome, Quota};
 
 /// What one policy decided about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +154,8 @@ pub struct Admission<'r> {
     pub(super) owing: Box<[Owing]>,
     /// Leases to renew; empty where limits are not shared.
     pub(super) ahead: Vec<super::shared::Call>,
+    /// How shared limits decided; [`None`] if it met none.
+    pub(super) path: Option<LimitPath>,
 }
 
 impl<'r> Admission<'r> {
@@ -175,6 +177,11 @@ impl<'r> Admission<'r> {
     /// What each policy decided, for metrics.
     pub fn decisions(&self) -> impl Iterator<Item = (PolicyIndex, Decision)> {
         self.headrooms.iter().map(|headroom| (headroom.policy, headroom.decision))
+    }
+
+    /// How limits that gateways share decided; [`None`] if it met none.
+    pub const fn path(&self) -> Option<LimitPath> {
+        self.path
     }
 
     /// The rules that decided.
@@ -240,6 +247,8 @@ pub struct Exceeded {
     pub consumed: u32,
     /// Whether the caller may be told which limit it was.
     pub exposed: bool,
+    /// How it was decided, if gateways share the limit.
+    pub path: Option<LimitPath>,
     pub(super) headrooms: Box<[Headroom]>,
     pub(super) rules: Arc<Rules>,
 }

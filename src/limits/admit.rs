@@ -48,7 +48,8 @@ impl Limits {
         };
         let headrooms = Inline::new(Headroom::BLANK);
         let (owing, ahead) = (Box::default(), Vec::new());
-        let mut admission = Admission { permit, limits: self, headrooms, in_flight, owing, ahead };
+        let mut admission =
+            Admission { permit, limits: self, headrooms, in_flight, owing, ahead, path: None };
         self.take(&mut claims, &mut admission.headrooms, now)?;
         if self.rules.defers_costs {
             admission.owing = Owing::of(&claims, &admission.headrooms);
@@ -159,6 +160,7 @@ impl Limits {
             remaining: 0,
             consumed: cap,
             exposed: true,
+            path: None,
             headrooms: self.looked_at(claims, None, now).map(|(_, headroom)| headroom).collect(),
             rules: Arc::clone(&self.rules),
         }
@@ -213,6 +215,7 @@ impl Limits {
             remaining: own.remaining(),
             consumed: own.consumed(),
             exposed: claim.exposed,
+            path: None,
             headrooms: headrooms.into(),
             rules: Arc::clone(&self.rules),
         }

@@ -15,15 +15,16 @@ use super::in_flight::InFlightGuard;
 use super::inline::Inline;
 use super::owing::Owing;
 use super::shared::call::{Want, state_of};
+use super::shared::cell::count::untouched;
 use super::shared::cell::{Cell, Lacking, StoreState};
 use super::shared::wanted::Waiting;
-use super::shared::{Call, CentralStore, MOST_ASKED, Mark, Waited, Wanted};
+use super::shared::{Call, CentralStore, MOST_ASKED, Mark, OnStoreFailure, Waited, Wanted};
 use crate::authorization::Permit;
 use crate::clock::Now;
+use crate::domain::LimitPath;
 
 /// What can be said of a request without waiting.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one and never kept")]
 pub enum Attempt<'r> {
     /// Admitted, or what refused.
     Decided(Result<Admission<'r>, Exceeded>),
@@ -34,7 +35,7 @@ pub enum Attempt<'r> {
 /// Why nothing was taken.
 enum Short {
     Exceeded(Box<Exceeded>),
-    Wanted(Wanted),
+    Wanted(Box<Wanted>),
 }
 
 /// Where a claim's tokens come from.
@@ -53,6 +54,19 @@ enum Took {
     Leased(Mark),
     /// A share or nothing, which does not go back: the share refuses a little too much for it.
     Uncounted,
+}
+
+/// How a claim was decided; [`None`] if it is not shared.
+fn path((claim, source): (&Claim, &Source)) -> Option<LimitPath> {
+    Some(match (claim.shared?.on_store_failure, source) {
+        (_, Source::Held) => LimitPath::Lease,
+        (OnStoreFailure::Open, Source::WithoutStore(_)) => LimitPath::Open,
+        (_, Source::WithoutStore(_)) => LimitPath::Share,
+    })
+}
+
+const fn waited_path(has_waited: bool) -> LimitPath {
+    if has_waited { LimitPath::Store } else { LimitPath::Lease }
 }
 
 /// Where a bucket is kept.
@@ -108,26 +122,29 @@ impl Limits {
             }
         };
         let mut headrooms = Inline::new(Headroom::BLANK);
-        let since = so_far.waits.since(nanos);
+        let (since, has_waited) = (so_far.waits.since(nanos), so_far.waits.has_waited());
         let asker = Asker { permit: &permit, charge, now: nanos, since };
         let taken = self.take_everywhere(&mut claims, &mut headrooms, &asker, so_far);
-        let ahead = match taken {
-            Ok(ahead) => ahead,
-            Err(Short::Exceeded(exceeded)) => return Attempt::Decided(Err(*exceeded)),
-            Err(Short::Wanted(wanted)) => return Attempt::NeedsShared(permit, wanted),
+        let (ahead, path) = match taken {
+            Ok((ahead, path)) => (ahead, path.map(|path| path.max(waited_path(has_waited)))),
+            Err(Short::Exceeded(mut exceeded)) => {
+                exceeded.path = exceeded.path.map(|path| path.max(waited_path(has_waited)));
+                return Attempt::Decided(Err(*exceeded));
+            }
+            Err(Short::Wanted(wanted)) => return Attempt::NeedsShared(permit, *wanted),
         };
         let owing = if self.rules.defers_costs { Owing::of(&claims, &headrooms) } else { Box::default() };
-        Attempt::Decided(Ok(Admission { permit, limits: self, headrooms, in_flight, owing, ahead }))
+        Attempt::Decided(Ok(Admission { permit, limits: self, headrooms, in_flight, owing, ahead, path }))
     }
 
-    /// Takes for every claim, or for none. Answers with leases to be renewed in the background.
+    /// Takes for every claim, or for none. Answers with leases to be renewed in the background, and how it was decided.
     fn take_everywhere(
         &self,
         claims: &mut [Claim],
         headrooms: &mut Inline<Headroom>,
         asker: &Asker<'_, '_>,
         so_far: Waited,
-    ) -> Result<Vec<Call>, Short> {
+    ) -> Result<(Vec<Call>, Option<LimitPath>), Short> {
         let enforced = claims.iter().take_while(|claim| !claim.shadow).count();
         let mut sources = Inline::new(Source::Held);
         (0..claims.len()).for_each(|_| sources.push(Source::Held));
@@ -151,8 +168,12 @@ impl Limits {
                 self.obtain(claims, &lacking, &mut sources, asker, so_far.take())?;
             }
             match self.take_each(claims, headrooms, &sources, asker) {
-                Ok(renew) if renew.is_empty() => return Ok(Vec::new()),
-                Ok(renew) => return Ok(self.ask_ahead(claims, &renew, asker)),
+                Ok(renew) => {
+                    let path = claims.iter().zip(sources.iter()).filter_map(path).max();
+                    let ahead =
+                        if renew.is_empty() { Vec::new() } else { self.ask_ahead(claims, &renew, asker) };
+                    return Ok((ahead, path));
+                }
                 Err(None) => headrooms.clear(),
                 Err(Some((place, verdict))) => {
                     headrooms.clear();
@@ -190,7 +211,7 @@ impl Limits {
             };
             cell.look(cost, now, now).or_else(without_store).unwrap_or_else(|| cell.told(now))
         });
-        seen.unwrap_or(full)
+        seen.or_else(|| untouched(&claim.debit, now)).unwrap_or(full)
     }
 
     /// Finds out how claims without a token are decided: refused, by waiting, or without the store.
@@ -257,7 +278,7 @@ impl Limits {
             }
         }
         wanted.waiting = Waiting::at(&self.counters.shared, keys);
-        Err(Short::Wanted(wanted))
+        Err(Short::Wanted(Box::new(wanted)))
     }
 
     /// Decides claims whose store does not answer, or has not in time: all or none. Answers whether it decided all; if
@@ -284,7 +305,9 @@ impl Limits {
             match decided.flatten() {
                 None => return Err(self.unavailable(claim)),
                 Some(verdict) if verdict.wait_nanos.is_some() => {
-                    return Err(self.exceeds(claims, place, &verdict, now));
+                    let mut exceeded = self.refuse(claims, place, &verdict, now);
+                    exceeded.path = Some(LimitPath::Share);
+                    return Err(Short::Exceeded(Box::new(exceeded)));
                 }
                 Some(_) => sources[place] = Source::WithoutStore(state),
             }
@@ -442,7 +465,8 @@ impl Limits {
 
     #[cold]
     fn exceeds(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Short {
-        Short::Exceeded(Box::new(self.refuse(claims, place, verdict, now)))
+        let path = claims[place].shared.map(|_| LimitPath::Denied);
+        Short::Exceeded(Box::new(Exceeded { path, ..self.refuse(claims, place, verdict, now) }))
     }
 
     /// The refusal of a policy that refuses while the store does not answer.
@@ -458,6 +482,7 @@ impl Limits {
             remaining: 0,
             consumed: 0,
             exposed: false,
+            path: Some(LimitPath::Closed),
             headrooms: Box::default(),
             rules: Arc::clone(&self.rules),
         }))

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::bucket::{Scale, Verdict};
 use crate::domain::{Quota, Window};
 
-const DAY_SECONDS: u64 = 86_400;
+pub(super) const DAY_SECONDS: u64 = 86_400;
 /// How far the wall clock may be set back without returning to the period before.
 const SET_BACK_MILLIS: u64 = 3_600_000;
 
@@ -49,7 +49,7 @@ impl Refill {
     }
 
     /// The day on which a period begins, counted from 1970.
-    const fn begins(self, number: u32) -> u64 {
+    pub(super) const fn begins(self, number: u32) -> u64 {
         match self {
             Self::Gradual | Self::Daily => number as u64,
             Self::Monthly => first_day(number),
@@ -104,9 +104,14 @@ impl At {
         (number as u64) << 32 | used as u64
     }
 
-    fn verdict(&self, number: u32, used: u32, scale: Scale, refused: bool) -> Verdict {
+    /// Time until the period of a number ends.
+    pub(super) const fn until_end_of(&self, number: u32) -> u64 {
         let ends_unix_millis = self.refill.begins(number + 1) * DAY_SECONDS * 1_000;
-        let left_nanos = ends_unix_millis.saturating_sub(self.unix_millis) * 1_000_000;
+        ends_unix_millis.saturating_sub(self.unix_millis) * 1_000_000
+    }
+
+    fn verdict(&self, number: u32, used: u32, scale: Scale, refused: bool) -> Verdict {
+        let left_nanos = self.until_end_of(number);
         let left = scale.burst.get().saturating_sub(used);
         Verdict {
             tat: self.now + left_nanos,

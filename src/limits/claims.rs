@@ -124,7 +124,7 @@ impl Limits {
         let debit = Debit { scale, refill, cost, revision: self.revision, own, unix_millis };
         let is_callers = policy.counts_workspaces_apart();
         let owner = asked.caller.filter(|_| is_callers);
-        let (shared, home) = self.shared(policy.shared, refill, owner);
+        let (shared, home) = self.shared(policy.shared, owner);
         Claim {
             policy: PolicyIndex(index),
             quota,
@@ -138,11 +138,10 @@ impl Limits {
         }
     }
 
-    /// How a bucket is shared, and in which region's store: that of `owner`, if it is one caller's. Counts by the calendar
-    /// are each gateway's own.
-    fn shared(&self, shared: Shared, refill: Refill, owner: Option<&Caller>) -> (Option<Shared>, RegionId) {
+    /// How a bucket is shared, and in which region's store: that of `owner`, if it is one caller's.
+    fn shared(&self, shared: Shared, owner: Option<&Caller>) -> (Option<Shared>, RegionId) {
         let home = self.stores.home(owner);
-        let is_shared = shared.sharing != Sharing::Off && refill == Refill::Gradual;
+        let is_shared = shared.sharing != Sharing::Off;
         (self.stores.of(home).filter(|_| is_shared).map(|_| shared), home)
     }
 
@@ -157,7 +156,7 @@ impl Limits {
     ) -> Claim {
         let scale = Scale::of(&own);
         let debit = Debit { scale, own: true, ..self.blank().debit };
-        let (shared, home) = self.shared(self.rules.shared, Refill::Gradual, caller);
+        let (shared, home) = self.shared(self.rules.shared, caller);
         let policy = self.rules.reserved(OWN_LIMIT);
         Claim { policy, quota: own, key, bucket, debit, shared, home, ..self.blank() }
     }

@@ -12,14 +12,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::backoff::next_attempt;
-use super::message::{Data, LOOKS_BACK_MILLIS, LeakBody, Line, MOST_REQUESTS, Message, Report};
+use super::message::{Contents, Data, LOOKS_BACK_MILLIS, LeakBody, Message, Report};
+use super::used::{self, UseBody};
 use super::webhook::{self, Refusal, Signed};
-use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, text};
+use super::{Channel, Checked, Counts, End, OPERATOR, SigningKeys, mail, report, text};
 use crate::clock::{Clock, Now};
 use crate::domain::Regions;
-use crate::journal::{Journal, JournalError, Question};
+use crate::journal::{Journal, JournalError};
 use crate::tokens::store::{Attempt, Delivery, LogEntry, Recipient};
-use crate::tokens::{self, Moment, Random, Store};
+use crate::tokens::{self, Random, Store};
 
 /// Time between two looks into the outbox.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -182,6 +183,13 @@ impl Notifier {
             Recipient::Contact(contact) => (vec![contact], message.workspace_id()),
             Recipient::Operator => (settings.operator_contacts.iter().collect(), OPERATOR),
         };
+        if let (Recipient::Operator, Contents::Used(used)) = (&delivery.recipient, &message.data)
+            && contacts.is_empty()
+            && used.has_contacts
+        {
+            // The workspace's contacts are told, and the operator asked for nothing.
+            return Ok(Channel::Webhook);
+        }
         // None takes another's time.
         let share = ATTEMPT_DEADLINE / contacts.len().max(1) as u32;
         let (mut reached, mut failure) = (None, None);
@@ -256,21 +264,25 @@ impl Notifier {
 
     /// The message of a delivery as of now.
     async fn message(&self, delivery: &Delivery) -> Result<Message, String> {
+        if let Some(entry) = delivery.entries.first().filter(|entry| used::is_use(entry)) {
+            return self.message_of_use(entry).await;
+        }
         let gateways_missing = self.all_handed_on(delivery).await.unwrap_or_else(|why| {
             tracing::warn!(why, "a leak is told of without what tokens did");
             None
         });
-        let share = MOST_REQUESTS / u32::try_from(delivery.entries.len()).unwrap_or(u32::MAX).max(1);
+        let body = |entry: &LogEntry| serde_json::from_str(&entry.body).map_err(|error| error.to_string());
+        let bodies = delivery.entries.iter().map(body).collect::<Result<Vec<LeakBody>, _>>()?;
+        let share = report::share(bodies.iter().map(|body| 1 + body.also_revoked.len()).sum());
         let (mut leaks, mut base_url) = (Vec::new(), "");
-        for entry in &delivery.entries {
-            let body: LeakBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+        for (entry, body) in delivery.entries.iter().zip(bodies) {
             let (id, workspace_id) = (entry.subject.clone(), body.workspace.clone());
             let read = move |store: &dyn Store| Ok((store.token(&id)?, store.workspace(&workspace_id)?));
             let (token, workspace) = self.of_store(read).await?;
             let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
             base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
             let report = match gateways_missing {
-                Some(missing) => self.report(entry, share, missing).await.unwrap_or_else(|why| {
+                Some(missing) => self.report(entry, &body, share, missing).await.unwrap_or_else(|why| {
                     tracing::warn!(why, "a leak is told of without what the token did");
                     None
                 }),
@@ -283,33 +295,35 @@ impl Notifier {
         Ok(Message::of_leaks(first, told.collect(), delivery.leaks, base_url))
     }
 
-    /// What a leaked token did, with up to `count` requests.
+    async fn message_of_use(&self, entry: &LogEntry) -> Result<Message, String> {
+        let body: UseBody = serde_json::from_str(&entry.body).map_err(|error| error.to_string())?;
+        let id = body.workspace.clone();
+        let workspace = self.of_store(move |store| store.workspace(&id)).await?;
+        let has_contacts = workspace.as_ref().is_some_and(|workspace| !workspace.contacts.is_empty());
+        let region = workspace.and_then(|workspace| self.0.regions.by_name(&workspace.region));
+        let base_url = region.map_or("", |region| &*self.0.regions.region(region).base_url);
+        Ok(Message::of_use(entry, body, base_url, has_contacts))
+    }
+
+    /// What a leaked token did and those that were revoked with it, each with up to `share` requests.
     async fn report(
         &self,
         entry: &LogEntry,
-        count: u32,
+        body: &LeakBody,
+        share: u32,
         gateways_missing: u64,
     ) -> Result<Option<Report>, String> {
         let Some(journal) = self.0.journal.clone() else { return Ok(None) };
         let from_unix_millis = entry.at_unix_millis.saturating_sub(LOOKS_BACK_MILLIS);
-        let token_id = entry.subject.clone();
+        let tokens: Vec<String> = std::iter::once(entry.subject.clone())
+            .chain(body.also_revoked.iter().map(ToString::to_string))
+            .collect();
         let read = move || {
-            let question = Question {
-                token_id: &token_id,
-                from_unix_millis,
-                before_unix_millis: u64::MAX,
-                after: None,
-                count,
-            };
-            Ok::<_, JournalError>((journal.activity(&question)?, journal.entries(&question)?))
+            let tokens = tokens.iter().map(String::as_str);
+            Report::of(&*journal, tokens, from_unix_millis, share)
         };
-        let (activity, entries) = told(blocking(read).await)?;
-        let mut requests: Vec<Line> = entries.into_iter().map(|kept| Line(kept.entry)).collect();
-        requests.reverse();
-        let all = activity.writes + activity.refusals;
-        let requests_left_out = all.saturating_sub(requests.len() as u64);
-        let from = Moment(from_unix_millis / 1_000);
-        Ok(Some(Report { from, activity, requests, requests_left_out, gateways_missing }))
+        let report = told(blocking(read).await)?;
+        Ok(Some(Report { gateways_missing, ..report }))
     }
 
     /// Waits until every gateway that shares the journal has handed on what it noted, but not for long; how many have
@@ -353,12 +367,14 @@ impl Notifier {
         sent: Result<Channel, (Channel, Failure)>,
     ) {
         let now = self.0.clock.now();
-        let token = delivery.entries.first().map_or("", |entry| &*entry.subject);
+        let (token, event) =
+            delivery.entries.first().map_or(("", ""), |entry| (&*entry.subject, &*entry.kind));
         let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
         let end = match sent {
             Ok(channel) => {
                 self.0.counts.add(channel, End::Delivered);
-                tracing::info!(message, token, leaks, attempt, channel = channel.name(), "a leak was told");
+                let channel = channel.name();
+                tracing::info!(message, event, token, leaks, attempt, channel, "owners were told");
                 Attempt::Delivered
             }
             Err((channel, failure)) => {
@@ -372,13 +388,14 @@ impl Notifier {
                     let channel = channel.name();
                     tracing::warn!(
                         message,
+                        event,
                         token,
                         leaks,
                         attempt,
                         channel,
                         why,
                         again_seconds,
-                        "a leak was not told yet"
+                        "owners were not told yet"
                     );
                     Attempt::Failed { due_at_unix_millis, why }
                 } else {
@@ -386,12 +403,13 @@ impl Notifier {
                     let channel = channel.name();
                     tracing::error!(
                         message,
+                        event,
                         token,
                         leaks,
                         attempt,
                         channel,
                         why,
-                        "a leak could not be told; given up"
+                        "owners could not be told; given up"
                     );
                     Attempt::GivenUp { why }
                 }

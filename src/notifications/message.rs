@@ -2,13 +2,12 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::used::Used;
 use crate::domain::Role;
 use crate::journal::{Activity, Entry};
 use crate::tokens::store::LogEntry;
 use crate::tokens::{Leak, Moment, TokenRecord};
 
-/// The most requests that a message lists, of all its tokens; what is beyond is counted, and the journal has it.
-pub(super) const MOST_REQUESTS: u32 = 1_000;
 /// How far back a message looks.
 pub(super) const LOOKS_BACK_MILLIS: u64 = 24 * 3_600_000;
 
@@ -26,8 +25,8 @@ pub(super) struct LeakBody {
 #[derive(Debug, Serialize)]
 pub(super) struct Message {
     #[serde(rename = "type")]
-    kind: &'static str,
-    timestamp: Moment,
+    pub(super) kind: &'static str,
+    pub(super) timestamp: Moment,
     pub(super) data: Contents,
 }
 
@@ -36,6 +35,7 @@ pub(super) struct Message {
 pub(super) enum Contents {
     One(Box<Data>),
     Many(Many),
+    Used(Box<Used>),
 }
 
 /// Several leaks of one workspace.
@@ -85,7 +85,7 @@ pub(super) struct Found {
     pub(super) reported_at: Moment,
 }
 
-/// What the token did in the 24 hours before it was revoked, and until the message was made.
+/// What the token and those that were revoked with it did in the 24 hours before, and until the message was made.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
@@ -94,7 +94,7 @@ pub(super) struct Report {
     pub(super) activity: Activity,
     /// Oldest first.
     pub(super) requests: Vec<Line>,
-    /// Older ones of the same time that are not listed.
+    /// More of the same time that are not listed.
     pub(super) requests_left_out: u64,
     /// Gateways that had not yet handed on what they noted.
     pub(super) gateways_missing: u64,
@@ -107,6 +107,7 @@ pub(super) struct Line(pub(super) Entry);
 impl Serialize for Line {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Entry {
+            token_id,
             method,
             operation,
             resource,
@@ -119,8 +120,8 @@ impl Serialize for Line {
             ..
         } = &self.0;
         serde_json::json!({
-            "time": Moment(self.0.at_unix_millis / 1_000).to_string(), "method": method, "operation": operation,
-            "resource": resource, "status": status, "outcome": outcome, "forwarded": forwarded,
+            "time": Moment(self.0.at_unix_millis / 1_000).to_string(), "tokenId": token_id, "method": method,
+            "operation": operation, "resource": resource, "status": status, "outcome": outcome, "forwarded": forwarded,
             "address": address, "userAgent": user_agent, "requestId": request_id,
         })
         .serialize(serializer)
@@ -173,6 +174,7 @@ impl Message {
         match &self.data {
             Contents::One(one) => &one.workspace_id,
             Contents::Many(many) => &many.workspace_id,
+            Contents::Used(used) => &used.workspace_id,
         }
     }
 }

@@ -14,9 +14,11 @@ mod counts;
 mod deliver;
 mod mail;
 mod message;
+mod report;
 mod settings;
 mod signature;
 mod text;
+mod used;
 mod webhook;
 
 pub use counts::{Channel, Counts, End};

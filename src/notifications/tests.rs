@@ -66,6 +66,8 @@ impl World {
             scopes: vec![],
             role: Role::Owner,
             own_limit: None,
+            allowed_networks: Vec::new(),
+            is_decoy: false,
             expires_at_unix_seconds: None,
             digest: Digest { scheme: Scheme::Hmac(1), bytes: [7; 32] },
             foreign: false,

@@ -3,14 +3,21 @@
 use std::fmt::Write as _;
 
 use super::message::{Contents, Data, ListSteps, Many, Message, Report};
+use super::used;
 use crate::tokens::Moment;
 
 /// The subject of a mail; one line, because a token's name and a workspace's id are.
 pub(super) fn subject(message: &Message) -> String {
     let workspace = message.workspace_id();
     match &message.data {
-        Contents::One(data) => format!("Leaked and revoked: {} of workspace {workspace}", named(data)),
+        Contents::One(data) => {
+            format!(
+                "Leaked and revoked: {} of workspace {workspace}",
+                named(&data.token_id, &data.token_name)
+            )
+        }
         Contents::Many(many) => format!("Leaked and revoked: {} tokens of workspace {workspace}", many.leaks),
+        Contents::Used(used) => used::subject(used),
     }
 }
 
@@ -21,6 +28,7 @@ pub(super) fn text(message: &Message) -> String {
     let _ = match &message.data {
         Contents::One(data) => write_one(&mut text, data),
         Contents::Many(many) => write_many(&mut text, many),
+        Contents::Used(used) => used::write_text(&mut text, used),
     };
     text
 }
@@ -36,7 +44,7 @@ fn write_many(text: &mut String, many: &Many) -> std::fmt::Result {
     writeln!(text, "All of them, as a workspace owner:\n\n     {} {}\n", list.method, list.url)?;
     writeln!(text, "or as the gateway's operator:\n\n     {list_command}\n")?;
     for data in &many.tokens {
-        writeln!(text, "{} was revoked at {}", named(data), data.revoked_at)?;
+        writeln!(text, "{} was revoked at {}", named(&data.token_id, &data.token_name), data.revoked_at)?;
         for (what, value) in [("found at", &data.found.url), ("found in", &data.found.source)] {
             if !value.is_empty() {
                 writeln!(text, "  {what} {value}")?;
@@ -55,17 +63,15 @@ fn write_many(text: &mut String, many: &Many) -> std::fmt::Result {
     Ok(())
 }
 
-fn named(data: &Data) -> String {
-    if data.token_name.is_empty() {
-        format!("token {}", data.token_id)
-    } else {
-        format!("token {} \"{}\"", data.token_id, data.token_name)
-    }
+/// A token as people know it.
+pub(super) fn named(id: &str, name: &str) -> String {
+    if name.is_empty() { format!("token {id}") } else { format!("token {id} \"{name}\"") }
 }
 
 fn write_one(text: &mut String, data: &Data) -> std::fmt::Result {
     let found = &data.found;
-    writeln!(text, "The {} of workspace {} was found by {}", named(data), data.workspace_id, found.by)?;
+    let token = named(&data.token_id, &data.token_name);
+    writeln!(text, "The {token} of workspace {} was found by {}", data.workspace_id, found.by)?;
     writeln!(text, "where strangers can read it, and does not work any more.\n")?;
     for (what, value) in [("Found at", &found.url), ("Found in", &found.source), ("Kind", &found.kind)] {
         if !value.is_empty() {
@@ -92,14 +98,15 @@ fn write_one(text: &mut String, data: &Data) -> std::fmt::Result {
     writeln!(text, "     {} {}\n", data.next_steps.review.method, data.next_steps.review.url)?;
     writeln!(text, "3. Take the token out of the place where it was found, its history included.\n")?;
     match &data.activity {
-        Some(report) => write_report(text, report),
+        Some(report) => write_report(text, report, &data.also_revoked),
         None => writeln!(text, "What the token did is not known: this gateway keeps no journal."),
     }
 }
 
-fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write_report(text: &mut String, report: &Report, also_revoked: &[String]) -> std::fmt::Result {
     let activity = &report.activity;
-    writeln!(text, "WHAT IT DID SINCE {}\n", report.from)?;
+    let who = if also_revoked.is_empty() { "IT" } else { "IT AND ITS FAMILY" };
+    writeln!(text, "WHAT {who} DID SINCE {}\n", report.from)?;
     writeln!(text, "{} writes, {} refused requests", activity.writes, activity.refusals)?;
     if activity.refusals_after_revocation > 0 {
         writeln!(text, "tried {} times after it was revoked", activity.refusals_after_revocation)?;
@@ -115,7 +122,7 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(text, "from {}", activity.addresses.join(", "))?;
     }
     if report.requests_left_out > 0 {
-        writeln!(text, "({} older ones are not listed)", report.requests_left_out)?;
+        writeln!(text, "({} more are not listed; writes were listed first)", report.requests_left_out)?;
     }
     if !report.requests.is_empty() {
         writeln!(text)?;
@@ -134,6 +141,9 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
             entry.user_agent,
             entry.request_id
         )?;
+        if !also_revoked.is_empty() {
+            writeln!(text, "  by {}", entry.token_id)?;
+        }
     }
     Ok(())
 }

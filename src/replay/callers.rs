@@ -90,6 +90,8 @@ impl Callers {
                 overrides: (!record.overrides.is_empty())
                     .then(|| OverrideRecord::all_as_met(&record.overrides)),
                 expires_at_unix_seconds: record.expires_at_unix_seconds,
+                // A replay judges configurations, and where a token may be used from is none.
+                allowed_networks: None,
             },
             None => TokenEntry {
                 id: token.into(),
@@ -100,6 +102,7 @@ impl Callers {
                 own_limit: None,
                 overrides: None,
                 expires_at_unix_seconds: None,
+                allowed_networks: None,
             },
         };
         Ok(TokenLookup::Found(entry))

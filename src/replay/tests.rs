@@ -222,6 +222,8 @@ fn the_registry_is_read_as_it_was_and_left_as_it_is() {
         role: Role::Owner,
         own_limit: Some("3 per day".parse().unwrap()),
         lifetime_seconds: None,
+        allowed_networks: Vec::new(),
+        decoy: false,
     };
     let id = mint.create_token(act(), &request).unwrap().record.id;
     clock.advance(std::time::Duration::from_mins(2));

@@ -66,6 +66,11 @@ pub enum Refusal {
     JwtExpired,
     /// The genuine JWT was revoked.
     JwtRevoked,
+    /// The genuine token may not be used from here.
+    AddressNotAllowed {
+        /// Where the request comes from.
+        address: String,
+    },
     /// A CORS preflight.
     BrowserPreflight,
     /// The credential lacks a scope.
@@ -226,6 +231,7 @@ impl Refusal {
             Self::JwtInvalid => Outcome::JwtInvalid,
             Self::JwtExpired => Outcome::JwtExpired,
             Self::JwtRevoked => Outcome::JwtRevoked,
+            Self::AddressNotAllowed { .. } => Outcome::AddressNotAllowed,
             Self::BrowserPreflight => Outcome::BrowserPreflight,
             Self::ScopeMissing { .. } => Outcome::ScopeMissing,
             Self::PlanRequired { .. } => Outcome::PlanRequired,

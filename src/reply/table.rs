@@ -93,6 +93,8 @@ const TABLE: &[Row<'static>] = &[
         "The access token has expired. Request a new one from the authorization server.").challenging(Challenge::InvalidToken),
     Row::new(Outcome::JwtRevoked, 401, "unauthorized",
         "The access token was revoked. Request a new one, or ask an owner of the workspace why.").challenging(Challenge::InvalidToken),
+    Row::new(Outcome::AddressNotAllowed, 403, "forbidden",
+        "The token may not be used from the address {address}. Call from an address that it is bound to, or ask an owner of the workspace to change them."),
     Row::new(Outcome::BrowserPreflight, 403, "forbidden",
         "This API cannot be called from a browser: its tokens give access to a whole workspace and must not be in a web page. Make the call from a server.{documentation}"),
     Row::new(Outcome::ScopeMissing, 403, "forbidden",
@@ -273,6 +275,7 @@ impl Refusal {
                 row.saying(what)
             }
             Self::AmbiguousPath { what: said } | Self::Conflict { message: said } => row.saying(said),
+            Self::AddressNotAllowed { address } => row.with("address", Text(address)),
             Self::ScopeMissing { scope } => {
                 row.challenging(Challenge::InsufficientScope(scope)).with("scope", Text(scope))
             }

@@ -56,6 +56,7 @@ fn every_refusal(text: &str) -> Vec<Refusal> {
         Refusal::JwtInvalid,
         Refusal::JwtExpired,
         Refusal::JwtRevoked,
+        Refusal::AddressNotAllowed { address: text.to_owned() },
         Refusal::BrowserPreflight,
         Refusal::OwnerRequired,
         Refusal::Missing { message: text.to_owned() },
@@ -132,6 +133,7 @@ fn statuses_and_types_are_those_of_the_contract() {
             403,
             "forbidden",
             &[
+                "address_not_allowed",
                 "browser_preflight",
                 "scope_missing",
                 "plan_required",

@@ -102,7 +102,7 @@ impl Work {
         let token = finding.token.expose().as_bytes();
         match registry.look_up(token, now) {
             Lookup::Found(entry) => return Found::Ours(entry.token_id().clone(), true),
-            Lookup::Revoked(entry) | Lookup::Expired(entry) => {
+            Lookup::Revoked(entry) | Lookup::Expired(entry) | Lookup::Decoy(entry) => {
                 return Found::Ours(entry.token_id().clone(), false);
             }
             // Genuine, of a workspace whose region the configuration does not have any more.
@@ -188,7 +188,7 @@ impl Work {
         self.sync(self.shared.clock.now())?;
         let tokens = revoked.iter().map(|one| match one {
             LeakRevocation::Revoked(ids) => ids.len(),
-            LeakRevocation::NotActive(_) | LeakRevocation::Unknown => 0,
+            LeakRevocation::NotActive(_) | LeakRevocation::Decoy | LeakRevocation::Unknown => 0,
         });
         let tokens = tokens.sum();
         self.shared.counts.revoked(tokens);

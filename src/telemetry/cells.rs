@@ -6,7 +6,7 @@ use super::histogram::{FINE, Histogram, WIDE};
 use super::labels::REGIONS;
 use super::series::Series;
 use super::{Facts, OperationLabel, PolicyLabel, RegionLabel};
-use crate::domain::{ApiVersion, Method, Outcome, Stability};
+use crate::domain::{ApiVersion, LimitPath, Method, Outcome, Stability};
 
 /// What a limit decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub(super) struct Cells {
     pub(super) connections: AtomicI64,
     pub(super) connections_opened: AtomicU64,
     pub(super) connections_refused: [AtomicU64; ConnectionFault::ALL.len()],
+    pub(super) limit_paths: [AtomicU64; LimitPath::ALL.len()],
     pub(super) panics: AtomicU64,
     pub(super) exposed_tokens: AtomicU64,
 }
@@ -93,6 +94,7 @@ impl Default for Cells {
             connections: AtomicI64::new(0),
             connections_opened: AtomicU64::new(0),
             connections_refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            limit_paths: std::array::from_fn(|_| AtomicU64::new(0)),
             panics: AtomicU64::new(0),
             exposed_tokens: AtomicU64::new(0),
         }

@@ -15,7 +15,7 @@ use super::histogram::{BOUNDS, FINE, Histogram, Sum, WIDE};
 use super::instruments::Shared;
 use super::labels::{REGIONS, RegionLabel};
 use super::{Timings, process, traffic};
-use crate::domain::{Family, Method, Outcome};
+use crate::domain::{Family, LimitPath, Method, Outcome};
 
 /// Nanoseconds as seconds.
 #[expect(clippy::cast_precision_loss, reason = "a sum of nanoseconds loses nothing that matters")]
@@ -42,6 +42,7 @@ const FIXED: &[(&str, &str, &[&str])] = &[
     ),
     ("tollgate_refusals_total", "Requests that the gateway answered itself, by reason", &["reason"]),
     ("tollgate_limit_decisions_total", "Decisions of limit policies", &["policy", "decision", "mode"]),
+    ("tollgate_limit_path_total", "Requests by how limits that gateways share decided them", &["path"]),
     (
         "tollgate_deprecated_requests_total",
         "Requests for versions that are going away",
@@ -99,6 +100,15 @@ impl Families {
         };
         let values = ConnectionFault::ALL.map(sum).to_vec();
         fixed("tollgate_connections_refused_total", MetricType::COUNTER, values)
+    }
+
+    fn limit_paths(&self) -> MetricFamily {
+        let sum = |path: LimitPath| {
+            let cores = self.shared.cores.iter();
+            let sum = cores.map(|core| core.cells.limit_paths[path as usize].load(Ordering::Relaxed)).sum();
+            count(&[("path", path.name())], sum)
+        };
+        fixed("tollgate_limit_path_total", MetricType::COUNTER, LimitPath::ALL.map(sum).to_vec())
     }
 
     fn requests(&self) -> MetricFamily {
@@ -238,6 +248,7 @@ impl Collector for Families {
             self.requests(),
             self.refusals(),
             self.decisions(),
+            self.limit_paths(),
             self.deprecated(),
             self.by_region("tollgate_request_seconds", |cells| &cells.request_time),
             self.by_region("tollgate_upstream_seconds", |cells| &cells.upstream_time),

@@ -13,7 +13,7 @@ use super::{
     RequestId, RequestIds, TopK, TraceParent, access_line,
 };
 use crate::clock::{Clock, Now};
-use crate::domain::{Family, Outcome};
+use crate::domain::{Family, LimitPath, Outcome};
 
 /// The most frequent names of one core.
 #[derive(Debug, Default)]
@@ -90,6 +90,11 @@ impl Core {
     /// Counts what a limit decided.
     pub fn limit_decision(&self, policy: PolicyLabel, decision: Decision, mode: Mode) {
         self.cells.decision(policy, decision, mode);
+    }
+
+    /// Counts a request by how shared limits decided it.
+    pub fn limit_path(&self, path: LimitPath) {
+        self.cells.limit_paths[path as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes whose page sent a preflight.

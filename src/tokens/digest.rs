@@ -4,8 +4,9 @@
 //!
 //! A token holds 339 random bits, so a slow password hash would cost every request and buy nothing. The
 //! pepper lives outside the store: who reads the store cannot test candidates, who writes it cannot plant a
-//! token that he knows. Several pepper versions can be live; new tokens get the newest. Look-ups go by
-//! digest, so their timing tells nothing about the token.
+//! token that he knows. Several peppers can be live: new tokens get the one that the file has first, and look-ups try
+//! each, the highest version first, since tokens only ever move to a higher one. Look-ups go by digest, so their timing
+//! tells nothing about the token.
 
 use aws_lc_rs::{digest, hmac};
 
@@ -18,6 +19,13 @@ pub enum Scheme {
     Sha256,
     /// HMAC-SHA-256 under the pepper of this version.
     Hmac(u16),
+}
+
+impl Scheme {
+    /// The scheme of a pepper's version; 0 stands for plain SHA-256.
+    pub const fn of(version: u16) -> Self {
+        if version == 0 { Self::Sha256 } else { Self::Hmac(version) }
+    }
 }
 
 /// What the store keeps of a token.
@@ -43,11 +51,13 @@ impl Digest {
     }
 }
 
-/// The live peppers, newest first; there is always one.
+/// The live peppers; there is always one.
 #[derive(Clone, Debug)]
 pub struct Peppers {
-    newest: Pepper,
-    older: Vec<Pepper>,
+    /// What new tokens are hashed under.
+    writing: Pepper,
+    /// All of them, the highest version first.
+    all: Vec<Pepper>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,45 +67,63 @@ struct Pepper {
 }
 
 impl Peppers {
-    /// Peppers by version, 1 and up; [`None`] without any, with version 0, or with a version twice.
+    /// Peppers by version, 1 and up, the one that new tokens are hashed under first; [`None`] without any, with version
+    /// 0, or with a version twice.
     pub fn new(secrets: impl IntoIterator<Item = (u16, Vec<u8>)>) -> Option<Self> {
         let mut all: Vec<Pepper> = secrets
             .into_iter()
             .map(|(version, secret)| Pepper { version, key: hmac::Key::new(hmac::HMAC_SHA256, &secret) })
             .collect();
+        let writing = all.first()?.clone();
         all.sort_unstable_by_key(|pepper| std::cmp::Reverse(pepper.version));
         let repeated = all.windows(2).any(|pair| pair[0].version == pair[1].version);
         if repeated || all.last().is_none_or(|oldest| oldest.version == 0) {
             return None;
         }
-        let older = all.split_off(1);
-        all.pop().map(|newest| Self { newest, older })
+        Some(Self { writing, all })
     }
 
-    /// The digest under the newest pepper.
+    /// The digest under which a new token is stored.
     pub fn digest(&self, token: &[u8]) -> Digest {
-        self.newest.digest(token)
+        self.writing.digest(token)
     }
 
-    /// The digest under every live pepper, newest first.
+    /// The digest under every live pepper, the highest version first.
     pub fn digests<'t>(&'t self, token: &'t [u8]) -> impl Iterator<Item = Digest> + 't {
-        std::iter::once(&self.newest).chain(&self.older).map(move |pepper| pepper.digest(token))
+        self.all.iter().map(move |pepper| pepper.digest(token))
     }
 
-    /// A secret of its own for another purpose, from the newest pepper: HMAC-SHA-256 of the purpose's name.
+    /// Whether a token that is stored so is to be stored under the pepper of new ones when it is seen. Only upwards, so
+    /// that two gateways whose files differ for a while do not move a token to and fro.
+    pub fn outdates(&self, scheme: Scheme) -> bool {
+        scheme < Scheme::Hmac(self.writing.version)
+    }
+
+    /// The version under which new tokens are stored.
+    pub const fn writes(&self) -> u16 {
+        self.writing.version
+    }
+
+    /// The live versions, the highest first.
+    pub fn versions(&self) -> impl Iterator<Item = u16> {
+        self.all.iter().map(|pepper| pepper.version)
+    }
+
+    /// A secret of its own for another purpose: HMAC-SHA-256 of the purpose's name under the lowest version, which
+    /// changes only when that is retired.
     pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
-        array(hmac::sign(&self.newest.key, purpose).as_ref())
+        let lowest = self.all.last().unwrap_or(&self.writing);
+        array(hmac::sign(&lowest.key, purpose).as_ref())
     }
 
     /// Such a secret from every live pepper, the newest first.
     pub fn derive_each(&self, purpose: &[u8]) -> impl Iterator<Item = [u8; 32]> {
-        let all = std::iter::once(&self.newest).chain(&self.older);
-        all.map(move |pepper| array(hmac::sign(&pepper.key, purpose).as_ref()))
+        self.all.iter().map(move |pepper| array(hmac::sign(&pepper.key, purpose).as_ref()))
     }
 
     /// Whether a version is live.
     pub fn holds(&self, version: u16) -> bool {
-        self.newest.version == version || self.older.iter().any(|pepper| pepper.version == version)
+        self.all.iter().any(|pepper| pepper.version == version)
     }
 
     /// A value for each version that proves which pepper it is without giving it away; the store keeps it,
@@ -164,12 +192,29 @@ mod tests {
     }
 
     #[test]
-    fn new_tokens_get_the_newest_pepper_and_look_ups_try_each() {
-        let peppers = Peppers::new([(1, vec![1; 32]), (7, vec![7; 32]), (3, vec![3; 32])]).unwrap();
+    fn new_tokens_get_the_first_pepper_and_look_ups_try_each() {
+        let peppers = Peppers::new([(3, vec![3; 32]), (1, vec![1; 32]), (7, vec![7; 32])]).unwrap();
         let schemes: Vec<Scheme> = peppers.digests(b"t").map(|digest| digest.scheme).collect();
         assert_eq!(schemes, [Scheme::Hmac(7), Scheme::Hmac(3), Scheme::Hmac(1)]);
-        assert_eq!(peppers.digest(b"t").scheme, Scheme::Hmac(7));
+        assert_eq!(peppers.digest(b"t").scheme, Scheme::Hmac(3));
         assert!(peppers.holds(3) && !peppers.holds(2));
+    }
+
+    #[test]
+    fn tokens_only_move_to_a_higher_version() {
+        let peppers = Peppers::new([(3, vec![3; 32]), (1, vec![1; 32]), (7, vec![7; 32])]).unwrap();
+        assert!(peppers.outdates(Scheme::Sha256) && peppers.outdates(Scheme::Hmac(1)));
+        assert!(!peppers.outdates(Scheme::Hmac(3)) && !peppers.outdates(Scheme::Hmac(7)));
+    }
+
+    #[test]
+    fn what_is_derived_stays_while_peppers_are_added_and_change_places() {
+        let derived = |peppers: &[(u16, u8)]| {
+            let secrets = peppers.iter().map(|(version, byte)| (*version, vec![*byte; 32]));
+            Peppers::new(secrets).unwrap().derive(b"purpose")
+        };
+        assert_eq!(derived(&[(1, 1)]), derived(&[(1, 1), (2, 2)]));
+        assert_eq!(derived(&[(1, 1)]), derived(&[(2, 2), (1, 1)]));
     }
 
     #[test]

@@ -43,6 +43,14 @@ pub enum Error {
         /// What it is instead of active.
         state: &'static str,
     },
+    /// A token that does not work cannot be changed.
+    #[error("token {id} is {state} and cannot be changed; create a new one with `tollgate token create`")]
+    Ended {
+        /// The token.
+        id: String,
+        /// What it is instead of active.
+        state: &'static str,
+    },
     /// The workspace has as many tokens as it may.
     #[error(
         "workspace `{workspace}` has {cap} working tokens, as many as `tokens.tokens_per_workspace` allows; revoke one that is not used (`tollgate token list --workspace {workspace}`)"
@@ -253,6 +261,38 @@ pub enum Error {
         /// The line, from 1.
         line: usize,
     },
+    /// The pepper file lacks a version under which tokens are stored.
+    #[error("the pepper file {} lacks version {version}, and tokens of the store are hashed under it; put its line back, or give them up with `tollgate token peppers retire {version} --force`", .file.display())]
+    PepperGone {
+        /// The version.
+        version: u16,
+        /// The file.
+        file: PathBuf,
+    },
+    /// No pepper of this version was ever used.
+    #[error("there is no pepper version {0}; see `tollgate token peppers`")]
+    PepperUnknown(u16),
+    /// A pepper cannot be given up while something is stored under it.
+    #[error(
+        "{tokens} working tokens and {operators} operators are hashed under pepper version {version} and would stop working; \
+         wait until they were used, rotate or revoke them (`tollgate token list --pepper {version}`), or say --force"
+    )]
+    PepperNeeded {
+        /// The version.
+        version: u16,
+        /// Tokens that work.
+        tokens: u64,
+        /// Operators' tokens that work.
+        operators: u64,
+    },
+    /// The pepper that new tokens are hashed under cannot be given up.
+    #[error(
+        "new tokens are hashed under pepper version {0}; have another one used first, with `tollgate token peppers use VERSION`"
+    )]
+    PepperInUse(u16),
+    /// A pepper that was retired is not used again.
+    #[error("pepper version {0} was retired; add another one with `tollgate token peppers add`")]
+    PepperRetired(u16),
     /// The pepper is not the one that the store's tokens were made with.
     #[error("the pepper file {} is not the one that this store was made with ({scheme:?} differs); restore the right one from a copy", .file.display())]
     PepperMismatch {

@@ -9,9 +9,9 @@
 
 use std::io::BufRead;
 
-use crate::domain::{Plan, Role};
+use crate::domain::{Network, Plan, Role};
 
-use super::mint::{check_scopes, check_workspace_id, end};
+use super::mint::{check_scopes, check_workspace_id, end, networks};
 use super::store::{Act, Imported, ImportedToken, NewToken};
 use super::{Digest, Error, Mint, Scheme};
 
@@ -37,6 +37,8 @@ pub struct ImportDefaults {
     pub role: Role,
     /// How long they live from now; [`None`] is for ever.
     pub lifetime_seconds: Option<u64>,
+    /// Where they may be used from; from everywhere if there are none.
+    pub allowed_networks: Vec<Network>,
 }
 
 /// A line that was not taken.
@@ -118,6 +120,7 @@ impl Mint {
             self.region_letter(region)?;
         }
         end(act, defaults.lifetime_seconds)?;
+        networks(&defaults.allowed_networks)?;
         check_scopes(&defaults.scopes)
     }
 
@@ -155,6 +158,8 @@ impl Mint {
             scopes: scopes.clone(),
             role: defaults.role,
             own_limit: None,
+            allowed_networks: networks(&defaults.allowed_networks).map_err(|error| error.to_string())?,
+            is_decoy: false,
             expires_at_unix_seconds: end(act, defaults.lifetime_seconds)
                 .map_err(|error| error.to_string())?,
             digest,

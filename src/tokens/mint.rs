@@ -3,16 +3,20 @@
 //! The only place where a new token exists in plain text; it is handed out once, as a
 //! [`Secret`], and kept nowhere.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{Quota, Regions, Role, Secret};
+use crate::domain::{Network, Quota, Regions, Role, Secret};
 
 use super::random::push_base62;
 use super::store::{
-    Act, Leak, LeakedToken, MOST_WORDS, NewToken, NewWorkspace, Replacement, Store, WorkspaceChange,
+    Act, Leak, LeakedToken, MOST_NETWORKS, MOST_WORDS, NewToken, NewWorkspace, Replacement, Store,
+    TokenChange, WorkspaceChange,
 };
-use super::{Error, Format, Peppers, Random, Rules, TokenRecord, WorkspaceRecord, pepper_file};
+use super::{
+    Digest, Error, Format, Peppers, Random, Rules, Scheme, TokenRecord, WorkspaceRecord, pepper_file,
+};
 
 const ID_CHARACTERS: usize = 16;
 
@@ -41,6 +45,10 @@ pub struct TokenRequest {
     pub own_limit: Option<Quota>,
     /// How long it lives; [`None`] is for ever.
     pub lifetime_seconds: Option<u64>,
+    /// Where it may be used from, up to 16 networks; from everywhere if there are none.
+    pub allowed_networks: Vec<Network>,
+    /// Whether it is a decoy.
+    pub decoy: bool,
 }
 
 /// A new token, in plain text for the only time.
@@ -68,6 +76,7 @@ impl Mint {
             read => read?,
         };
         peppers.check(&known, &rules.pepper_file)?;
+        check_complete(&*store, &peppers, &known, &rules.pepper_file, now)?;
         let ours: Vec<_> = peppers.fingerprints().collect();
         if ours.iter().any(|fingerprint| !known.contains(fingerprint)) {
             store.add_fingerprints(Act { actor: "tollgate", now }, &ours)?;
@@ -156,6 +165,8 @@ impl Mint {
             scopes: scopes.clone(),
             role: request.role,
             own_limit: request.own_limit,
+            allowed_networks: networks(&request.allowed_networks)?,
+            is_decoy: request.decoy,
             expires_at_unix_seconds: end(act, request.lifetime_seconds)?,
             digest: self.peppers.digest(token.expose().as_bytes()),
             foreign: false,
@@ -164,7 +175,16 @@ impl Mint {
         Ok(Minted { record, token })
     }
 
-    /// Replaces a token by a new one of the same family, scopes, role and limit. The old one goes on working
+    /// Changes a token; [`Error::TokenUnknown`], [`Error::Ended`].
+    pub fn set_token(&self, act: Act<'_>, id: &str, change: &TokenChange) -> Result<TokenRecord, Error> {
+        if let Some(name) = &change.name {
+            check_name(name)?;
+        }
+        let allowed_networks = change.allowed_networks.as_deref().map(networks).transpose()?;
+        self.store.set_token(act, id, &TokenChange { allowed_networks, ..change.clone() })
+    }
+
+    /// Replaces a token by a new one of the same family, scopes, role, limit and networks. The old one goes on working
     /// for the overlap. Without `lifetime_seconds` the new one lives as long as the old one was made for.
     pub fn rotate_token(
         &self,
@@ -229,6 +249,33 @@ impl std::fmt::Debug for Mint {
     }
 }
 
+/// Refuses peppers among which one is missing that working tokens are hashed under, and warns of one that was retired.
+/// What is stored is counted only if a version is missing.
+fn check_complete(
+    store: &dyn Store,
+    peppers: &Peppers,
+    known: &[Digest],
+    file: &Path,
+    now: Now,
+) -> Result<(), Error> {
+    let retired = store.retired_peppers()?;
+    for version in retired.iter().filter(|version| peppers.holds(**version)) {
+        tracing::warn!(version, file = %file.display(), "the pepper file holds a version that was retired");
+    }
+    let is_missing = |scheme: Scheme| match scheme {
+        Scheme::Hmac(version) => !peppers.holds(version) && !retired.contains(&version),
+        Scheme::Sha256 => false,
+    };
+    if !known.iter().any(|known| is_missing(known.scheme)) {
+        return Ok(());
+    }
+    let seen = store.under_peppers(now)?;
+    match seen.iter().find(|found| found.is_needed() && is_missing(found.scheme)).map(|found| found.scheme) {
+        Some(Scheme::Hmac(version)) => Err(Error::PepperGone { version, file: file.to_owned() }),
+        Some(Scheme::Sha256) | None => Ok(()),
+    }
+}
+
 /// The longest lifetime, 100 years: within what the read model can hold.
 pub(super) const LONGEST_LIFETIME_SECONDS: u64 = 100 * 366 * 86_400;
 
@@ -241,6 +288,18 @@ pub(super) fn end(act: Act<'_>, lifetime_seconds: Option<u64>) -> Result<Option<
         }
         Some(lifetime) => Ok(Some(act.now.unix_seconds().saturating_add(lifetime))),
     }
+}
+
+/// Networks in their canonical order.
+pub(super) fn networks(given: &[Network]) -> Result<Vec<Network>, Error> {
+    let mut all = given.to_vec();
+    all.sort_unstable();
+    all.dedup();
+    if all.len() <= MOST_NETWORKS {
+        return Ok(all);
+    }
+    let value = format!("{} of them", all.len());
+    Err(invalid("allowed network", &value, "a token has at most 16; write wider ones"))
 }
 
 pub(super) fn check_workspace_id(id: &str) -> Result<(), Error> {

@@ -21,6 +21,7 @@ mod pepper_file;
 mod random;
 mod record;
 mod registry;
+mod rotation;
 mod settings;
 mod start;
 pub mod store;
@@ -34,14 +35,18 @@ pub use jwt_revocations::{JwtRevocation, JwtRevocationView, JwtsRevoked};
 pub use mint::{Mint, Minted, TokenRequest};
 pub use operators::{MintedOperator, OPERATOR_PREFIX, OperatorRecord, OperatorView};
 pub use overrides::{HeldOverride, NewOverride, OverrideRecord, OverrideView};
+pub use pepper_file::pepper_file_fault;
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
 pub use registry::{
-    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, Status,
+    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, SightingCounts,
+    Status, Teller,
 };
+pub use rotation::{PepperState, PepperView, Rotation};
 pub use settings::{Beyond, Rules, Settings, Staleness};
 pub use start::open;
 pub use store::postgres::{PostgresAddress, PostgresStore};
 pub use store::{
-    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, SqliteStore, Store, StoreAddress, WorkspaceChange,
+    Act, Leak, LeakRevocation, LeakedToken, NewWorkspace, PepperUse, Sighting, SqliteStore, Store,
+    StoreAddress, TokenChange, WorkspaceChange,
 };

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::overrides::{OverrideRecord, OverrideView};
 use crate::clock::Now;
-use crate::domain::{Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState};
+use crate::domain::{Network, Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState};
 
 /// Marks a workspace's subject. Token families have numbers below it, so the two never meet; numbers from
 /// 2^63 are free for callers that no registry knows, such as JWT clients.
@@ -88,6 +88,10 @@ pub struct TokenRecord {
     pub role: Role,
     /// A limit of its own.
     pub own_limit: Option<Quota>,
+    /// Where it may be used from, sorted; from everywhere if there are none.
+    pub allowed_networks: Vec<Network>,
+    /// Whether it is a decoy: never valid, and whoever uses it is told of.
+    pub is_decoy: bool,
     /// Limits in place of policies' for its family, also of those that have ended, by policy.
     pub overrides: Vec<OverrideRecord>,
     /// When it was made or imported.
@@ -140,6 +144,8 @@ impl TokenRecord {
             scopes: &self.scopes,
             role: self.role,
             own_limit: self.own_limit.map(|quota| quota.to_string()),
+            allowed_networks: &self.allowed_networks,
+            decoy: self.is_decoy,
             limit_overrides: views(&self.overrides),
             family: &self.family,
             created_at: Moment(self.created_at_unix_seconds),
@@ -231,6 +237,8 @@ pub struct TokenView<'r> {
     pub scopes: &'r [String],
     pub role: Role,
     pub own_limit: Option<String>,
+    pub allowed_networks: &'r [Network],
+    pub decoy: bool,
     pub limit_overrides: Vec<OverrideView<'r>>,
     pub family: &'r str,
     pub created_at: Moment,
@@ -271,6 +279,8 @@ mod tests {
             scopes: vec![],
             role: Role::Restricted,
             own_limit: None,
+            allowed_networks: vec![],
+            is_decoy: false,
             overrides: vec![],
             created_at_unix_seconds: 100,
             expires_at_unix_seconds: None,

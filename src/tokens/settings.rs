@@ -45,6 +45,11 @@ pub struct Settings {
     pub last_used_seconds: u64,
     /// Working tokens that one workspace may have; imported ones are not held to it. Default 1,000.
     pub tokens_per_workspace: u32,
+    /// Whether the first use of a token from a network that it was not seen from before is told to its workspace's
+    /// contacts and in the audit trail. Default true.
+    pub new_network_events: bool,
+    /// Hours after a token's first use in which its networks are learnt and not told, 0 to 720. Default 24.
+    pub network_learning_hours: u64,
     /// Scopes of a token whose creation names none. Default `["public_api:read_write"]`.
     pub scopes: Vec<String>,
 }
@@ -63,6 +68,8 @@ impl Default for Settings {
             beyond_max_staleness: Beyond::NotReady,
             last_used_seconds: 60,
             tokens_per_workspace: 1_000,
+            new_network_events: true,
+            network_learning_hours: 24,
             scopes: vec!["public_api:read_write".to_owned()],
         }
     }
@@ -110,6 +117,8 @@ pub struct Rules {
     pub last_used: Duration,
     /// Working tokens that one workspace may have.
     pub tokens_per_workspace: u32,
+    /// How long a token's networks are learnt before a new one is told; [`None`] to tell of none.
+    pub network_learning: Option<Duration>,
     /// Scopes of a token whose creation names none.
     pub scopes: Vec<String>,
 }
@@ -173,6 +182,9 @@ impl Rules {
             }),
             last_used: Duration::from_secs(settings.last_used_seconds),
             tokens_per_workspace: settings.tokens_per_workspace,
+            network_learning: settings
+                .new_network_events
+                .then(|| Duration::from_hours(settings.network_learning_hours)),
             scopes: settings.scopes.clone(),
         })
     }
@@ -236,6 +248,7 @@ fn check_numbers(settings: &Settings, problems: &mut Problems) {
     number_within(problems, "tokens.last_used_seconds", settings.last_used_seconds, 60, 86_400);
     let cap = u64::from(settings.tokens_per_workspace);
     number_within(problems, "tokens.tokens_per_workspace", cap, 1, 1_000_000);
+    number_within(problems, "tokens.network_learning_hours", settings.network_learning_hours, 0, 720);
 }
 
 fn check_scopes(settings: &Settings, problems: &mut Problems) {
@@ -277,7 +290,7 @@ mod tests {
     fn tells_every_mistake_at_once() {
         let (rules, keys) = checked(
             "prefix = \"sgp\"\nstore = \"/\"\npepper_file = \"/\"\nsnapshot_file = \"/\"\nsnapshot_seconds = 1\npoll_millis = 5000\nmax_staleness_seconds = 1\nlast_used_seconds = 1\n\
-             tokens_per_workspace = 0\nscopes = [\"ok\", \"not ok\"]",
+             tokens_per_workspace = 0\nnetwork_learning_hours = 1000\nscopes = [\"ok\", \"not ok\"]",
         );
         assert!(rules.is_none());
         assert_eq!(
@@ -294,6 +307,7 @@ mod tests {
                 "tokens.max_staleness_seconds",
                 "tokens.last_used_seconds",
                 "tokens.tokens_per_workspace",
+                "tokens.network_learning_hours",
                 "tokens.scopes[1]",
             ]
         );

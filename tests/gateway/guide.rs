@@ -27,7 +27,7 @@ fn every_command_of_the_guide_runs_as_it_stands() {
         .filter_map(|line| line.strip_prefix("    "))
         .filter(|line| ["source ", "curl ", "for i "].iter().any(|start| line.starts_with(start)))
         .collect();
-    let [source, us, eu, revoked, tiny, preflight, whoami, limits, tokens] = commands[..] else {
+    let [source, us, eu, revoked, tiny, preflight, whoami, limits, owner, tokens] = commands[..] else {
         panic!("other commands: {commands:#?}")
     };
     let said = shell(source, us);
@@ -44,6 +44,8 @@ fn every_command_of_the_guide_runs_as_it_stands() {
     assert!(said.contains("\"workspaceId\":\"demo-eu\"") && said.contains("\"region\":\"eu\""), "{said}");
     let said = shell(source, limits);
     assert!(said.contains("\"policy\":\"default\""), "{said}");
+    let said = shell(source, owner);
+    assert!(said.contains("\"token\":\"sgp_u") && said.contains("\"name\":\"ci\""), "{said}");
     let said = shell(source, tokens);
     assert!(said.contains("\"workspace\":\"demo-us\"") && said.contains("\"name\":\"demo us\""), "{said}");
     let page = guide.lines().find_map(|line| line.trim().strip_prefix("status page")).unwrap().trim();

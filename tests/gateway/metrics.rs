@@ -178,6 +178,7 @@ fn metrics_are_those_of_the_design() {
         "tollgate_upstream_seconds_sum",
         "tollgate_refusals_total",
         "tollgate_limit_decisions_total",
+        "tollgate_limit_path_total",
         "tollgate_connections",
         "tollgate_in_flight",
         "tollgate_tokens",

@@ -195,3 +195,45 @@ fn an_answer_that_breaks_off_is_not_mended() {
     let answer = demo.ask("us", "GET", "/sample/raw/x?drop=headers");
     assert_eq!(answer.said(), (502, "upstream_broken".to_owned()));
 }
+
+/// A request that was admitted is finished, whatever becomes of its token.
+#[test]
+fn a_revocation_ends_no_transfer_that_is_under_way() {
+    let (down, up) = (Upstream::start(Behaviour::Drip), Upstream::start(Behaviour::Echo));
+    let gateway = Gateway::start(&config(&down.url(), &up.url(), ""));
+    let ((down_id, down_token), (up_id, up_token)) =
+        (gateway.token("ws-us", &[]), gateway.token("ws-eu", &[]));
+    let body = pattern(2 * MIB);
+    let (first, rest) = body.split_at(MIB);
+
+    let mut download = gateway.connect();
+    download.write(&request("GET", "/sample/raw/x", &down_token, ""));
+    assert_eq!(download.read_head().status, 200);
+    let mut upload = gateway.connect();
+    upload.write(&request("PUT", "/sample/raw/x", &up_token, &format!("Content-Length: {}\r\n", body.len())));
+    upload.write(first);
+    assert_eq!(upload.read_head().status, 200);
+
+    for (id, token) in [(&down_id, &down_token), (&up_id, &up_token)] {
+        assert_eq!(gateway.operate("POST", &format!("/v1/tokens/{id}/revoke"), "{}").status, 200);
+        assert_eq!(gateway.ask(token, "/sources").said(), (401, "token_revoked".to_owned()));
+    }
+
+    // Four bytes come every 50 ms: most of these come after the revocation.
+    let mut received = 0;
+    while received < 200 {
+        let part = download.read_some(usize::MAX).unwrap();
+        assert!(!part.is_empty(), "the download was cut after {received} bytes");
+        received += part.len();
+    }
+    upload.write(rest);
+    let mut echoed = Vec::new();
+    while echoed.len() < body.len() {
+        let part = upload.read_some(body.len() - echoed.len()).unwrap();
+        assert!(!part.is_empty(), "the upload was cut after {} bytes came back", echoed.len());
+        echoed.extend(part);
+    }
+    assert!(echoed == body, "not what was sent");
+    upload.write(&request("GET", "/sources", &up_token, ""));
+    assert_eq!(upload.read(false).said(), (401, "token_revoked".to_owned()), "the same connection's next");
+}

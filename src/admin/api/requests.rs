@@ -8,7 +8,7 @@ use super::page::{CURSOR, PER_PAGE, Wanted, page_schema};
 use super::route::Route;
 use super::work::{Answer, Work};
 use crate::gateway::refuse_change::for_operator;
-use crate::journal::{Kept, Place, Question};
+use crate::journal::{Kept, Place, Question, Which};
 use crate::reply::Refusal;
 use crate::tokens::Moment;
 
@@ -61,6 +61,7 @@ fn list(work: &Work) -> Result<Answer, Refusal> {
     let token = work.mint().token(work.parameter(0)).map_err(|error| for_operator(&error))?;
     let question = Question {
         token_id: &token.id,
+        which: Which::All,
         from_unix_millis: 0,
         before_unix_millis: u64::MAX,
         after,

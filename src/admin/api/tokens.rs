@@ -9,9 +9,9 @@ use super::page::{CURSOR, PER_PAGE, Wanted, page_schema};
 use super::route::{QueryParameter, Route};
 use super::work::{Answer, Work};
 use crate::domain::{Quota, Role};
-use crate::gateway::refuse_change::for_operator;
+use crate::gateway::refuse_change::{for_operator, networks};
 use crate::reply::Refusal;
-use crate::tokens::{Minted, TokenRecord, TokenRequest, TokenView};
+use crate::tokens::{Minted, TokenChange, TokenRecord, TokenRequest, TokenView};
 
 const WORKSPACE: QueryParameter = QueryParameter {
     name: "workspace",
@@ -57,10 +57,22 @@ pub(super) const ROUTES: &[Route] = &[
         run: get,
     },
     Route {
+        method: Method::PATCH,
+        path: "/v1/tokens/{id}",
+        operation: "updateToken",
+        about: "Changes a token that works. What is left out stays.",
+        query: &[],
+        body: Some(SchemaGenerator::subschema_for::<UpdateToken>),
+        status: 200,
+        answer: SchemaGenerator::subschema_for::<One>,
+        refusals: &[404, 409],
+        run: update,
+    },
+    Route {
         method: Method::POST,
         path: "/v1/tokens/{id}/rotate",
         operation: "rotateToken",
-        about: "Replaces a token by a new one of the same scopes, role and limits. The answer holds the new one for the only time; the old one goes on working for the overlap.",
+        about: "Replaces a token by a new one of the same scopes, role, limits and networks. The answer holds the new one for the only time; the old one goes on working for the overlap.",
         query: &[],
         body: Some(SchemaGenerator::subschema_for::<RotateToken>),
         status: 201,
@@ -102,6 +114,25 @@ struct CreateToken {
     /// How long it lives; for ever if left out.
     #[schemars(range(min = 1, max = 3_162_240_000_u64))]
     lifetime_seconds: Option<u64>,
+    /// Where it may be used from, as networks in CIDR notation; from everywhere if left out.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    allowed_networks: Vec<String>,
+    /// Whether it is a decoy: never valid, and whoever uses it is told of.
+    #[serde(default)]
+    decoy: bool,
+}
+
+/// What changes in a token.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct UpdateToken {
+    /// Another name.
+    #[schemars(length(max = 128))]
+    name: Option<String>,
+    /// Other networks, in place of all of before; none lets it be used from everywhere.
+    #[schemars(length(max = 16))]
+    allowed_networks: Option<Vec<String>>,
 }
 
 /// How a token is replaced.
@@ -177,6 +208,8 @@ fn create(work: &Work) -> Result<Answer, Refusal> {
         role: body.role.unwrap_or(Role::Restricted),
         own_limit,
         lifetime_seconds: body.lifetime_seconds,
+        allowed_networks: networks("allowed_networks", &body.allowed_networks)?,
+        decoy: body.decoy,
     };
     minted(work, &work.changed(work.mint().create_token(work.act(), &request))?)
 }
@@ -195,6 +228,14 @@ fn list(work: &Work) -> Result<Answer, Refusal> {
 
 fn get(work: &Work) -> Result<Answer, Refusal> {
     shown(work, &work.mint().token(work.parameter(0)).map_err(|error| for_operator(&error))?)
+}
+
+fn update(work: &Work) -> Result<Answer, Refusal> {
+    let body: UpdateToken = work.read()?;
+    let read = |texts: Vec<String>| networks("allowed_networks", &texts);
+    let allowed_networks = body.allowed_networks.map(read).transpose()?;
+    let change = TokenChange { name: body.name, allowed_networks };
+    shown(work, &work.changed(work.mint().set_token(work.act(), work.parameter(0), &change))?)
 }
 
 fn rotate(work: &Work) -> Result<Answer, Refusal> {

@@ -46,6 +46,8 @@ impl Registry {
             role: crate::domain::Role::Restricted,
             own_limit: None,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
+            decoy: false,
         };
         let id = mint.create_token(act, &request).unwrap().record.id;
         let leak = Leak::new("github-secret-scanning", "t", "https://github.com/o/r", "commit", START);

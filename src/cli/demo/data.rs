@@ -266,6 +266,8 @@ fn create(
         role: Role::Owner,
         own_limit,
         lifetime_seconds,
+        allowed_networks: Vec::new(),
+        decoy: false,
     };
     let minted = mint.create_token(act, &request)?;
     Ok((minted.record.id.clone(), minted.token))

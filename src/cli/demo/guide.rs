@@ -151,6 +151,7 @@ pub(super) fn environment(ready: &Ready) -> String {
         set(&name, token.token.expose());
         set(&format!("{name}_ID"), &token.id);
     }
+    set("TOKEN_OWNER_JWT", ready.owner_jwt.expose());
     text
 }
 
@@ -190,6 +191,10 @@ pub(super) fn print(ready: &Ready, environment: &Path, out: &mut dyn Write) -> R
   A token that leaks into a public repository, with a stopwatch:
 
     tollgate demo leak
+
+  An owner of the workspace in the US makes a token, by a JWT of the demo's issuer:
+
+    curl -s -H "Authorization: Bearer $TOKEN_OWNER_JWT" -H 'Content-Type: application/json' -d '{{"name":"ci"}}' "$TOLLGATE_URL/tollgate/v1/tokens"
 
   The admin API, as an operator (its description: /openapi.json):
 

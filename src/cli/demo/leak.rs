@@ -273,6 +273,8 @@ impl Running {
             role: Role::Owner,
             own_limit: None,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
+            decoy: false,
         };
         let minted = self.mint.create_token(Act { actor: "cli:demo", now: clock.now() }, &request)?;
         Ok(Token { id: minted.record.id, token: minted.token })

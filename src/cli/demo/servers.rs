@@ -37,6 +37,8 @@ pub(super) struct Servers {
     pub(super) inbox: InboxServers,
     /// The `jwt` object of the JSON line.
     pub(super) jwt: Value,
+    /// A token of a Workspace Owner.
+    pub(super) owner_jwt: Secret<String>,
     stop: watch::Sender<bool>,
     runtime: Option<Runtime>,
 }
@@ -119,6 +121,7 @@ impl Servers {
             audience: AUDIENCE,
             inbox,
             jwt: demo.description,
+            owner_jwt: demo.owner_jwt,
             stop,
             runtime: Some(runtime),
         })

@@ -60,6 +60,8 @@ impl World {
             role: crate::domain::Role::Owner,
             own_limit: None,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
+            decoy: false,
         };
         let token = mint.create_token(act, &request).unwrap().record.id;
         Self { folder, access, clock, token }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::File;
 use crate::domain::Problems;
+use crate::tokens::pepper_file_fault;
 
 pub(super) fn doubts(file: &File, folder: &Path, warnings: &mut Problems) {
     let log = Some(&*file.logs.destination).filter(|word| !matches!(*word, "stdout" | "stderr" | ""));
@@ -23,6 +24,14 @@ pub(super) fn doubts(file: &File, folder: &Path, warnings: &mut Problems) {
                 "make it before the gateway starts; a relative path starts at the configuration file",
             );
         }
+    }
+    if let Some(fault) = pepper_file_fault(&folder.join(&file.tokens.pepper_file)) {
+        warnings.add(
+            "tokens.pepper_file",
+            "pepper_file_invalid",
+            fault.to_string(),
+            "the gateway does not start with it; config/docs/tokens.md says what a line holds",
+        );
     }
     let pepper = ("tokens.pepper_file".to_owned(), folder.join(&file.tokens.pepper_file));
     let listeners = file.listen.tls.iter().enumerate();

@@ -21,6 +21,9 @@ pub(super) const fn of(refusal: &Refusal) -> &'static str {
         Outcome::JwtInvalid | Outcome::JwtExpired | Outcome::JwtRevoked => {
             "The client has to get another access token; compare its claims with `[[authentication.issuers]]`."
         }
+        Outcome::AddressNotAllowed => {
+            "`tollgate token show ID` lists where the token may be used from, `tollgate token set ID --from CIDR` changes it."
+        }
         Outcome::BrowserPreflight => "Nothing: browsers are never served. The call belongs on a server.",
         Outcome::ScopeMissing => "`tollgate token create --scope SCOPE` makes a token with the scope.",
         Outcome::PlanRequired => "`tollgate workspace set ID --plan PLAN`, or the endpoint's `plans`.",

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::decide::{self, Asked};
 use super::snapshot::PlacedTokens;
 use super::{Snapshot, alerts, preflight, refuse};
-use crate::authentication::{Attempt, Authenticator, Caller, InvalidJwt, Refused, TokenLookup};
+use crate::authentication::{Attempt, Authenticator, Caller, InvalidJwt, Refused, TokenLookup, Whose};
 use crate::authorization::Permit;
 use crate::clock::Now;
 use crate::domain::Outcome;
@@ -99,10 +99,8 @@ impl Explainer<'_> {
             Some(lookup) => Authenticator::as_if(lookup),
             None => self.identify(explanation, head, now),
         };
-        let caller = decide::caller(identified, &matched).map_err(|refused| {
-            if let Refused::JwtInvalid(why) = &refused {
-                explanation.notes.push(format!("What does not hold of the JWT: {why}."));
-            }
+        let caller = decide::caller(identified, &matched, question.address).map_err(|refused| {
+            explanation.notes.extend(note_on(&refused));
             self.unidentified(&refused, question.address, now)
         })?;
         explanation.identified(caller.as_ref(), snapshot.places.regions());
@@ -164,6 +162,22 @@ impl Explainer<'_> {
         let region = home.map_err(|wrong| refuse::wrong_region(wrong.0, regions))?;
         explanation.place = Some(PlaceView::of(region, regions, self.upstreams));
         Ok(Outcome::Forwarded)
+    }
+}
+
+/// What whoever runs the gateway is told of a refusal beyond what its caller is.
+fn note_on(refused: &Refused) -> Option<String> {
+    match refused {
+        Refused::JwtInvalid(why) => Some(format!("What does not hold of the JWT: {why}.")),
+        Refused::Decoy(Whose { token_id, workspace_id }) => Some(format!(
+            "The token is {token_id}, a decoy of workspace {workspace_id}. Its use is told to the workspace's contacts \
+             and the operator."
+        )),
+        Refused::AddressNotAllowed { whose: Whose { token_id, .. }, address } => Some(format!(
+            "Token {token_id} is bound to networks, and {address} is in none of them; `tollgate token show {token_id}` \
+             lists them."
+        )),
+        _ => None,
     }
 }
 

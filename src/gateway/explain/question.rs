@@ -167,6 +167,7 @@ impl AsIf {
             own_limit: None,
             overrides: None,
             expires_at_unix_seconds: None,
+            allowed_networks: None,
         }))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::gateway::refuse_change::for_owner;
-use crate::journal::{Journal, Kept, Place, Question};
+use crate::journal::{Journal, Kept, Place, Question, Which};
 use crate::reply::Refusal;
 use crate::tokens::TokenRecord;
 use crate::tokens::store::{LogEntry, Store};
@@ -65,6 +65,7 @@ pub(super) fn page(
     let changes = changes.map_err(|error| for_owner(&error))?;
     let question = Question {
         token_id: &token.id,
+        which: Which::All,
         from_unix_millis: 0,
         before_unix_millis: u64::MAX,
         after: from.place,

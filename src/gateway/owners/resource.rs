@@ -14,6 +14,8 @@ pub(in crate::gateway) enum Resource {
     List,
     /// `POST /tollgate/v1/tokens`
     Create,
+    /// `PATCH /tollgate/v1/tokens/{id}`
+    Update(String),
     /// `POST /tollgate/v1/tokens/{id}/rotate`
     Rotate(String),
     /// `DELETE /tollgate/v1/tokens/{id}`, `POST /tollgate/v1/tokens/{id}/revoke`
@@ -42,7 +44,8 @@ impl Resource {
             },
             ["tokens", id] if is_id(id) => match method {
                 b"DELETE" => Self::Revoke(id.to_owned()),
-                _ => Self::OtherMethods("DELETE"),
+                b"PATCH" => Self::Update(id.to_owned()),
+                _ => Self::OtherMethods("DELETE, PATCH"),
             },
             ["tokens", id, change @ ("rotate" | "revoke")] if is_id(id) => match (method, change) {
                 (b"POST", "rotate") => Self::Rotate(id.to_owned()),
@@ -55,7 +58,7 @@ impl Resource {
 
     /// Whether the store is changed.
     pub(super) const fn is_change(&self) -> bool {
-        matches!(self, Self::Create | Self::Rotate(_) | Self::Revoke(_))
+        matches!(self, Self::Create | Self::Update(_) | Self::Rotate(_) | Self::Revoke(_))
     }
 
     /// The caller, if it is a person who owns its workspace and the workspace is served.
@@ -105,6 +108,7 @@ mod tests {
         assert_eq!(of("POST", "/tollgate/v1/tokens"), Some(Resource::Create));
         assert_eq!(of("HEAD", "/tollgate/v1/tokens?count=1"), Some(Resource::List));
         assert_eq!(of("DELETE", "/tollgate/v1/tokens/tok_1"), Some(Resource::Revoke("tok_1".into())));
+        assert_eq!(of("PATCH", "/tollgate/v1/tokens/tok_1"), Some(Resource::Update("tok_1".into())));
         assert_eq!(of("POST", "/tollgate/v1/tokens/tok_1/rotate"), Some(Resource::Rotate("tok_1".into())));
         assert_eq!(of("GET", "/tollgate/v1/tokens/tok_1/rotate"), Some(Resource::OtherMethods("POST")));
         assert_eq!(of("PUT", "/tollgate/v1/audit-events"), Some(Resource::OtherMethods("GET, HEAD")));

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::events::Event;
-use crate::domain::Role;
+use crate::domain::{Network, Role};
 use crate::journal::{Entry, Kept};
 use crate::tokens::store::{ChangeKind, LogEntry};
 use crate::tokens::{Moment, TokenRecord, TokenState};
@@ -19,6 +19,8 @@ pub(super) struct TokenView<'r> {
     scopes: &'r [String],
     role: Role,
     own_limit: Option<String>,
+    allowed_networks: &'r [Network],
+    decoy: bool,
     created_at: Moment,
     expires_at: Option<Moment>,
     revoked_at: Option<Moment>,
@@ -40,6 +42,8 @@ impl<'r> TokenView<'r> {
             scopes: &record.scopes,
             role: record.role,
             own_limit: record.own_limit.map(|quota| quota.to_string()),
+            allowed_networks: &record.allowed_networks,
+            decoy: record.is_decoy,
             created_at: Moment(record.created_at_unix_seconds),
             expires_at: record.expires_at_unix_seconds.map(Moment),
             revoked_at: record.revoked_at_unix_seconds.map(Moment),

@@ -13,13 +13,15 @@ use super::view::{EventView, TokenView};
 use crate::clock::Now;
 use crate::domain::{Quota, Role};
 use crate::gateway::Snapshot;
-use crate::gateway::refuse_change::{NO_TOKEN, for_owner};
+use crate::gateway::refuse_change::{NO_TOKEN, for_owner, networks};
 use crate::input::read_object;
 use crate::journal::Journal;
 use crate::limits;
 use crate::reply::{Refusal, Rendered, own_page};
 use crate::tokens::store::Store;
-use crate::tokens::{Act, Error, Lookup, Mint, Minted, Registry, Rules, TokenRecord, TokenRequest};
+use crate::tokens::{
+    Act, Error, Lookup, Mint, Minted, Registry, Rules, TokenChange, TokenRecord, TokenRequest,
+};
 
 /// What an old token's overlap is if nobody says.
 const OVERLAP_SECONDS: u64 = 3_600;
@@ -50,6 +52,17 @@ struct CreateToken {
     role: Option<Role>,
     own_limit: Option<String>,
     lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    allowed_networks: Vec<String>,
+    #[serde(default)]
+    decoy: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct UpdateToken {
+    name: Option<String>,
+    allowed_networks: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -86,6 +99,15 @@ impl Work {
             Resource::List => return self.list(&**mint.store()),
             Resource::AuditEvents => return self.events(mint, journal.as_deref()),
             Resource::Create => self.minted(mint.create_token(self.act(), &self.request(mint.rules())?))?,
+            Resource::Update(id) => {
+                let body: UpdateToken = read_object(&self.body).map_err(invalid)?;
+                self.own(mint, id)?;
+                let read = |texts: Vec<String>| networks("allowedNetworks", &texts);
+                let allowed_networks = body.allowed_networks.map(read).transpose()?;
+                let change = TokenChange { name: body.name, allowed_networks };
+                let changed = mint.set_token(self.act(), id, &change).map_err(|error| for_owner(&error))?;
+                self.write(200, &json!({"token": TokenView::of(&changed, None, self.seconds())}))
+            }
             Resource::Rotate(id) => {
                 let body: RotateToken = self.optional()?;
                 self.all_held(&self.own(mint, id)?.scopes)?;
@@ -134,6 +156,8 @@ impl Work {
             role: body.role.unwrap_or(Role::Restricted),
             own_limit,
             lifetime_seconds: body.lifetime_seconds,
+            allowed_networks: networks("allowedNetworks", &body.allowed_networks)?,
+            decoy: body.decoy,
         })
     }
 

@@ -146,7 +146,9 @@ impl Journal for PostgresJournal {
     fn entries(&self, question: &Question<'_>) -> Result<Vec<Kept>, JournalError> {
         let sql = format!(
             "{KEPT} WHERE e.token = $1 AND e.at_unix_millis >= $2 AND e.at_unix_millis < $3 \
-             AND (e.at_unix_millis, e.number) < ($4, $5) ORDER BY e.at_unix_millis DESC, e.number DESC LIMIT $6"
+             AND (e.at_unix_millis, e.number) < ($4, $5){} \
+             ORDER BY e.at_unix_millis DESC, e.number DESC LIMIT $6",
+            question.which.condition()
         );
         let after = question.after.unwrap_or(Place { at_unix_millis: u64::MAX, number: u64::MAX });
         Ok(self.database.read(|on| {

@@ -2,17 +2,25 @@
 //!
 //! A pure state machine: time comes with each call, and what is to be asked goes out as an [`Asked`].
 
+pub(in crate::limits) mod count;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use self::count::Count;
 use super::lease::{Lease, MOST_TOKENS, Mark};
 use super::plan::{LEAST_GAP_NANOS, OnStoreFailure, PATIENCE_NANOS, Plan, Shared, Sharing, seconds, whole};
 use super::share::Share;
 use super::store::{Asked, Bucket, Grant, Held};
 use crate::limits::bucket::{Scale, Verdict};
+use crate::limits::calendar::Refill;
+use crate::limits::cells::Debit;
+
+/// A count that has faded to less is begun anew.
+const FORGOTTEN: f64 = 0.05;
 
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +54,8 @@ pub(in crate::limits) struct Cell {
     denied_until: AtomicU64,
     /// When the bucket at the store was to be full, as far as was told.
     full_at: AtomicU64,
+    /// What is known of a count by the calendar in its place.
+    count: Count,
     pub(in crate::limits) scale: Scale,
     pub(in crate::limits) revision: u32,
     pub(in crate::limits) name: BucketName,
@@ -65,6 +75,8 @@ struct Cold {
     /// Tokens spent, fading over [`Plan::memory_seconds`].
     recent: f64,
     recent_at: u64,
+    /// Since when they are counted.
+    recent_since: u64,
     /// The cost of requests that wait.
     waiting: u32,
     /// Charged without a token; paid from the next grants.
@@ -74,6 +86,8 @@ struct Cold {
     /// What was left at the last answer; [`None`] before it.
     left: Option<u32>,
     share: Share,
+    /// The period that all this is of, by the calendar.
+    number: u32,
     dice: u64,
 }
 
@@ -109,15 +123,16 @@ pub(in crate::limits) struct StoreState {
 }
 
 impl Cell {
-    pub(in crate::limits) fn new(scale: Scale, revision: u32, name: BucketName, dice: u64) -> Self {
+    pub(in crate::limits) fn new(debit: &Debit, name: BucketName, dice: u64) -> Self {
         Self {
             lease: Lease::default(),
             renew_below: AtomicU32::new(0),
             denied_cost: AtomicU32::new(0),
             denied_until: AtomicU64::new(0),
             full_at: AtomicU64::new(0),
-            scale,
-            revision,
+            count: Count::new(debit.refill),
+            scale: debit.scale,
+            revision: debit.revision,
             name,
             cold: Mutex::new(Cold { dice, ..Cold::default() }),
         }
@@ -153,12 +168,16 @@ impl Cell {
 
     fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
         let wait = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
+        let wait = self.count.period(now).map_or(wait, |period| period.ends_in_nanos);
         (cost >= self.denied_cost.load(Ordering::Acquire))
             .then(|| self.verdict(self.lease.unspent(now), Some(wait), now))
     }
 
     /// The store's bucket as it was told, and our lease beside it.
     fn verdict(&self, unspent: u32, wait_nanos: Option<u64>, now: u64) -> Verdict {
+        if let Some(told) = self.count.told(unspent, self.scale, now) {
+            return Verdict { wait_nanos, ..told };
+        }
         let full_at = self.full_at.load(Ordering::Acquire).min(now + self.scale.fill_nanos());
         let tat = full_at.saturating_sub(self.scale.interval_nanos.saturating_mul(u64::from(unspent)));
         Verdict { tat, wait_nanos, scale: self.scale, counted: None }
@@ -202,7 +221,8 @@ impl Cell {
             return None;
         }
         cold.pending = Some(pending.clone());
-        let plan = Plan::of(self.scale, shared.sharing, store.replicas);
+        let plan = self.plan(shared.sharing, store.replicas);
+        let period = self.enter_period(&mut cold, now);
         let kept = self.lease.begin_round(now);
         let per_second = cold.count(kept, &plan, now);
         let burst = self.scale.burst.get().min(MOST_TOKENS);
@@ -213,6 +233,16 @@ impl Cell {
         };
         let want = need.saturating_add(cold.waiting).max(whole(ahead)).saturating_add(cold.credit).min(burst);
         self.renew_below.store(plan.renew_below(per_second), Ordering::Relaxed);
+        if let Some(period) = period {
+            let bucket = period.bucket(self.scale);
+            return Some(Asked {
+                name: Arc::clone(&self.name.name),
+                bucket,
+                need,
+                want,
+                held: Held::default(),
+            });
+        }
         let bucket = Bucket::Gcra {
             interval_nanos: self.scale.interval_nanos,
             burst: self.scale.burst.get(),
@@ -230,7 +260,9 @@ impl Cell {
 
     /// Ends a question that was `sent` then, with tokens.
     pub(in crate::limits) fn granted(&self, asked: &Asked, grant: &Grant, sent: Sent, now: u64) {
-        let Bucket::Gcra { interval_nanos, burst, lease_nanos } = asked.bucket else { return };
+        let Bucket::Gcra { interval_nanos, burst, lease_nanos } = asked.bucket else {
+            return self.granted_of_period(asked, grant, sent, now);
+        };
         let mut cold = self.cold();
         cold.pending = None;
         cold.left = Some(grant.left);
@@ -240,11 +272,7 @@ impl Cell {
         cold.account = asked.held.kept.saturating_add(grant.tokens);
         cold.period = grant.period;
         cold.counted = unspent;
-        let debt = cold.credit.saturating_add(cold.owed).min(grant.tokens);
-        let paid = self.lease.spend_up_to(debt, sent.at);
-        let credit = paid.min(cold.credit);
-        cold.credit -= credit;
-        cold.owed -= paid - credit;
+        self.pay(&mut cold, grant.tokens, sent);
         // Full at the earliest, so that nobody is refused whom the store would admit.
         let full_at = sent.at + grant.until_full_nanos;
         self.full_at.store(now + grant.until_full_nanos, Ordering::Release);
@@ -257,9 +285,20 @@ impl Cell {
         self.pause(&mut cold, 1, next, sent, now);
     }
 
+    /// Pays debts from tokens that were granted.
+    fn pay(&self, cold: &mut Cold, tokens: u32, sent: Sent) {
+        let debt = cold.credit.saturating_add(cold.owed).min(tokens);
+        let paid = self.lease.spend_up_to(debt, sent.at);
+        let credit = paid.min(cold.credit);
+        cold.credit -= credit;
+        cold.owed -= paid - credit;
+    }
+
     /// Ends a question that was `sent` then, with a wait.
     pub(in crate::limits) fn denied_at_store(&self, asked: &Asked, wait_nanos: u64, sent: Sent, now: u64) {
-        let Bucket::Gcra { interval_nanos, burst, .. } = asked.bucket else { return };
+        let Bucket::Gcra { interval_nanos, burst, .. } = asked.bucket else {
+            return self.denied_of_period(asked, sent, now);
+        };
         let mut cold = self.cold();
         cold.pending = None;
         cold.left = Some(0);
@@ -284,14 +323,15 @@ impl Cell {
     }
 
     fn pause(&self, cold: &mut Cold, cost: u32, until: u64, sent: Sent, now: u64) {
-        let plan = Plan::of(self.scale, sent.sharing, sent.replicas);
+        let plan = self.plan(sent.sharing, sent.replicas);
         let next = until.max(now + plan.pause_nanos(cold.roll()));
         cold.next_question_at = next;
         self.denied_cost.store(cost, Ordering::Release);
         self.denied_until.store(next, Ordering::Release);
     }
 
-    /// Decides a request of `cost` that the store does not answer for. `take` counts it.
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it. Where one question failed and the
+    /// store is not given up, one request is admitted until it is paid for, and none of a bucket that had nothing left.
     pub(in crate::limits) fn without_store(
         &self,
         cost: u32,
@@ -304,10 +344,14 @@ impl Cell {
             OnStoreFailure::Open => Some(self.told(now)),
             OnStoreFailure::Closed => None,
             OnStoreFailure::Share => {
-                let plan = Plan::of(self.scale, shared.sharing, store.replicas);
+                let plan = self.plan(shared.sharing, store.replicas);
                 let mut cold = self.cold();
-                if store.down_since.is_none() && cold.credit > 0 {
+                let is_empty = cold.left == Some(0) && self.full_at.load(Ordering::Acquire) > now;
+                if store.down_since.is_none() && (cold.credit > 0 || is_empty) {
                     return Some(self.verdict(0, Some(plan.share_interval_nanos()), now));
+                }
+                if let Some(verdict) = self.share_of_period(&mut cold, &plan, cost, (store, take), now) {
+                    return Some(verdict);
                 }
                 let verdict = cold.share.decide(&plan, cost, store.down_since, now, take);
                 if take && verdict.wait_nanos.is_none() && store.down_since.is_none() {
@@ -341,7 +385,7 @@ impl Cell {
 
     /// Another quota: what is used stays used by its part of the burst, what is leased is dropped, and a refusal of the
     /// old quota is forgotten.
-    pub(in crate::limits) fn rescale(&mut self, scale: Scale, now: u64) {
+    pub(in crate::limits) fn rescale(&mut self, scale: Scale, refill: Refill, now: u64) {
         self.lease.clear();
         let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner);
         cold.counted = 0;
@@ -351,6 +395,7 @@ impl Cell {
         let debt =
             (debt * u128::from(scale.fill_nanos())).div_ceil(u128::from(self.scale.fill_nanos().max(1)));
         *self.full_at.get_mut() = now + u64::try_from(debt).unwrap_or(u64::MAX).min(scale.fill_nanos());
+        self.count.rescale(self.scale, scale, refill);
         self.scale = scale;
     }
 
@@ -358,7 +403,11 @@ impl Cell {
     pub(in crate::limits) fn is_idle(&mut self, now: u64) -> bool {
         let full = *self.full_at.get_mut() <= now && *self.denied_until.get_mut() <= now;
         let unspent = self.lease.unspent(now) > 0;
+        let period = self.count.period(now);
         let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(period) = period {
+            cold.enter(period.number);
+        }
         full && !unspent
             && cold.pending.is_none()
             && cold.waiting == 0
@@ -377,9 +426,16 @@ impl Cold {
     fn count(&mut self, unspent: u32, plan: &Plan, now: u64) -> f64 {
         let memory = plan.memory_seconds();
         let faded = (-seconds(now.saturating_sub(self.recent_at)) / memory).exp();
+        if faded < FORGOTTEN {
+            self.recent_since = now;
+        }
         self.recent = self.recent * faded + f64::from(self.counted.saturating_sub(unspent));
         (self.recent_at, self.counted) = (now, unspent);
-        self.recent / memory
+        // At first it has not been counted for as long as it is remembered. A quarter of that is needed to tell a demand,
+        // and a burst does not tell one beyond twice a fair share.
+        let counted = (seconds(now.saturating_sub(self.recent_since)) / memory).max(0.25);
+        let per_second = self.recent / memory;
+        per_second.max((per_second / (1.0 - (-counted).exp())).min(plan.fair_per_second() * 2.0))
     }
 
     fn roll(&mut self) -> u64 {

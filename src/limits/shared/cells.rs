@@ -75,11 +75,13 @@ impl SharedCells {
         {
             let cell = self.segment(key).get(&key)?;
             if is_agreed(&cell, debit) {
+                cell.sees(now, debit.unix_millis);
                 return Some(work(&cell));
             }
         }
         let mut cell = self.segment(key).get_mut(&key)?;
         settle(&mut cell, debit, now);
+        cell.sees(now, debit.unix_millis);
         Some(work(&cell))
     }
 
@@ -103,7 +105,9 @@ impl SharedCells {
             && self.reserve(key)
         {
             let dice = self.spread.hash_one(key) ^ now;
-            vacant.insert(Cell::new(debit.scale, debit.revision, name(key.kind() == Kind::Overflow), dice));
+            let cell = Cell::new(debit, name(key.kind() == Kind::Overflow), dice);
+            cell.sees(now, debit.unix_millis);
+            vacant.insert(cell);
             return key;
         } else if self.with(key, debit, now, |_| ()).is_some() {
             return key;
@@ -162,12 +166,12 @@ impl std::fmt::Debug for SharedCells {
 }
 
 fn is_agreed(cell: &Cell, debit: &Debit) -> bool {
-    cell.scale == debit.scale || cell.revision > debit.revision
+    cell.is_counted_as(debit) || cell.revision > debit.revision
 }
 
 fn settle(cell: &mut Cell, debit: &Debit, now: u64) {
     if !is_agreed(cell, debit) {
-        cell.rescale(debit.scale, now);
+        cell.rescale(debit.scale, debit.refill, now);
     }
     cell.revision = cell.revision.max(debit.revision);
 }

@@ -2,8 +2,9 @@
 //!
 //! A replica spends tokens that the store granted it: a lease. While one has tokens a request takes one by a single
 //! compare-and-swap; nothing is awaited and nobody is asked. A request that finds none asks, together with all others
-//! that wait, and waits at most for its turn (5 ms) and for the answer (5 ms). Who answers is not this room's business:
-//! [`CentralStore`] says how it is asked and what it must keep, with the proof that no window outruns the limit.
+//! that wait: it waits for its turn (until the question before it is answered, and 5 ms after that was sent) and for one
+//! answer, as long as the store takes at most. Who answers is not this room's business: [`CentralStore`] says how it is
+//! asked and what it must keep, with the proof that no window outruns the limit.
 //!
 //! # Bounds
 //!
@@ -11,12 +12,45 @@
 //!
 //! | | admitted at most |
 //! |---|---|
-//! | the store answers | B + r W |
-//! | it is away, for however long | B + r W + N, and r (N − 1) / N for the time by which replicas differ about its end |
+//! | the store answers, however slowly, and replicas come and go | B + r W |
+//! | it leaves questions unanswered, and is not given up | B + r W + N |
+//! | it is away, for however long | B + r W + N (for each outage), and r (N − 1) / N for the time by which replicas go on apart |
 //! | k of N are cut off for D | B + r W + k + (k / N) r D |
-//! | it is slow by δ | B + r W + N + r δ |
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
 //! | its clock steps forward by s | once r s more |
+//!
+//! Of a count by the calendar, of a quota Q in each period:
+//!
+//! | | admitted in a period | used, where it is asked for |
+//! |---|---|---|
+//! | the store answers | at most Q | at least Q less what gateways hold that are not asked any more: N C, C at most Q / 4 N |
+//! | answers are lost, gateways end | at most Q | what they held, or were granted in vain, is lost: C each |
+//! | it is away for D | at most Q + N + r D; Q if so much was left | |
+//!
+//! Replicas go on together after the store was away: at an instant of its clock, within a millisecond or so. Apart from
+//! the others goes on who finds it later than they wait, or who has not noticed that it was away: those who did count as
+//! cut off for that long.
+//!
+//! # Why slowness adds nothing
+//!
+//! While the store answers, every request that is admitted spends a token that the store holds for it at some instant
+//! between its arrival and its answer, and [the invariant](CentralStore) counts it there:
+//!
+//! - A request that does not wait spends a token whose lease lives when it comes. A lease begins when its question is
+//!   *sent*, so that it ends here before it ends at the store, however long the question was on its way.
+//! - A request that waits spends a token whose lease lived when it began to wait, or that was granted since. Tokens that
+//!   are asked for requests (`strict`) are for no others: their lease ends as it begins, so they hold back no refill.
+//! - Tokens that are kept over a question may have died when its answer comes. Then they stay dead.
+//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one
+//!   until it is paid for, first of all from the next grants, and none of a bucket that had nothing left. A replica that
+//!   goes may leave it unpaid.
+//!
+//! Nothing here counts replicas: one that joins has no token before it is granted one, and it does not serve before it has
+//! found the store or tried for a second; one that leaves drops tokens that the store counts as held until they die.
+//!
+//! A share after 5 ms, charged later, would add N + r δ where answers take δ longer, which on a busy machine is always. To
+//! set a credit for it aside would cost N tokens of every burst, and the smallest ones have none to spare. So whoever finds
+//! no token waits for one round trip, which the client cuts off at its deadline.
 //!
 //! # How it differs from its models
 //!
@@ -40,26 +74,38 @@
 //!
 //! | limit | 0.9 ×: false refusals | waited | asked | 10 ×: used | worst window | asked | store down | 3 of 8 cut off |
 //! |---|---|---|---|---|---|---|---|---|
-//! | 2 per minute | 0.000 % | 95.9 % | 95.9 % | 83.3 % | -0.0 | 53.2 % | +6.3 | +2.8 (≤ 3.8) |
+//! | 2 per minute | 0.000 % | 95.9 % | 95.9 % | 83.3 % | -0.0 | 53.2 % | +6.0 | +2.8 (≤ 3.8) |
 //! | 5 per minute | 0.000 % | 98.9 % | 98.9 % | 93.3 % | -0.0 | 61.1 % | +5.4 | +3.0 (≤ 4.9) |
-//! | 10 per minute | 0.000 % | 99.7 % | 99.7 % | 96.7 % | -0.0 | 63.9 % | +6.4 | +4.0 (≤ 6.9) |
-//! | 20 per minute | 0.000 % | 100.0 % | 100.0 % | 98.3 % | -0.0 | 58.9 % | +4.9 | +8.0 (≤ 10.8) |
-//! | 25 per minute | 0.000 % | 100.0 % | 100.0 % | 98.7 % | -0.0 | 59.4 % | +5.4 | +9.0 (≤ 12.7) |
-//! | 50 per minute | 0.000 % | 100.0 % | 100.0 % | 99.3 % | -0.0 | 61.2 % | +5.2 | +21.0 (≤ 22.5) |
-//! | 60 per minute | 0.000 % | 100.0 % | 100.0 % | 99.4 % | -0.0 | 60.4 % | +5.7 | +23.0 (≤ 26.3) |
-//! | 100 per minute | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.1 | 60.6 % | +6.1 | +37.9 (≤ 41.9) |
-//! | 200 per minute | 0.000 % | 66.4 % | 67.6 % | 99.7 % | -1.5 | 57.1 % | +6.5 | +75.3 (≤ 80.8) |
-//! | 250 per minute | 0.000 % | 51.1 % | 56.7 % | 99.8 % | -0.9 | 56.1 % | +4.7 | +94.3 (≤ 99.5) |
-//! | 300 per minute | 0.000 % | 35.7 % | 48.9 % | 99.8 % | -1.1 | 54.2 % | +5.7 | +113.8 (≤ 119.7) |
-//! | 600 per minute | 0.000 % | 10.5 % | 25.2 % | 99.8 % | -3.4 | 43.7 % | +5.0 | +228.6 (≤ 236.4) |
-//! | 6000 per minute | 0.000 % | 0.7 % | 5.6 % | 100.0 % | -3.5 | 11.5 % | +70.1 | +2284.9 (≤ 2337.4) |
-//! | 120 per day | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.0 | 60.2 % | +5.1 | +42.0 (≤ 48.0) |
+//! | 10 per minute | 0.000 % | 99.7 % | 99.7 % | 96.7 % | -0.0 | 63.9 % | +5.8 | +3.0 (≤ 6.8) |
+//! | 20 per minute | 0.000 % | 100.0 % | 100.0 % | 98.3 % | -0.0 | 59.1 % | +4.9 | +4.0 (≤ 10.7) |
+//! | 25 per minute | 0.000 % | 100.0 % | 100.0 % | 98.7 % | -0.0 | 59.4 % | +5.4 | +6.0 (≤ 12.6) |
+//! | 50 per minute | 0.000 % | 100.0 % | 100.0 % | 99.3 % | -0.0 | 60.7 % | +4.5 | +20.0 (≤ 22.2) |
+//! | 60 per minute | 0.000 % | 100.0 % | 100.0 % | 99.4 % | -0.0 | 60.3 % | +4.1 | +24.0 (≤ 26.1) |
+//! | 100 per minute | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.0 | 60.6 % | +6.1 | +38.0 (≤ 41.4) |
+//! | 200 per minute | 0.000 % | 64.9 % | 66.4 % | 99.7 % | -1.5 | 56.5 % | +5.8 | +74.3 (≤ 79.9) |
+//! | 250 per minute | 0.000 % | 48.6 % | 54.3 % | 99.8 % | -0.9 | 55.7 % | +4.3 | +94.3 (≤ 98.3) |
+//! | 300 per minute | 0.000 % | 31.8 % | 45.7 % | 99.8 % | -1.1 | 53.8 % | +5.2 | +111.8 (≤ 118.3) |
+//! | 600 per minute | 0.000 % | 8.2 % | 22.8 % | 99.8 % | -3.4 | 43.4 % | +3.5 | +226.6 (≤ 233.6) |
+//! | 6000 per minute | 0.000 % | 0.7 % | 3.1 % | 100.0 % | -3.5 | 11.5 % | -5.5 | +2268.0 (≤ 2309.2) |
+//! | 120 per day | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.0 | 60.2 % | +5.1 | +2.8 (≤ 48.0) |
 //!
-//! Two of `2 per minute` are used of two and two fills' worth, less the one that comes back at the run's very end. What
-//! others publish of themselves: two APISIX instances with a synchronised counter admitted 590 a second of 500, and 438
-//! after a fix (apache/apisix#13704); Cloudflare counts 0.003 % of requests wrongly at a mean error of the rate of 6 %
-//! (its blog, "Counting things, a lot of different things"); a counter that is written behind every 50 ms admits about
-//! (replicas − 1) × offered rate × 50 ms too much (wso2/api-platform#2142 gives the formula).
+//! Two of `2 per minute` are used of two and two fills' worth, less the one that comes back at the run's very end.
+//!
+//! # What others publish
+//!
+//! Nobody else publishes such a table. Of themselves, or in threads about them, they say:
+//!
+//! | | how replicas share | published |
+//! |---|---|---|
+//! | APISIX `limit-count` | a counter, synchronised every 200 ms | two gateways, 500 a second, 800 offered: 590 admitted (+18 %), after a fix 438 (−12 %) (apache/apisix#13704) |
+//! | Cloudflare | counters of a data centre, incremented asynchronously | 0.003 % of 400 million requests decided wrongly, the rate off by 6 % on average; not shared across data centres (blog.cloudflare.com/counting-things-a-lot-of-different-things) |
+//! | WSO2 `redis-local-async` | counted locally, written behind every 50 ms | beyond the limit about (replicas − 1) × rate × interval (wso2/api-platform#2142) |
+//! | Envoy ratelimit | a fixed window in Redis, asked for each request | up to twice the limit across a window's edge (envoyproxy/ratelimit#32); without Redis 1 to 10 s a request (#462) |
+//! | Kong `rate-limiting` | counters, synchronised by `sync_rate` | no figure; races (Kong/kong#5790, #8227), counted twice (#11859) |
+//! | Tyk DRL | the limit divided by the gateways | "not 100 % accurate", in its documentation |
+//! | Limitador `redis_cached` | counted locally, written behind each second | "we can go over limits", in its source |
+//! | Apigee Quota | asynchronous, 10 s | users see 5 to 8 for a limit of 5 (discuss.google.dev) |
+//! | bucket4j | tokens fetched in batches | replicas × (batch − 1) beyond the limit (bucket4j#8) |
 
 pub(super) mod call;
 pub(super) mod cell;
@@ -74,6 +120,7 @@ pub(super) mod wanted;
 
 pub use call::Call;
 pub(super) use lease::{MOST_TOKENS, Mark};
+pub(super) use plan::mode_of;
 pub use plan::{OnStoreFailure, Shared, Sharing};
 pub use store::{
     Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question,

@@ -22,7 +22,14 @@ type Name = (Arc<str>, Arc<str>, Option<u64>);
 #[derive(Clone, Copy, Debug)]
 enum Kept {
     Gcra(Gcra),
-    Count(u64),
+    Count(Count),
+}
+
+/// A count by the calendar, in the script's own doubles, and the quota that it was counted under.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    count: f64,
+    of: u64,
 }
 
 /// A rate's bucket; times in ticks.
@@ -81,8 +88,10 @@ impl Model {
         let kept = self.buckets.get(name).copied();
         let (interval, burst, lease) = terms(asked);
         if interval == 0 {
-            let count = if let Some(Kept::Count(count)) = kept { count } else { 0 };
-            return (Kept::Count(count), burst.saturating_sub(count));
+            let unknown = Count { count: 0.0, of: burst };
+            let mut bucket = if let Some(Kept::Count(count)) = kept { count } else { unknown };
+            let left = bucket.left_under(burst);
+            return (Kept::Count(bucket), left);
         }
         let fill = interval * burst;
         let began = question.outage.map_or(now, |outage| now - outage.began_ago_nanos.div_ceil(TICK_NANOS));
@@ -116,9 +125,9 @@ impl Model {
         let (need, want) = (u64::from(asked.need), u64::from(asked.want));
         let (interval, _, lease) = terms(asked);
         let (kept, tokens, period, until_full) = match kept {
-            Kept::Count(count) => {
+            Kept::Count(Count { count, of }) => {
                 let tokens = need.max(want.min(left));
-                (Kept::Count(count + tokens), tokens, 0, lease)
+                (Kept::Count(Count { count: count + float(tokens), of }), tokens, 0, lease)
             }
             Kept::Gcra(mut bucket) => {
                 let tokens = need.max(want.min(left.div_ceil(2)));
@@ -137,6 +146,23 @@ impl Model {
             until_full_nanos: until_full * TICK_NANOS,
         }
     }
+}
+
+impl Count {
+    /// What is left of a quota, of which the same fraction is used.
+    #[expect(clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+    fn left_under(&mut self, quota: u64) -> u64 {
+        if self.of != quota {
+            self.count = self.count * float(quota) / float(self.of);
+            self.of = quota;
+        }
+        (float(quota) - self.count + 0.000_001).floor() as u64
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the script's numbers are doubles")]
+const fn float(number: u64) -> f64 {
+    number as f64
 }
 
 impl Gcra {

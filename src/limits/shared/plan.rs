@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::lease::UNIT_NANOS;
+use super::store::CentralStore;
 use crate::limits::bucket::Scale;
+use crate::limits::calendar::Refill;
+use crate::limits::modes::SharedMode;
 
 /// Whether tokens are leased ahead of requests.
 #[derive(
@@ -59,6 +62,9 @@ const LEAST_LEASE_NANOS: u64 = 50_000_000;
 const MOST_PAUSE_NANOS: u64 = 100_000_000;
 /// What a bucket that nobody knows yet is asked for at most.
 const FIRST_TOKENS: u32 = 8;
+/// A replica takes at most an Nth of this part of what a count by the calendar has left, so that little of it lies idle
+/// at replicas that are not asked any more.
+const COUNTED_PARTS: u32 = 4;
 /// Twice a slow round trip: a lease is renewed when it will be spent within this.
 const AHEAD_SECONDS: f64 = 0.004;
 
@@ -69,6 +75,8 @@ pub(super) struct Plan {
     pub(super) replicas: u32,
     pub(super) lease_nanos: u64,
     pub(super) is_strict: bool,
+    /// Whether it is a count by the calendar, whose tokens come all at once and live as long as its period.
+    pub(super) is_counted: bool,
 }
 
 impl Plan {
@@ -83,7 +91,14 @@ impl Plan {
             Sharing::Lease => lease < LEAST_LEASE_NANOS,
         };
         let lease_nanos = if is_strict { STRICT_LEASE_NANOS } else { lease };
-        Self { scale, replicas, lease_nanos, is_strict }
+        Self { scale, replicas, lease_nanos, is_strict, is_counted: false }
+    }
+
+    /// Of a count by the calendar what demand takes in a lease's time is held, so that a request which comes rarely takes
+    /// one token, and one that comes often does not ask.
+    pub(super) fn of_count(scale: Scale, sharing: Sharing, replicas: u32) -> Self {
+        let is_strict = sharing == Sharing::Strict;
+        Self { scale, replicas, lease_nanos: LONGEST_LEASE_NANOS, is_strict, is_counted: true }
     }
 
     /// The time over which demand is averaged.
@@ -97,6 +112,10 @@ impl Plan {
         if self.is_strict {
             return 0.0;
         }
+        if self.is_counted {
+            let most = left / self.replicas.saturating_mul(COUNTED_PARTS);
+            return (per_second * seconds(self.lease_nanos) * 0.65).min(f64::from(most));
+        }
         let full = f64::from(left) / f64::from(self.scale.burst.get());
         let part = ((full - 0.25) / 0.5).clamp(0.0, 1.0);
         let lease = seconds(self.lease_nanos);
@@ -105,7 +124,7 @@ impl Plan {
 
     /// What to ask of a bucket that this replica knows nothing of.
     pub(super) fn tokens_first(&self) -> u32 {
-        if self.is_strict {
+        if self.is_strict || self.is_counted {
             return 1;
         }
         self.scale.burst.get().div_ceil(16 * self.replicas).min(FIRST_TOKENS)
@@ -127,10 +146,34 @@ impl Plan {
         pause * 3 / 4 + dice % (pause / 2)
     }
 
+    /// An Nth of the rate.
+    pub(super) fn fair_per_second(&self) -> f64 {
+        1.0 / seconds(self.share_interval_nanos())
+    }
+
     /// The scale of this replica's share: an Nth of the rate, up to as much as an Nth of the burst.
     pub(super) fn share_interval_nanos(&self) -> u64 {
         self.scale.interval_nanos.saturating_mul(u64::from(self.replicas))
     }
+}
+
+/// How a policy is decided while the store stands as it does.
+pub(in crate::limits) fn mode_of(
+    scale: Scale,
+    refill: Refill,
+    shared: Shared,
+    store: &dyn CentralStore,
+) -> SharedMode {
+    if !store.is_up() {
+        return match shared.on_store_failure {
+            OnStoreFailure::Share => SharedMode::Share,
+            OnStoreFailure::Open => SharedMode::Open,
+            OnStoreFailure::Closed => SharedMode::Closed,
+        };
+    }
+    let plan = if refill == Refill::Gradual { Plan::of } else { Plan::of_count };
+    let plan = plan(scale, shared.sharing, store.replicas().get());
+    if plan.is_strict { SharedMode::Strict } else { SharedMode::Lease }
 }
 
 /// Whole tokens; of a negative number none.

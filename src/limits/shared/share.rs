@@ -4,7 +4,9 @@
 //!
 //! Bound with a whole outage anywhere inside the window: `admitted ≤ burst + rate × W + N`. For the shares admit at most
 //! N and the rate together while it lasts, and the store carries what was left at its begin over to its end
-//! ([`OutageAgo`](super::OutageAgo)), so that nothing is refilled twice. With k of N replicas cut off for D while the
+//! ([`OutageAgo`](super::OutageAgo)), so that nothing is refilled twice. With several outages inside it, what each replica
+//! begins one with comes back at the share's own rate between them: that is N for each, and at most the rate for the time
+//! between. With k of N replicas cut off for D while the
 //! others have all: `admitted ≤ burst + rate × W + k + k / N × rate × D`; that also holds for the time by which replicas
 //! differ about an outage's end.
 

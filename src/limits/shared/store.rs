@@ -75,8 +75,20 @@
 //! While some replicas are cut off and others are not, `at` follows the others, and what the shares of the cut off add
 //! is not settled; it is within the bound that is stated for that.
 //!
-//! A [`Bucket::Calendar`] is a counter of its period: `left = requests − count`, `grant = max(need, min(want, left))`,
-//! kept until the period has ended; the wait and the time until full are what remains of the period.
+//! # What it keeps of a [`Bucket::Calendar`]
+//!
+//! A counter of its period, and the quota that it was counted under; nothing of a period of which nothing was asked.
+//!
+//! ```text
+//! count = count × requests / requests before                          same fraction used under another quota
+//! left  = floor(requests − count)
+//! ```
+//!
+//! If `left < need` the answer is [`Answer::Denied`], and the wait is what remains of the period. Otherwise `grant =
+//! max(need, min(want, left))`, `count += grant`, kept until an hour after the period's end, for gateways whose clocks are
+//! behind; [`Grant::period`] is 0, and the time until full is what remains of the period. What is granted is never
+//! returned, so that in one period, as its name says it, no more than the quota is spent: by whatever number of gateways,
+//! however often they are restarted, and whatever answers are lost.
 
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -120,7 +132,7 @@ pub struct Asked {
     pub need: u32,
     /// Tokens to grant if there are enough; at least `need`.
     pub want: u32,
-    /// What became of the tokens that were granted to this replica last.
+    /// What became of the tokens that were granted to this replica last; of the calendar's all 0.
     pub held: Held,
 }
 
@@ -207,9 +219,10 @@ pub type Asking = Pin<Box<dyn Future<Output = Result<Answer, StoreFault>> + Send
 /// When the store did not answer, by the process's monotonic clock ([`Now::monotonic_nanos`](crate::clock::Now)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// The first failure of those that made it one.
+    /// The last time at which a question was sent that was answered: it began later. What a bucket took back between then
+    /// and its last write is not counted, so earlier is never too early for a bound.
     pub began_nanos: u64,
-    /// When the store answered again; [`None`] while it does not.
+    /// When this replica counts at the store again, all replicas at the same instant; [`None`] while it does not.
     pub ended_nanos: Option<u64>,
 }
 

@@ -52,6 +52,11 @@ pub(in crate::limits) struct Waits {
 }
 
 impl Waits {
+    /// Whether it has waited at all.
+    pub(in crate::limits) const fn has_waited(self) -> bool {
+        self.since.is_some()
+    }
+
     /// When it began to wait: `now`, if it has not.
     pub(in crate::limits) fn since(self, now: u64) -> u64 {
         self.since.unwrap_or(now)

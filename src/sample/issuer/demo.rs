@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Client, Issuer, KeyError, PUBLIC_API_SCOPE, SigningAlgorithm, SigningKey, TOKEN_TYPE};
 use crate::clock::Clock;
-use crate::domain::Role;
+use crate::domain::{Role, Secret};
 
 /// Leeway that the demo's gateway gives to the clocks of JWTs.
 const LEEWAY_SECONDS: u64 = 60;
@@ -29,6 +29,8 @@ pub struct DemoIssuer {
     pub issuer: Arc<Issuer>,
     /// The `jwt` object of `demo --json`: addresses, key files, clients, and claims of good tokens.
     pub description: Value,
+    /// A token of a Workspace Owner of the US workspace, good for a day.
+    pub owner_jwt: Secret<String>,
 }
 
 impl DemoIssuer {
@@ -84,6 +86,8 @@ impl DemoIssuer {
             "clients": {"us": registered(&us, &us_key), "eu": registered(&eu, &eu_key)},
             "claims": {"us": claims(&us), "eu": claims(&eu), "owner": claims(&owner)},
         });
-        Ok(Self { issuer: Arc::new(issuer), description })
+        let owner_jwt = issuer.sign(issuer.claims(&owner, PUBLIC_API_SCOPE), owner.algorithm);
+        let owner_jwt = Secret::new(owner_jwt.ok_or(KeyError::Sign)?);
+        Ok(Self { issuer: Arc::new(issuer), description, owner_jwt })
     }
 }

@@ -56,6 +56,9 @@ pub enum KeyError {
     /// A key could not be made.
     #[error("no key could be made: {0}")]
     Generate(#[from] rcgen::Error),
+    /// No token could be signed.
+    #[error("the owner's token cannot be signed: the system gives no randomness")]
+    Sign,
 }
 
 impl SigningAlgorithm {

@@ -64,6 +64,8 @@ upstreams = [\"http://127.0.0.1:9\"]",
             role: Role::Owner,
             own_limit: None,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
+            decoy: false,
         };
         let token = mint.create_token(act, &request).unwrap().token.into_exposed();
         let registry = Registry::open(&mint, clock.now()).unwrap();

@@ -52,6 +52,7 @@ fn defaults() -> ImportDefaults {
         scopes: vec![],
         role: Role::Owner,
         lifetime_seconds: None,
+        allowed_networks: Vec::new(),
     }
 }
 
@@ -91,6 +92,26 @@ fn refuses_lines_by_number_and_never_quotes_them() {
     assert_eq!(numbers, (1..=lines.len() as u64).collect::<Vec<_>>());
     assert!(refused.iter().all(|refused| !refused.reason.contains("hunter2")));
     assert!(shop.mint.store().workspaces("", 10).unwrap().is_empty());
+}
+
+#[test]
+fn every_token_of_a_file_is_bound_to_the_networks_that_were_named() {
+    let shop = Shop::new();
+    let bound = |texts: &[&str]| ImportDefaults {
+        workspace: Some("ws".into()),
+        region: Some("us".into()),
+        allowed_networks: texts.iter().map(|text| Network::parse(text).unwrap()).collect(),
+        ..defaults()
+    };
+    shop.import_with("hunter2hunter2\n", &bound(&["10.0.0.0/8", "10.0.0.0/8", "192.0.2.7"]));
+    let Lookup::Found(entry) = shop.find("hunter2hunter2") else { panic!("it does not work") };
+    let networks: Vec<String> = entry.allowed_networks().unwrap().iter().map(Network::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32"]);
+    let many: Vec<String> = (0..17).map(|n| format!("10.0.{n}.0/24")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let act = Act { actor: "test", now: shop.clock.now() };
+    let refused = shop.mint.import(act, &mut "".as_bytes(), &bound(&many), &mut |_, _| {});
+    assert!(matches!(refused, Err(Error::Invalid { what: "allowed network", .. })));
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn request(workspace: &str) -> TokenRequest {
         role: Role::Restricted,
         own_limit: None,
         lifetime_seconds: None,
+        allowed_networks: Vec::new(),
+        decoy: false,
     }
 }
 

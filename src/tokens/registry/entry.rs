@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{LimitOverride, Quota, Role, Subject, TokenId, Workspace};
+use crate::domain::{LimitOverride, Network, Quota, Role, Subject, TokenId, Workspace};
 
 /// What many tokens have in common; shared between them.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,9 @@ pub(super) struct Grants {
     pub(super) role: Role,
     pub(super) own_limit: Option<Quota>,
     pub(super) overrides: Option<Arc<[LimitOverride]>>,
+    /// [`None`] for a token that may be used from everywhere.
+    pub(super) allowed_networks: Option<Arc<[Network]>>,
+    pub(super) is_decoy: bool,
 }
 
 /// A genuine token with its workspace as it was at the look-up.
@@ -57,6 +60,11 @@ impl Entry {
     /// Limits in place of policies' for its family; [`None`] for none.
     pub fn overrides(&self) -> Option<Arc<[LimitOverride]>> {
         self.grants.overrides.clone()
+    }
+
+    /// Where it may be used from; [`None`] for everywhere.
+    pub fn allowed_networks(&self) -> Option<Arc<[Network]>> {
+        self.grants.allowed_networks.clone()
     }
 
     /// When it stops working, by expiry or because it was rotated, whichever comes first.

@@ -1,6 +1,6 @@
 //! Keeping the read model up to date: the snapshot at start, then the log, entry after entry.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::clock::{Clock, Now};
 use crate::domain::TokenId;
 use crate::tokens::store::postgres::Watch;
 use crate::tokens::store::{Act, Changes, Row, StoredToken};
-use crate::tokens::{Error, OverrideRecord, Scheme, TokenRecord};
+use crate::tokens::{Digest, Error, OverrideRecord, PepperUse, Scheme, TokenRecord};
 
 const BATCH: u32 = 2_000;
 /// The longest pause between two attempts to read a store that cannot be read, unless `poll` is longer.
@@ -32,6 +32,8 @@ pub(super) struct Loader {
     scopes: HashSet<Arc<str>>,
     /// Numbers of ids that a record cannot hold.
     listed_ids: HashMap<TokenId, u32>,
+    /// Peppers of tokens that were met and are not here, until it is known whether they were retired.
+    missing_peppers: BTreeSet<u16>,
     /// Workspaces whose region the configuration does not have, with that region.
     unplaced: BTreeMap<String, String>,
 }
@@ -41,6 +43,7 @@ impl Registry {
     pub(super) fn load(&self, now: Now) -> Result<(), Error> {
         let mut loader = self.loader();
         let (seq, hash) = self.store.snapshot(&mut |row| self.apply(&mut loader, row))?;
+        self.note_missing_peppers(&mut loader, now)?;
         loader.all_placed()?;
         loader.applied_hash = hash;
         self.applied_seq.store(seq, Ordering::Release);
@@ -99,6 +102,7 @@ impl Registry {
             loader.applied_hash = changes.hash_after;
             self.applied_seq.store(applied, Ordering::Release);
         }
+        self.note_missing_peppers(&mut loader, now)?;
         self.succeeded(now);
         self.store_is_known()?;
         self.revoked_jwts.sweep(now);
@@ -173,11 +177,55 @@ impl Registry {
             self.has_sha256.store(true, Ordering::Relaxed);
         }
         let values = Values::new(stored.digest.key(), id, record, grants, workspace);
-        match self.tokens.put(&mut loader.writer, values) {
+        if let Scheme::Hmac(version) = stored.digest.scheme
+            && values.ends != 0
+            && !self.peppers.holds(version)
+        {
+            loader.missing_peppers.insert(version);
+        }
+        match self.put_in_place(&mut loader.writer, stored, values) {
             Ok(Some(before)) => loader.grants.release(before.grants, &self.grants),
             Ok(None) => {}
             Err(TableFull) => tracing::error!(token = record.id, "there is no room for this token in memory"),
         }
+    }
+
+    /// Puts a token in the place that it has in memory, which may be that of a former digest.
+    fn put_in_place(
+        &self,
+        writer: &mut TableWriter,
+        stored: &StoredToken,
+        values: Values,
+    ) -> Result<Option<Values>, TableFull> {
+        let is_it = |key| self.tokens.find(key, |_, held| held.id == values.id).unwrap_or(false);
+        let former = stored.former.iter().map(Digest::key).find(|key| *key != values.key && is_it(*key));
+        match former {
+            Some(former) if !is_it(values.key) => self.tokens.put_over(writer, former, values),
+            Some(_) | None => self.tokens.put(writer, values),
+        }
+    }
+
+    /// Notes if working tokens are stored under a pepper that is not here and was not retired: of no unknown token can it
+    /// be said that there is none.
+    fn note_missing_peppers(&self, loader: &mut Loader, now: Now) -> Result<(), Error> {
+        let met = std::mem::take(&mut loader.missing_peppers);
+        if met.is_empty() || self.missing_pepper().is_some() {
+            return Ok(());
+        }
+        let stored = self.store.under_peppers(now)?;
+        let is_missed = |one: &&PepperUse| one.is_needed() && one.retired_at_unix_seconds.is_none();
+        let missed = met
+            .into_iter()
+            .find(|version| stored.iter().filter(is_missed).any(|one| one.scheme == Scheme::Hmac(*version)));
+        if let Some(version) = missed {
+            self.missing_pepper.store(version, Ordering::Relaxed);
+            tracing::error!(
+                version,
+                "tokens are hashed under a pepper that this gateway does not have; put its line into \
+                 `tokens.pepper_file` and restart"
+            );
+        }
+        Ok(())
     }
 
     /// The number of a workspace, which it keeps; new ones get the next.
@@ -301,6 +349,7 @@ impl Loader {
             applied_hash: [0; 32],
             scopes: HashSet::new(),
             listed_ids: HashMap::new(),
+            missing_peppers: BTreeSet::new(),
             unplaced: BTreeMap::new(),
         }
     }
@@ -317,7 +366,10 @@ impl Loader {
     fn granted(&mut self, record: &TokenRecord) -> Grants {
         let scopes = record.scopes.iter().map(|scope| self.scope(scope)).collect();
         let overrides = (!record.overrides.is_empty()).then(|| OverrideRecord::all_as_met(&record.overrides));
-        Grants { scopes, role: record.role, own_limit: record.own_limit, overrides }
+        let allowed_networks =
+            (!record.allowed_networks.is_empty()).then(|| record.allowed_networks.as_slice().into());
+        let (role, own_limit, is_decoy) = (record.role, record.own_limit, record.is_decoy);
+        Grants { scopes, role, own_limit, overrides, allowed_networks, is_decoy }
     }
 
     pub(super) fn scope(&mut self, name: &str) -> Arc<str> {

@@ -10,13 +10,15 @@ mod named;
 mod numbered;
 mod operators;
 mod record;
+mod rehash;
 mod revoked_jwts;
 mod saved;
+mod sightings;
 mod table;
 mod unwritten;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,8 +39,11 @@ use follow::Loader;
 use numbered::Numbered;
 pub use operators::OperatorLookup;
 use record::{PackedId, Values};
+use rehash::Outdated;
 pub use revoked_jwts::JwtNames;
 pub use saved::Saver;
+use sightings::Noted;
+pub use sightings::{SightingCounts, Teller};
 use table::Table;
 pub use unwritten::MOST_UNWRITTEN;
 use unwritten::Unwritten;
@@ -55,6 +60,8 @@ pub enum Lookup {
     Revoked(Entry),
     /// Genuine, and its time is over.
     Expired(Entry),
+    /// A decoy that is armed: never valid, and its use is to be told of.
+    Decoy(Entry),
     /// Genuine, but the configuration has no region for its workspace: our fault, not the caller's.
     Unplaced,
     /// Genuine, and it works.
@@ -105,6 +112,10 @@ pub struct Registry {
     /// Whether a token may be known by its plain SHA-256 only.
     has_sha256: AtomicBool,
     unwritten: Unwritten,
+    noted: Noted,
+    outdated: Outdated,
+    /// The last pepper version that was met and is not there; 0 for none.
+    missing_pepper: AtomicU16,
     loader: Mutex<Loader>,
     applied_seq: AtomicU64,
     head_seq: AtomicU64,
@@ -156,6 +167,9 @@ impl Registry {
             has_foreign: AtomicBool::new(false),
             has_sha256: AtomicBool::new(false),
             unwritten: Unwritten::default(),
+            noted: Noted::new(mint.peppers()),
+            outdated: Outdated::default(),
+            missing_pepper: AtomicU16::new(0),
             loader: Mutex::new(Loader::new(writer)),
             applied_seq: AtomicU64::new(0),
             head_seq: AtomicU64::new(0),
@@ -207,9 +221,13 @@ impl Registry {
                 found
             })
         };
-        self.peppers.digests(token).find_map(by_digest).or_else(|| {
-            self.has_sha256.load(Ordering::Relaxed).then(|| by_digest(Digest::sha256(token))).flatten()
-        })
+        let sha256 = || self.has_sha256.load(Ordering::Relaxed).then(|| Digest::sha256(token)).into_iter();
+        let mut digests = self.peppers.digests(token).chain(std::iter::once_with(sha256).flatten());
+        let (found, digest) = digests.find_map(|digest| by_digest(digest).map(|found| (found, digest)))?;
+        if notes_use {
+            self.note_digest(digest, token);
+        }
+        Some(found)
     }
 
     /// What [`Registry::look_up`] says of the token with a public id. Looks through all of them, so it is for
@@ -232,6 +250,11 @@ impl Registry {
             Some(Entry { id: self.id_of(values.id)?, subject, end: values.end(), grants, workspace })
         })();
         let Some(entry) = described else { return Lookup::Unplaced };
+        if entry.grants.is_decoy {
+            let is_armed = values.state_at(now) == TokenState::Active && !self.unwritten.refuses(&entry.id);
+            // One that was revoked is like any that never was: nobody is to learn that it was a token of ours.
+            return if is_armed { Lookup::Decoy(entry) } else { Lookup::Unknown };
+        }
         match values.state_at(now) {
             TokenState::Active if self.unwritten.refuses(&entry.id) => Lookup::Revoked(entry),
             TokenState::Active => Lookup::Found(entry),
@@ -259,6 +282,11 @@ impl Registry {
     /// The format of the registry's own tokens.
     pub const fn format(&self) -> &Format {
         &self.format
+    }
+
+    /// A pepper that working tokens are hashed under and that is not here: an unknown token may be one of them.
+    pub fn missing_pepper(&self) -> Option<u16> {
+        Some(self.missing_pepper.load(Ordering::Relaxed)).filter(|version| *version != 0)
     }
 
     /// Number and hash of the last entry of the log that was applied.
@@ -297,7 +325,8 @@ impl Registry {
 
     /// Whether what is not known here does not exist. While the store is away it may have been made elsewhere.
     pub fn is_current(&self, now: Now) -> bool {
-        self.is_followed.load(Ordering::Acquire) && self.staleness(now) <= CURRENT
+        self.missing_pepper().is_none()
+            && (self.is_followed.load(Ordering::Acquire) && self.staleness(now) <= CURRENT)
     }
 
     /// Whether requests may be answered by what is known here. Costs nothing where the configuration sets no bound.

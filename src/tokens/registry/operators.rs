@@ -30,6 +30,7 @@ pub(super) struct Operators(ArcSwap<HashMap<u128, OperatorRecord>>);
 impl Operators {
     pub(super) fn put(&self, stored: StoredOperator) {
         let mut all = HashMap::clone(&self.0.load());
+        all.retain(|_, known| known.name != stored.record.name);
         all.insert(stored.digest.key(), stored.record);
         self.0.store(Arc::new(all));
     }
@@ -52,7 +53,12 @@ impl Registry {
             return OperatorLookup::Unknown;
         }
         let all = self.operators.0.load();
-        let found = self.peppers.digests(token).find_map(|digest| all.get(&digest.key()));
+        let mut digests = self.peppers.digests(token);
+        let found = digests.find_map(|digest| all.get(&digest.key()).map(|record| (record, digest)));
+        let found = found.map(|(record, digest)| {
+            self.note_digest(digest, token);
+            record
+        });
         found.map_or(OperatorLookup::Unknown, |record| match record.state_at(now.unix_seconds()) {
             TokenState::Active if self.unwritten.refuses_operator(&record.name) => OperatorLookup::Revoked,
             TokenState::Active => OperatorLookup::Found(Arc::from(record.name.as_str())),

@@ -132,6 +132,7 @@ impl Registry {
         let mut numbers = Vec::new();
         for _ in 0..reader.count()? {
             let grants = reader.json::<SavedGrants>()?.grants(|scope| loader.scope(scope));
+            let grants = grants.ok_or(NotTaken::Damaged)?;
             numbers.push(loader.grants.hold(grants, &self.grants));
         }
         for number in 0..reader.count()? {

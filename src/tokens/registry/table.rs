@@ -137,7 +137,6 @@ impl Table {
 
     /// Puts a token in place of the one with the key `old`, which is the answer; [`None`] if there is none, and
     /// then nothing is put. It can be found under one of both keys throughout.
-    #[cfg_attr(not(test), expect(dead_code, reason = "digests change when peppers rotate"))]
     pub(super) fn put_over(
         &self,
         writer: &mut TableWriter,

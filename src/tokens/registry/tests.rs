@@ -64,6 +64,8 @@ impl Two {
             role: Role::Owner,
             own_limit: Some("5 per minute".parse().unwrap()),
             lifetime_seconds,
+            allowed_networks: Vec::new(),
+            decoy: false,
         };
         self.other.create_token(self.act(), &request).unwrap()
     }

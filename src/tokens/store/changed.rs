@@ -1,5 +1,15 @@
 //! What entries of the log are about.
 
+/// The column with the bodies of those entries that are about many.
+pub(super) const BODY: &str = "CASE WHEN kind = 'pepper.moved' THEN body END";
+
+/// The body of such an entry.
+#[derive(Default, serde::Deserialize)]
+struct Moved {
+    tokens: Vec<String>,
+    operators: Vec<String>,
+}
+
 /// Ids of what some entries changed, each maybe more than once.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
@@ -21,9 +31,13 @@ impl Changed {
         (!tokens.is_empty() && others.iter().all(|ids| ids.is_empty())).then_some(tokens)
     }
 
-    /// Adds an entry by its kind and subject.
-    pub(super) fn note(&mut self, kind: &str, subject: String) {
-        if kind.starts_with("workspace.") {
+    /// Adds an entry by its kind and subject; `body` is that of an entry about many, which [`BODY`] asks for.
+    pub(super) fn note(&mut self, kind: &str, subject: String, body: Option<&str>) {
+        if let Some(body) = body {
+            let moved: Moved = serde_json::from_str(body).unwrap_or_default();
+            self.tokens.extend(moved.tokens);
+            self.operators.extend(moved.operators);
+        } else if kind.starts_with("workspace.") {
             self.workspaces.push(subject);
         } else if kind.starts_with("token.limit_") {
             self.families.push(subject);

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::domain::Quota;
+use crate::domain::{Network, Quota};
 use crate::tokens::{Digest, JwtsRevoked, OverrideRecord, Scheme};
 
 /// How a scheme is stored: the pepper's version, 0 for plain SHA-256.
@@ -14,8 +14,7 @@ pub(super) const fn pepper_number(scheme: Scheme) -> u16 {
 }
 
 pub(super) const fn digest(pepper: u16, bytes: [u8; 32]) -> Digest {
-    let scheme = if pepper == 0 { Scheme::Sha256 } else { Scheme::Hmac(pepper) };
-    Digest { scheme, bytes }
+    Digest { scheme: Scheme::of(pepper), bytes }
 }
 
 /// A time or number for databases, whose integers are signed.
@@ -33,6 +32,14 @@ pub(super) fn quota(text: &str) -> Option<Quota> {
     let period_seconds = numbers.next()??;
     let burst = NonZeroU32::new(numbers.next()??)?;
     Some(Quota::new(requests, period_seconds).with_burst(burst))
+}
+
+pub(super) fn networks(texts: &[String]) -> Option<Vec<Network>> {
+    texts.iter().map(|text| Network::parse(text)).collect()
+}
+
+pub(super) fn network_texts(networks: &[Network]) -> Vec<String> {
+    networks.iter().map(Network::to_string).collect()
 }
 
 /// Reads a JSON array of overrides, each an array of policy, quota, end, reason and when it was set; by policy.

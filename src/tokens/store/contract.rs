@@ -53,6 +53,9 @@ pub(crate) fn all_proofs() -> Vec<Proof> {
         idempotency::contract::PROOFS,
         jwt_revocations::contract::PROOFS,
         operators::contract::PROOFS,
+        token_changes::contract::PROOFS,
+        sightings::contract::PROOFS,
+        peppers::contract::PROOFS,
     ]
     .concat()
 }
@@ -76,6 +79,9 @@ macro_rules! prove_store {
         $crate::tokens::store::idempotency::contract::prove_idempotency!($fixture);
         $crate::tokens::store::jwt_revocations::contract::prove_jwt_revocations!($fixture);
         $crate::tokens::store::operators::contract::prove_operators!($fixture);
+        $crate::tokens::store::token_changes::contract::prove_token_changes!($fixture);
+        $crate::tokens::store::sightings::contract::prove_sightings!($fixture);
+        $crate::tokens::store::peppers::contract::prove_peppers!($fixture);
     };
 }
 pub(crate) use prove_store;
@@ -100,7 +106,7 @@ pub(crate) fn workspace(id: &str) -> NewWorkspace {
     }
 }
 
-fn digest(number: u64) -> Digest {
+pub(crate) fn digest(number: u64) -> Digest {
     let mut bytes = [0xAB; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     Digest { scheme: Scheme::Hmac(1), bytes }
@@ -117,15 +123,17 @@ pub(crate) fn token(id: &str, workspace: &str, number: u64) -> NewToken {
         expires_at_unix_seconds: None,
         digest: digest(number),
         foreign: false,
+        allowed_networks: Vec::new(),
+        is_decoy: false,
     }
 }
 
-fn replacement(id: &str, number: u64, overlap_seconds: u64) -> Replacement {
+pub(crate) fn replacement(id: &str, number: u64, overlap_seconds: u64) -> Replacement {
     let digest = digest(number);
     Replacement { id: id.into(), digest, expires_at_unix_seconds: None, overlap_seconds, cap: CAP }
 }
 
-fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
+pub(crate) fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
     ImportedToken {
         token: token(id, workspace, number),
         known_as: vec![digest(number)],
@@ -135,4 +143,4 @@ fn imported(id: &str, workspace: &str, number: u64) -> ImportedToken {
     }
 }
 
-const CAP: u32 = 100;
+pub(crate) const CAP: u32 = 100;

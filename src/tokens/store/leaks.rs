@@ -79,6 +79,11 @@ fn shown(text: &str, most_bytes: usize) -> String {
     String::from_utf8_lossy(&masked(cut(plain.as_bytes(), most_bytes))).into_owned()
 }
 
+/// A short text of a stranger as it may be kept and shown.
+pub(super) fn shown_word(text: &str) -> String {
+    shown(text, LONGEST_LEAK_WORD_BYTES)
+}
+
 /// As [`shown`], for an address: a commit's name (40 hexadecimal digits between two slashes) stays, which is what the
 /// address leads to.
 fn shown_url(url: &str) -> String {
@@ -113,6 +118,8 @@ pub enum LeakRevocation {
     Revoked(Vec<String>),
     /// It did not work any more; nothing was changed and nobody is told again.
     NotActive(TokenState),
+    /// It is a decoy: the log says where it was found, and it stays what it is.
+    Decoy,
     /// There is no such token.
     Unknown,
 }

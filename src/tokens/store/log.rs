@@ -52,10 +52,20 @@ kinds! {
     TokenCreated = "token.created", "API Token Created", "TOKEN";
     /// A token of another system was taken over.
     TokenImported = "token.imported", "API Token Imported", "TOKEN";
+    /// A token was changed.
+    TokenModified = "token.modified", "API Token Modified", "TOKEN";
     /// A token was replaced by another.
     TokenRotated = "token.rotated", "API Token Rotated", "TOKEN";
     /// A token was revoked.
     TokenRevoked = "token.revoked", "API Token Revoked", "TOKEN";
+    /// A decoy was used.
+    DecoyUsed = "token.decoy_used", "Decoy Token Used", "TOKEN";
+    /// A decoy was found where strangers can read it.
+    DecoyFound = "token.decoy_found", "Decoy Token Found", "TOKEN";
+    /// A token was used from a network that its family was not seen from before.
+    TokenNewNetwork = "token.new_network", "API Token Used From New Network", "TOKEN";
+    /// Nobody could be told of a token's use.
+    UseUntold = "token.use_untold", "API Token Use Notification Given Up", "TOKEN";
     /// Nobody could be told that a token leaked.
     LeakUntold = "token.leak_untold", "API Token Leak Notification Given Up", "TOKEN";
     /// A limit of a token's family was overridden.
@@ -74,6 +84,10 @@ kinds! {
     JwtRevoked = "jwt.revoked", "JWT Revoked", "JWT";
     /// A pepper version came into use.
     PepperAdded = "pepper.added", "Pepper Added", "PEPPER";
+    /// Tokens were stored under another pepper version.
+    PepperMoved = "pepper.moved", "Tokens Moved To Pepper", "PEPPER";
+    /// A pepper version is not used any more.
+    PepperRetired = "pepper.retired", "Pepper Retired", "PEPPER";
 }
 
 /// One entry.

@@ -15,10 +15,13 @@ pub mod leaks;
 pub mod log;
 pub mod operators;
 pub mod outbox;
+pub mod peppers;
 pub mod postgres;
 pub mod reachable;
+pub mod sightings;
 pub mod sqlite;
 pub mod subject_log;
+pub mod token_changes;
 mod writing;
 
 #[cfg(test)]
@@ -27,7 +30,7 @@ pub(crate) mod contract;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::domain::{OverrideHolder, Plan, Quota, Role, WorkspaceState};
+use crate::domain::{Network, OverrideHolder, Plan, Quota, Role, WorkspaceState};
 
 use super::{
     Digest, Error, HeldOverride, JwtRevocation, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord,
@@ -40,13 +43,19 @@ pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
 pub use operators::{Operators, StoredOperator};
 pub use outbox::{Attempt, Backlog, Delivery, Outbox, Recipient};
+pub use peppers::{PepperRotation, PepperUse, Rehash};
 pub use postgres::{PostgresAddress, PostgresStore};
 pub use reachable::Reachable;
+pub use sightings::{DecoyTold, DecoyUses, KnownNetwork, NetworkNoted, Sighting, Sightings};
 pub use sqlite::SqliteStore;
 pub use subject_log::SubjectLog;
+pub use token_changes::{TokenChange, TokenChanges};
 
 /// How many features, and how many contacts, one workspace may have.
 pub const MOST_WORDS: usize = 64;
+
+/// How many networks one token may be bound to.
+pub const MOST_NETWORKS: usize = 16;
 
 /// How many overrides in force one holder may have.
 pub const MOST_OVERRIDES: usize = 64;
@@ -109,6 +118,10 @@ pub struct NewToken {
     pub role: Role,
     /// A limit of its own.
     pub own_limit: Option<Quota>,
+    /// Where it may be used from, sorted; from everywhere if there are none.
+    pub allowed_networks: Vec<Network>,
+    /// Whether it is a decoy.
+    pub is_decoy: bool,
     /// When it ends by itself.
     pub expires_at_unix_seconds: Option<u64>,
     /// What stands for it at rest.
@@ -173,6 +186,8 @@ pub struct StoredToken {
     pub digest: Digest,
     /// Whether it may lack our format and checksum.
     pub foreign: bool,
+    /// What stood for it before; told by [`Store::changes`] alone.
+    pub former: Vec<Digest>,
 }
 
 /// A row of the read model.
@@ -181,7 +196,7 @@ pub enum Row {
     /// A workspace as it is now.
     Workspace(WorkspaceRecord),
     /// A token as it is now.
-    Token(StoredToken),
+    Token(Box<StoredToken>),
     /// An operator as it is now.
     Operator(StoredOperator),
     /// A revocation of JWTs as it is now.
@@ -218,6 +233,9 @@ pub trait Store:
     + IdempotencyKeys
     + SubjectLog
     + Reachable
+    + TokenChanges
+    + Sightings
+    + PepperRotation
     + Send
     + Sync
     + std::fmt::Debug

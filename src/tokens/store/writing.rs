@@ -9,7 +9,10 @@ mod leaks;
 mod operators;
 pub(super) mod outbox;
 mod overrides;
+mod peppers;
+mod sightings;
 mod tables;
+mod token_changes;
 
 use serde_json::{Value, json};
 
@@ -18,6 +21,8 @@ use super::failure::Failure;
 use super::{Act, ChangeKind, LogEntry, MOST_WORDS, NewToken, NewWorkspace, Replacement, WorkspaceChange};
 use crate::domain::WorkspaceState;
 use crate::tokens::{Digest, Error, TokenRecord, TokenState, WorkspaceRecord};
+pub(super) use peppers::PepperTables;
+pub(super) use sightings::SightingTables;
 pub(super) use tables::{NewMessage, Tables};
 
 /// Tokens that one statement revokes, and entries that one adds: each has a deadline of its own.
@@ -159,6 +164,8 @@ impl<'t, T: Tables> Writing<'t, T> {
             scopes: new.scopes.clone(),
             role: new.role,
             own_limit: new.own_limit,
+            allowed_networks: new.allowed_networks.clone(),
+            is_decoy: new.is_decoy,
             overrides: Vec::new(),
             created_at_unix_seconds: self.seconds(),
             expires_at_unix_seconds: new.expires_at_unix_seconds,
@@ -196,6 +203,8 @@ impl<'t, T: Tables> Writing<'t, T> {
             scopes: old.scopes.clone(),
             role: old.role,
             own_limit: old.own_limit,
+            allowed_networks: old.allowed_networks.clone(),
+            is_decoy: old.is_decoy,
             expires_at_unix_seconds: by
                 .expires_at_unix_seconds
                 .or_else(|| lifetime.map(|lifetime| self.seconds().saturating_add(lifetime))),
@@ -283,6 +292,7 @@ fn token_body(record: &TokenRecord) -> Value {
     json!({"workspace": record.workspace, "name": record.name, "family": record.family,
            "scopes": record.scopes, "role": record.role.name(),
            "own_limit": record.own_limit.map(|quota| quota.to_string()),
+           "allowed_networks": record.allowed_networks, "decoy": record.is_decoy,
            "expires_at_unix_seconds": record.expires_at_unix_seconds})
 }
 

@@ -22,6 +22,7 @@ fn eight_replicas_admit_what_one_would() {
     let token = fleet.token();
     let time = Duration::from_secs(if is_long() { 60 } else { 8 });
     let outcome = offer(&Targets::new(addresses(&fleet)), &token, OFFERED, CLIENTS, || thread::sleep(time));
+    outcome.print("ten times the limit", LIMIT);
     outcome.assert_no_errors();
     outcome.assert_within(LIMIT, 0.0);
     outcome.assert_uses(LIMIT, 0.95);
@@ -48,6 +49,7 @@ fn replicas_come_and_go_under_load() {
         }
         thread::sleep(time);
     });
+    outcome.print("replicas come and go", LIMIT);
     outcome.assert_no_errors();
     outcome.assert_within(LIMIT, 0.0);
     outcome.assert_uses(LIMIT, 0.95);

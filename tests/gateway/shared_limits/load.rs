@@ -126,8 +126,31 @@ impl Outcome {
         assert!(excess <= more, "{excess:.1} more than the limit in a window of {window:?}, of {more:.1}");
     }
 
+    /// Prints what was measured, for whoever runs a test with `--no-capture`.
+    #[expect(clippy::print_stdout, reason = "it is asked for")]
+    pub(super) fn print(&self, what: &str, limit: Limit) {
+        let ((excess, window), admitted) = (self.worst_excess(limit), self.admitted());
+        let (requests, used) = (self.seen.len(), self.used(limit) * 100.0);
+        println!(
+            "{what}: {limit:?}, {:.1} s, {requests} requests, {admitted} admitted, {used:.2} % of the limit, worst window \
+             {window:.1?} with {excess:+.2} beyond it",
+            self.took.as_secs_f64()
+        );
+    }
+
+    /// What was admitted, of what the limit has for the whole load.
+    fn used(&self, limit: Limit) -> f64 {
+        let most = f64::from(limit.burst) + f64::from(limit.rate) * self.took.as_secs_f64();
+        u32::try_from(self.admitted()).map(f64::from).unwrap() / most
+    }
+
     /// The most that was admitted beyond `burst + rate × W` in any window W, and which; negative if never.
     pub(super) fn worst_excess(&self, limit: Limit) -> (f64, Duration) {
+        self.worst_excess_of(limit.rate.into(), limit.burst.into())
+    }
+
+    /// As [`Outcome::worst_excess`], of a rate and a burst.
+    pub(super) fn worst_excess_of(&self, rate: f64, burst: f64) -> (f64, Duration) {
         let mut admitted: Vec<&Seen> = self.seen.iter().filter(|seen| seen.is_admitted()).collect();
         admitted.sort_by_key(|seen| seen.received);
         let mut worst = (f64::NEG_INFINITY, Duration::ZERO);
@@ -136,7 +159,7 @@ impl Outcome {
             for last in admitted.iter().filter(|seen| seen.sent >= first.sent) {
                 count += 1.0;
                 let window = last.received.saturating_sub(first.sent);
-                let excess = count - f64::from(limit.burst) - f64::from(limit.rate) * window.as_secs_f64();
+                let excess = count - burst - rate * window.as_secs_f64();
                 if excess > worst.0 {
                     worst = (excess, window);
                 }

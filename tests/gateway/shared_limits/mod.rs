@@ -2,6 +2,8 @@
 //!
 //! Every load is far over the limit, and what was admitted is held to the bound in every window.
 
+mod calendar;
+mod calm;
 mod faults;
 mod fleet;
 mod load;
@@ -32,7 +34,8 @@ struct Fleet {
     url: String,
     upstream: Upstream,
     shared: TempDir,
-    limit: Limit,
+    /// What its policy says, beside its name and what it counts by.
+    quota: String,
     /// What `[redis]` has besides.
     redis_settings: String,
 }
@@ -43,7 +46,11 @@ impl Fleet {
         Self::with(replicas, limit, "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n")
     }
 
-    fn with(replicas: usize, limit: Limit, redis_settings: &str) -> Self {
+    fn with(replicas: usize, Limit { rate, burst }: Limit, redis_settings: &str) -> Self {
+        Self::of_quota(replicas, &format!("quota = \"{rate} per second\"\nburst = {burst}\n"), redis_settings)
+    }
+
+    fn of_quota(replicas: usize, quota: &str, redis_settings: &str) -> Self {
         let (postgres, shared) = (Postgres::start(), tempfile::tempdir().unwrap());
         let url = postgres.database();
         let mut fleet = Self {
@@ -54,7 +61,7 @@ impl Fleet {
             url,
             upstream: Upstream::start(Behaviour::status(200, "us")),
             shared,
-            limit,
+            quota: quota.to_owned(),
             redis_settings: redis_settings.to_owned(),
         };
         std::fs::write(fleet.operators(), fleet.config(1, "")).unwrap();
@@ -91,12 +98,12 @@ impl Fleet {
     /// A replica's configuration; `listen` is more of that section.
     fn config(&self, redis_port: u16, listen: &str) -> String {
         let pepper = self.shared.path().join("tollgate.pepper");
-        let (pepper, Limit { rate, burst }) = (pepper.display(), self.limit);
+        let (pepper, quota) = (pepper.display(), &self.quota);
         let (url, redis) = (&self.url, &self.redis_settings);
         let more = format!(
             "[endpoints]\nunmatched = \"forward\"\n[tokens]\nstore = {url:?}\npepper_file = \"{pepper}\"\n\
              poll_millis = 500\n[journal]\nenabled = false\n[redis]\n{redis}\n\
-             [[limits.policies]]\nname = \"shared\"\nper = [\"token\"]\nquota = \"{rate} per second\"\nburst = {burst}\n"
+             [[limits.policies]]\nname = \"shared\"\nper = [\"token\"]\n{quota}"
         );
         let text = config(&self.upstream.url(), &self.upstream.url(), &more);
         let server = format!("redis = \"redis://127.0.0.1:{redis_port}\"\n[regions.eu]");
@@ -130,6 +137,16 @@ impl Fleet {
             });
         }
         token
+    }
+
+    /// Questions that Redis was asked, by its own count. Each replica's sign of life is another script, and no question.
+    fn questions(&self) -> u64 {
+        let counts = self.redis.ask("INFO commandstats");
+        let calls = |command: &str| {
+            let line = counts.lines().find_map(|line| line.strip_prefix(command));
+            line.and_then(|line| line.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        calls("cmdstat_evalsha:calls=") - calls("cmdstat_zadd:calls=")
     }
 
     /// Waits until every replica's breaker stands so.

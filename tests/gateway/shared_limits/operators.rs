@@ -29,13 +29,23 @@ fn redis_goes_and_comes_and_operators_see_it() {
     assert_eq!((breaker(), gateway.metrics().count("tollgate_redis_replicas", &REGION)), (0, 1));
     assert_eq!((store()["breaker"].as_str(), store()["last_error"].as_str()), (Some("closed"), None));
     assert!(!ready().1.contains("Redis"));
+    let mode = |mode| gateway.metrics().count("tollgate_limiter_mode", &[("region", "us"), ("mode", mode)]);
+    let path = |path| gateway.metrics().count("tollgate_limit_path_total", &[("path", path)]);
+    let (policies, asked) = (mode("lease") + mode("strict"), path("store") + path("lease"));
+    assert!(policies > 0 && asked > 0, "{policies} {asked}");
+    assert_eq!((mode("share"), path("share")), (0, 0));
 
     redis.kill();
     until("the breaker to open", || (breaker() > 0).then_some(()));
     assert!(store()["last_error"].is_string());
+    assert_eq!((mode("share"), mode("lease"), mode("strict")), (policies, 0, 0));
+    assert_eq!(store()["modes"], serde_json::json!({ "share": policies }));
     let (status, body) = ready();
     assert!(status == 200 && body.contains("limits of us are not shared"), "{status} {body}");
     assert_eq!(gateway.ask(&token, "/sources").status, 200);
+    assert!(path("share") > 0);
+    let told = |words: &str| gateway.process.stderr.text().contains(words);
+    until("the mode to be told", || told(&format!("\"share\":{policies}")).then_some(()));
 
     redis.go();
     until("the breaker to close", || (breaker() == 0).then_some(()));

@@ -111,6 +111,7 @@ fn a_rolling_restart_fails_nobody() {
             thread::sleep(Duration::from_millis(300));
         }
     });
+    outcome.print("rolling restart", LIMIT);
     outcome.assert_no_errors();
     outcome.assert_within(LIMIT, 0.0);
     outcome.assert_uses(LIMIT, 0.95);

@@ -11,6 +11,7 @@
 mod accuracy;
 mod adversary;
 mod bounds;
+mod calendar;
 mod outages;
 mod path;
 mod tally;
@@ -23,18 +24,21 @@ use std::sync::{Arc, Mutex};
 
 use super::world::{Ask, Dice, World};
 use crate::clock::Now;
-use crate::domain::RegionId;
+use crate::domain::{LimitPath, RegionId};
 use crate::limits::shared::model::Model;
 use crate::limits::shared::{
     Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, TICK_NANOS, Wanted,
 };
-use crate::limits::{Attempt, Counters, Limits};
+use crate::limits::{Admission, Attempt, Counters, Limits};
 
 pub(super) const MILLI: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1_000_000_000;
 
-/// How long a client waits for an answer.
+/// How long a client waits for an answer; how long between two probes; and how long for others that return. As the
+/// central store's link has them.
 const DEADLINE: u64 = 50 * MILLI;
+const LONGEST_PROBE: u64 = 500 * MILLI;
+const GRACE: u64 = 750 * MILLI;
 
 /// One replica's client of the store, as far as limits see it.
 struct Client {
@@ -72,6 +76,8 @@ struct Replica {
     offset: u64,
     waiting: Vec<Waiter>,
     timeouts: Vec<u64>,
+    /// When the last question was sent that was answered.
+    answered: u64,
     next_probe_after: u64,
 }
 
@@ -93,7 +99,7 @@ pub(super) struct Weather {
     pub(super) lost_permille: u64,
     /// Whether it answers nothing, and connections hang.
     pub(super) is_frozen: bool,
-    /// Whether connections are refused.
+    /// Whether connections are refused, and those that were are closed.
     pub(super) is_dead: bool,
     /// Replicas that do not reach it.
     pub(super) cut_off: Vec<usize>,
@@ -122,6 +128,7 @@ enum Event {
     Returns { call: u64, answer: Answer },
     Expires { call: u64 },
     Probes { replica: usize },
+    Resumes { replica: usize },
     Changes(Box<dyn FnOnce(&mut Fleet)>),
 }
 
@@ -131,6 +138,8 @@ pub(super) struct Ended {
     pub(super) arrived: u64,
     /// When it was decided.
     pub(super) at: u64,
+    /// How shared limits decided it.
+    pub(super) path: Option<LimitPath>,
     /// How long to wait, if refused; `u64::MAX` if the store was not there and its policy is closed.
     pub(super) refused: Option<u64>,
 }
@@ -144,8 +153,11 @@ pub(super) struct Fleet {
     pub(super) dice: Dice,
     events: BinaryHeap<Reverse<(u64, u64)>>,
     scheduled: HashMap<u64, Event>,
-    calls: HashMap<u64, (usize, Call)>,
+    /// Replicas, their questions, and when those were sent.
+    calls: HashMap<u64, (usize, Call, u64)>,
     next: u64,
+    /// When those go on that return from an outage.
+    resume_at: u64,
     /// Questions sent.
     pub(super) asked: u64,
     pub(super) ended: Vec<Ended>,
@@ -173,6 +185,7 @@ impl Fleet {
                 offset,
                 waiting: Vec::new(),
                 timeouts: Vec::new(),
+                answered: 0,
                 next_probe_after: 250 * MILLI,
             }
         };
@@ -187,6 +200,7 @@ impl Fleet {
             scheduled: HashMap::new(),
             calls: HashMap::new(),
             next: 0,
+            resume_at: 0,
             asked: 0,
             ended: Vec::new(),
         }
@@ -253,7 +267,7 @@ impl Fleet {
             Event::Wakes { replica } => self.wake(replica),
             Event::Reaches { call, question } => {
                 let way = self.way();
-                let lost = self.is_lost(self.calls.get(&call).map(|(replica, _)| *replica));
+                let lost = self.is_lost(self.calls.get(&call).map(|(replica, ..)| *replica));
                 if self.weather.is_frozen || self.weather.is_dead {
                     return;
                 }
@@ -265,13 +279,21 @@ impl Fleet {
             }
             Event::Returns { call, answer } => self.end(call, &Ok(answer)),
             Event::Expires { call } => {
-                if let Some((replica, _)) = self.calls.get(&call) {
+                if let Some((replica, ..)) = self.calls.get(&call) {
                     self.timed_out(*replica);
                     self.end(call, &Err(StoreFault::TimedOut));
                 }
             }
             Event::Probes { replica } => self.probe(replica),
-            Event::Changes(change) => change(self),
+            Event::Resumes { replica } => self.resume(replica),
+            Event::Changes(change) => {
+                change(self);
+                let is_told =
+                    |replica: &usize| self.weather.is_dead && !self.weather.cut_off.contains(replica);
+                for replica in (0..self.replicas.len()).filter(is_told).collect::<Vec<_>>() {
+                    self.goes_down(replica);
+                }
+            }
         }
     }
 
@@ -302,12 +324,13 @@ impl Fleet {
         let attempt = self.world.attempt(limits, &ask, now, so_far);
         let (calls, wanted) = match attempt {
             Attempt::Decided(decided) => {
+                let path = decided.as_ref().map_or_else(|exceeded| exceeded.path, Admission::path);
                 let (refused, calls) = match decided {
                     Ok(mut admission) => (None, std::mem::take(&mut admission.ahead)),
                     Err(exceeded) if exceeded.quota.is_none() => (Some(u64::MAX), Vec::new()),
                     Err(exceeded) => (Some(exceeded.wait.as_nanos() as u64), Vec::new()),
                 };
-                self.ended.push(Ended { arrived, at: self.now, refused });
+                self.ended.push(Ended { arrived, at: self.now, path, refused });
                 (calls, None)
             }
             Attempt::NeedsShared(_, mut wanted) => (wanted.take_calls(), Some(wanted)),
@@ -345,7 +368,7 @@ impl Fleet {
         self.next += 1;
         let number = self.next;
         let question = call.question().clone();
-        self.calls.insert(number, (replica, call));
+        self.calls.insert(number, (replica, call, self.now));
         if self.weather.is_dead && !self.weather.cut_off.contains(&replica) {
             self.goes_down(replica);
             self.end(number, &Err(StoreFault::Broken));
@@ -359,7 +382,11 @@ impl Fleet {
     }
 
     fn end(&mut self, call: u64, answer: &Result<Answer, StoreFault>) {
-        let Some((replica, call)) = self.calls.remove(&call) else { return };
+        let Some((replica, call, sent)) = self.calls.remove(&call) else { return };
+        let known = &mut self.replicas[replica];
+        if answer.is_ok() {
+            known.answered = known.answered.max(sent);
+        }
         call.end(answer, self.now + self.replicas[replica].offset);
         self.wake(replica);
     }
@@ -378,7 +405,7 @@ impl Fleet {
         let now = self.now;
         let known = &mut self.replicas[replica];
         if known.client.is_up.swap(false, Ordering::SeqCst) {
-            let began = known.timeouts.first().copied().unwrap_or(now) + known.offset;
+            let began = known.answered + known.offset;
             *known.client.outage.lock().unwrap() = Some(Outage { began_nanos: began, ended_nanos: None });
             known.timeouts.clear();
             known.next_probe_after = 250 * MILLI;
@@ -386,20 +413,34 @@ impl Fleet {
         }
     }
 
+    /// Whoever reaches the store goes on with all others that do until the first that did has waited for them.
     fn probe(&mut self, replica: usize) {
-        let weather = &self.weather;
-        let reaches = !weather.is_frozen && !weather.is_dead && !weather.cut_off.contains(&replica);
-        let known = &mut self.replicas[replica];
-        if reaches {
-            let ended = Some(self.now + known.offset);
-            if let Some(outage) = &mut *known.client.outage.lock().unwrap() {
-                outage.ended_nanos = ended;
+        if self.reaches(replica) {
+            if self.resume_at <= self.now {
+                self.resume_at = self.now + GRACE;
             }
-            known.client.is_up.store(true, Ordering::SeqCst);
-            return;
+            return self.schedule(self.resume_at, Event::Resumes { replica });
         }
-        known.next_probe_after = (known.next_probe_after * 2).min(2 * SECOND);
+        let known = &mut self.replicas[replica];
+        known.next_probe_after = (known.next_probe_after * 2).min(LONGEST_PROBE);
         let after = known.next_probe_after * 3 / 4 + self.dice.below(known.next_probe_after / 2);
         self.schedule(self.now + after, Event::Probes { replica });
+    }
+
+    fn resume(&mut self, replica: usize) {
+        if !self.reaches(replica) {
+            return self.schedule(self.now, Event::Probes { replica });
+        }
+        let known = &mut self.replicas[replica];
+        known.answered = self.now;
+        if let Some(outage) = &mut *known.client.outage.lock().unwrap() {
+            outage.ended_nanos = Some(self.now + known.offset);
+        }
+        known.client.is_up.store(true, Ordering::SeqCst);
+    }
+
+    fn reaches(&self, replica: usize) -> bool {
+        let weather = &self.weather;
+        !weather.is_frozen && !weather.is_dead && !weather.cut_off.contains(&replica)
     }
 }

@@ -1,8 +1,12 @@
 //! The way of a request: all or nothing over local and shared policies, costs, shadow, what is told. Refusals first.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use super::{Fleet, MILLI, SECOND};
+use crate::domain::{LimitPath, RegionId};
 use crate::limits::tests::world::{ASK, Ask};
-use crate::limits::{Attempt, Decision};
+use crate::limits::{Attempt, Decision, SharedMode};
 
 fn asks(fleet: &mut Fleet, from: u64, count: u64, ask: &Ask) -> usize {
     fleet.ended.clear();
@@ -102,4 +106,63 @@ fn a_limit_of_ones_own_is_counted_in_the_same_bucket_everywhere() {
     }
     fleet.run();
     assert_eq!(fleet.admitted().count(), 10);
+}
+
+/// Admitted and refused requests by how they were decided.
+fn paths(fleet: &Fleet) -> BTreeMap<LimitPath, (usize, usize)> {
+    let mut paths: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+    for ended in &fleet.ended {
+        let (admitted, refused) = paths.entry(ended.path.expect("shared")).or_default();
+        *(if ended.refused.is_some() { refused } else { admitted }) += 1;
+    }
+    paths
+}
+
+#[test]
+fn how_a_request_was_decided_is_told() {
+    let mut calm = Fleet::new(7, 2, &super::accuracy::policy("6000 per minute"));
+    calm.poisson((SECOND, 20 * SECOND), 80.0, &[1, 1], &ASK);
+    calm.run();
+    let of = paths(&calm);
+    assert_eq!(of.keys().copied().collect::<Vec<_>>(), [LimitPath::Lease, LimitPath::Store], "{of:?}");
+    assert!(of[&LimitPath::Lease].0 > 20 * of[&LimitPath::Store].0, "{of:?}");
+
+    let mut over = Fleet::new(8, 2, &super::accuracy::policy("60 per minute"));
+    over.poisson((SECOND, 20 * SECOND), 100.0, &[1, 1], &ASK);
+    over.run();
+    let of = paths(&over);
+    assert!(of[&LimitPath::Denied].1 > 1_000 && of[&LimitPath::Denied].0 == 0, "{of:?}");
+
+    for (word, path) in
+        [("share", LimitPath::Share), ("open", LimitPath::Open), ("closed", LimitPath::Closed)]
+    {
+        let policy = r#"name = "default", per = ["token"], quota = "60 per minute""#;
+        let toml = format!("policies = [{{ {policy}, on_store_failure = \"{word}\" }}]");
+        let mut away = Fleet::new(9, 2, &toml);
+        let modes = |fleet: &Fleet| fleet.replicas[0].limits.shared_modes(RegionId(0));
+        let strict = SharedMode::Strict as usize;
+        assert!(modes(&away)[strict] > 0);
+        away.weather.is_dead = true;
+        away.at(2 * SECOND, |fleet| fleet.weather.is_dead = false);
+        away.request(SECOND, 0, &ASK);
+        away.request(SECOND + MILLI, 0, &ASK);
+        away.request(SECOND + 2 * MILLI, 0, &ASK);
+        away.run();
+        let of = paths(&away);
+        assert_eq!(of.keys().copied().collect::<Vec<_>>(), [path], "{of:?}");
+        away.replicas[0].client.is_up.store(false, Ordering::SeqCst);
+        let now = modes(&away);
+        assert_eq!(now[strict], 0, "{now:?}");
+        let mode = SharedMode::ALL.into_iter().position(|mode| mode.name() == word).unwrap();
+        assert!(now[mode] > 0, "{now:?}");
+    }
+}
+
+#[test]
+fn what_is_not_shared_has_no_path() {
+    let toml = r#"policies = [{ name = "here", per = ["token"], quota = "60 per minute", shared = "off" }]"#;
+    let mut fleet = Fleet::new(10, 2, toml);
+    fleet.poisson((SECOND, 20 * SECOND), 100.0, &[1, 1], &ASK);
+    fleet.run();
+    assert!(fleet.ended.iter().all(|ended| ended.path.is_none()));
 }

@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Grants, NotTaken, PackedId, Scheme, TokenId, Values};
-use crate::domain::{LimitOverride, Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState};
+use crate::domain::{
+    LimitOverride, Network, Plan, Quota, RegionId, Role, Subject, Workspace, WorkspaceState,
+};
 use crate::tokens::store::{Row, StoredOperator};
 use crate::tokens::{Digest, JwtRevocation, JwtsRevoked, OperatorRecord};
 
-const FORMAT: &[u8; 24] = b"tollgate saved registry2";
+const FORMAT: &[u8; 24] = b"tollgate saved registry3";
 /// The longest JSON document and the longest id, with much room.
 const LONGEST_BYTES: usize = 16 << 20;
 
@@ -72,26 +74,36 @@ pub(super) struct SavedGrants {
     role: Role,
     own_limit: Option<SavedQuota>,
     overrides: Vec<SavedOverride>,
+    allowed_networks: Vec<String>,
+    is_decoy: bool,
 }
 
 impl SavedGrants {
     pub(super) fn of(grants: &Grants) -> Self {
-        let Grants { scopes, role, own_limit, overrides } = grants;
+        let Grants { scopes, role, own_limit, overrides, allowed_networks, is_decoy } = grants;
+        let networks = allowed_networks.as_deref().unwrap_or_default();
         Self {
             scopes: scopes.iter().map(ToString::to_string).collect(),
             role: *role,
             own_limit: own_limit.map(saved_quota),
             overrides: overrides.as_deref().map(saved_overrides).unwrap_or_default(),
+            allowed_networks: networks.iter().map(Network::to_string).collect(),
+            is_decoy: *is_decoy,
         }
     }
 
-    pub(super) fn grants(self, mut scope: impl FnMut(&str) -> Arc<str>) -> Grants {
-        Grants {
+    /// [`None`] if a network is none: a token must never be usable from more places than it was.
+    pub(super) fn grants(self, mut scope: impl FnMut(&str) -> Arc<str>) -> Option<Grants> {
+        let networks = self.allowed_networks.iter().map(|text| Network::parse(text));
+        let networks: Vec<Network> = networks.collect::<Option<_>>()?;
+        Some(Grants {
             scopes: self.scopes.iter().map(|name| scope(name)).collect(),
             role: self.role,
             own_limit: self.own_limit.map(quota),
             overrides: (!self.overrides.is_empty()).then(|| overrides(self.overrides)),
-        }
+            allowed_networks: (!networks.is_empty()).then(|| networks.into()),
+            is_decoy: self.is_decoy,
+        })
     }
 }
 

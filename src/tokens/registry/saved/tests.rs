@@ -4,10 +4,11 @@ use std::time::Duration;
 use super::super::tests::{START, Two, regions};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{JwtLifetime, OverrideHolder};
-use crate::tokens::{JwtsRevoked, Lookup, Minted, NewOverride, OperatorLookup};
+use crate::domain::{JwtLifetime, Network, OverrideHolder, Role};
+use crate::tokens::{JwtsRevoked, Lookup, Minted, NewOverride, OperatorLookup, TokenRequest};
 
-/// A node that saved its registry: a working, an expiring, a revoked and an imported token.
+/// A node that saved its registry: a working, an expiring and a revoked token, one that is bound to a network, and a
+/// decoy.
 struct Saved {
     two: Two,
     file: PathBuf,
@@ -17,7 +18,7 @@ struct Saved {
 impl Saved {
     fn new() -> Self {
         let two = Two::new();
-        let tokens = vec![two.create(None), two.create(Some(60)), two.create(None)];
+        let mut tokens = vec![two.create(None), two.create(Some(60)), two.create(None)];
         two.other.revoke_token(two.act(), &tokens[2].record.id, "leaked").unwrap();
         let new = NewOverride {
             policy: "default".into(),
@@ -26,6 +27,19 @@ impl Saved {
             reason: String::new(),
         };
         two.other.set_override(two.act(), &OverrideHolder::Token(tokens[0].record.id.clone()), &new).unwrap();
+        let request = TokenRequest {
+            workspace: "ws".into(),
+            name: String::new(),
+            scopes: vec![],
+            role: Role::Restricted,
+            own_limit: None,
+            lifetime_seconds: None,
+            allowed_networks: vec![Network::parse("192.0.2.0/24").unwrap()],
+            decoy: false,
+        };
+        tokens.push(two.other.create_token(two.act(), &request).unwrap());
+        let decoy = TokenRequest { decoy: true, ..request };
+        tokens.push(two.other.create_token(two.act(), &decoy).unwrap());
         two.sync().unwrap();
         let file = two.folder.path().join("saved");
         let seq = two.registry.save(&file, two.clock.now()).unwrap();

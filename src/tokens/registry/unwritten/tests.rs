@@ -62,6 +62,8 @@ impl Node {
             role: Role::Restricted,
             own_limit: None,
             lifetime_seconds: None,
+            allowed_networks: Vec::new(),
+            decoy: false,
         };
         let minted = self.mint.create_token(self.act(), &request).unwrap();
         self.registry.sync(self.clock.now()).unwrap();

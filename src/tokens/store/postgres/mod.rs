@@ -18,11 +18,13 @@ mod jwt_revocations;
 mod listen;
 mod operators;
 mod outbox;
+mod peppers;
 mod pool;
 mod reachable;
 mod reads;
 mod rows;
 mod schema;
+mod sightings;
 mod subject_log;
 mod tables;
 mod wait;
@@ -39,7 +41,7 @@ use super::reachable::Reachable as _;
 use super::writing::{Tables, Writing};
 use super::{
     Act, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
-    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
+    NewWorkspace, Replacement, Row, Store, TokenChange, TokenChanges, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -254,6 +256,12 @@ impl Leaks for PostgresStore {
     }
 }
 
+impl TokenChanges for PostgresStore {
+    fn set_token(&self, act: Act<'_>, id: &str, change: &TokenChange) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.set_token(id, change))
+    }
+}
+
 impl Store for PostgresStore {
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error> {
         self.write(act, |writing| writing.create_workspace(new))
@@ -345,13 +353,13 @@ impl Store for PostgresStore {
             self.follower.ask(&self.handle, &self.connector, sql, parameters).map_err(failed)
         };
         let (after, count) = (super::columns::signed(after), i64::from(count));
-        let found = ask(reads::LOOK, &[(&after, Type::INT8), (&count, Type::INT8)])?;
+        let found = ask(&reads::look(), &[(&after, Type::INT8), (&count, Type::INT8)])?;
         let (mut changes, about) = reads::looked(&found).map_err(failed)?;
         // A revocation has no rows but its tokens', which are in force a few round trips earlier so.
         if let Some(tokens) = about.tokens_alone() {
-            let sql = format!("{} WHERE t.id = ANY($1) ORDER BY t.id", rows::TOKEN);
+            let sql = format!("{} WHERE t.id = ANY($1) ORDER BY t.id", rows::CHANGED_TOKEN);
             for row in &ask(&sql, &[(&tokens, Type::TEXT_ARRAY)])? {
-                changes.rows.push(Row::Token(rows::token(row).map_err(failed)?));
+                changes.rows.push(Row::Token(Box::new(rows::changed_token(row).map_err(failed)?)));
             }
         } else if !changes.seqs.is_empty() {
             changes.rows =

@@ -152,7 +152,7 @@ fn gather(on: &Session<'_>, now: Now) -> Result<(), Failure> {
 }
 
 /// Adds a message that is due at once.
-fn insert(on: &Session<'_>, message: &NewMessage) -> Result<(), Failure> {
+pub(super) fn insert(on: &Session<'_>, message: &NewMessage) -> Result<(), Failure> {
     let sql = "INSERT INTO tollgate.outbox (id, entry, contact, enqueued_at_unix_millis, due_at_unix_millis, \
                attempts) VALUES ($1, $2, $3, $4, $4, 0)";
     on.execute(

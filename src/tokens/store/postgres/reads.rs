@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use super::pool::Session;
 use super::{jwt_revocations, operators, rows};
 use crate::domain::OverrideHolder;
+use crate::tokens::store::changed::BODY;
 use crate::tokens::store::columns::signed;
 use crate::tokens::store::failure::Failure;
 use crate::tokens::store::{Changed, Changes, LogEntry, Row};
@@ -78,7 +79,7 @@ pub(super) fn snapshot(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<(u
         for row in &page {
             let stored = rows::token(row)?;
             after.clone_from(&stored.record.id);
-            load(Row::Token(stored));
+            load(Row::Token(Box::new(stored)));
         }
         if page.len() < PAGE as usize {
             break;
@@ -105,11 +106,15 @@ pub(super) fn few(on: &Session<'_>, load: &mut dyn FnMut(Row)) -> Result<(), Fai
 }
 
 /// The log's head and entries behind one, as one statement: a look that finds nothing new is one round trip.
-pub(super) const LOOK: &str = "SELECT h.seq, h.hash, l.seq, l.kind, l.subject, l.previous, l.hash FROM tollgate.head h \
-    LEFT JOIN LATERAL (SELECT seq, kind, subject, previous, hash FROM tollgate.log WHERE seq > $1 ORDER BY seq LIMIT $2) l \
-    ON true ORDER BY l.seq";
+pub(super) fn look() -> String {
+    format!(
+        "SELECT h.seq, h.hash, l.seq, l.kind, l.subject, l.previous, l.hash, l.body FROM tollgate.head h \
+         LEFT JOIN LATERAL (SELECT seq, kind, subject, previous, hash, {BODY} AS body FROM tollgate.log \
+         WHERE seq > $1 ORDER BY seq LIMIT $2) l ON true ORDER BY l.seq"
+    )
+}
 
-/// What [`LOOK`] found: changes still without their rows, and what these are of.
+/// What [`look`] found: changes still without their rows, and what these are of.
 pub(super) fn looked(found: &[tokio_postgres::Row]) -> Result<(Changes, Changed), Failure> {
     let first = found.first().ok_or_else(|| super::failure::unreadable(0))?;
     let hash = rows::hash(first, 1)?;
@@ -126,7 +131,7 @@ pub(super) fn looked(found: &[tokio_postgres::Row]) -> Result<(Changes, Changed)
         }
         changes.hash_after = rows::hash(row, 6)?;
         changes.seqs.push(rows::unsigned(row, 2)?);
-        about.note(row.try_get(3)?, row.try_get(4)?);
+        about.note(row.try_get(3)?, row.try_get(4)?, row.try_get(7)?);
     }
     Ok((changes, about))
 }
@@ -141,10 +146,10 @@ pub(super) fn changed_rows(on: &Session<'_>, about: &Changed) -> Result<Vec<Row>
         }
     }
     if !about.tokens.is_empty() || !about.families.is_empty() {
-        let sql = format!("{} WHERE t.id = ANY($1) OR t.family = ANY($2) ORDER BY t.id", rows::TOKEN);
+        let sql = format!("{} WHERE t.id = ANY($1) OR t.family = ANY($2) ORDER BY t.id", rows::CHANGED_TOKEN);
         let ids = [(&about.tokens as _, Type::TEXT_ARRAY), (&about.families as _, Type::TEXT_ARRAY)];
         for row in on.query(&sql, &ids)? {
-            changed.push(Row::Token(rows::token(&row)?));
+            changed.push(Row::Token(Box::new(rows::changed_token(&row)?)));
         }
     }
     if !about.operators.is_empty() {

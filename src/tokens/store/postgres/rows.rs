@@ -29,12 +29,26 @@ pub(super) const WORKSPACE: &str = concat!(
     " FROM tollgate.workspace"
 );
 
-pub(super) const TOKEN: &str = concat!(
-    "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, t.own_limit, t.created_at, \
-     t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, u.at, t.pepper, t.digest, \
-     t.is_foreign, ",
-    overrides_of!("token", "t.family"),
-    " FROM tollgate.token t LEFT JOIN tollgate.token_use u ON u.token = t.id"
+/// Tokens, with columns behind those that [`token`] reads.
+macro_rules! tokens {
+    ($more:literal) => {
+        concat!(
+            "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, t.own_limit, t.created_at, \
+             t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, u.at, t.pepper, t.digest, \
+             t.is_foreign, t.allowed_networks, t.is_decoy, ",
+            overrides_of!("token", "t.family"),
+            $more,
+            " FROM tollgate.token t LEFT JOIN tollgate.token_use u ON u.token = t.id"
+        )
+    };
+}
+
+pub(super) const TOKEN: &str = tokens!("");
+
+/// Tokens with what stood for them before.
+pub(super) const CHANGED_TOKEN: &str = tokens!(
+    ", ARRAY(SELECT f.pepper FROM tollgate.former_digest f WHERE f.token = t.id ORDER BY f.digest, f.pepper), \
+     ARRAY(SELECT f.digest FROM tollgate.former_digest f WHERE f.token = t.id ORDER BY f.digest, f.pepper)"
 );
 
 pub(super) const LOG: &str =
@@ -69,7 +83,10 @@ pub(super) fn token(row: &Row) -> Result<StoredToken, Failure> {
         scopes: row.try_get(5)?,
         role: word(row, 6, Role::by_name)?,
         own_limit,
-        overrides: word(row, 18, columns::overrides)?,
+        allowed_networks: columns::networks(&row.try_get::<_, Vec<String>>(18)?)
+            .ok_or_else(|| unreadable(18))?,
+        is_decoy: row.try_get(19)?,
+        overrides: word(row, 20, columns::overrides)?,
         created_at_unix_seconds: unsigned(row, 8)?,
         expires_at_unix_seconds: time(row, 9)?,
         revoked_at_unix_seconds: time(row, 10)?,
@@ -78,7 +95,17 @@ pub(super) fn token(row: &Row) -> Result<StoredToken, Failure> {
         replaced_by: row.try_get(13)?,
         last_used_unix_seconds: time(row, 14)?,
     };
-    Ok(StoredToken { record, digest: digest(row, 15, 16)?, foreign: row.try_get(17)? })
+    Ok(StoredToken { record, digest: digest(row, 15, 16)?, foreign: row.try_get(17)?, former: Vec::new() })
+}
+
+/// A row of [`CHANGED_TOKEN`].
+pub(super) fn changed_token(row: &Row) -> Result<StoredToken, Failure> {
+    let (versions, all): (Vec<i32>, Vec<&[u8]>) = (row.try_get(21)?, row.try_get(22)?);
+    let former = versions.into_iter().zip(all).map(|(version, bytes)| {
+        let version = u16::try_from(version).map_err(|_| unreadable(21))?;
+        Ok(columns::digest(version, bytes.try_into().map_err(|_| unreadable(22))?))
+    });
+    Ok(StoredToken { former: former.collect::<Result<_, Failure>>()?, ..token(row)? })
 }
 
 pub(super) fn log_entry(row: &Row) -> Result<LogEntry, Failure> {

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::pool::{ANSWER_DEADLINE, SCHEMA_DEADLINE, Session};
-use super::{idempotency, journal, jwt_revocations, operators, outbox};
+use super::{idempotency, journal, jwt_revocations, operators, outbox, peppers, sightings};
 use crate::tokens::Error;
 use crate::tokens::store::failure::Failure;
 
@@ -11,11 +11,17 @@ use crate::tokens::store::failure::Failure;
 pub(super) const SCHEMA: i64 = STEPS[STEPS.len() - 1].0;
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &[&str]); 3] = [
+const STEPS: [(i64, &[&str]); 4] = [
     (1, &[TABLES]),
     (2, &[outbox::TABLES, operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
     (3, &[journal::TABLES, outbox::LEAKS]),
+    (4, &[POWERS, sightings::TABLE, peppers::TABLES]),
 ];
+
+const POWERS: &str = "
+ALTER TABLE tollgate.token ADD COLUMN allowed_networks TEXT[] NOT NULL DEFAULT '{}';
+ALTER TABLE tollgate.token ADD COLUMN is_decoy BOOLEAN NOT NULL DEFAULT false;
+";
 
 /// The lock under which steps are taken (`tgte`).
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1952936037)";

@@ -6,9 +6,9 @@ use tokio_postgres::types::{ToSql, Type};
 use super::pool::{LOCK_HEAD, Session};
 use super::{jwt_revocations, operators, outbox, rows};
 use crate::domain::OverrideHolder;
-use crate::tokens::store::columns::{pepper_number, quota_text, signed};
+use crate::tokens::store::columns::{network_texts, pepper_number, quota_text, signed};
 use crate::tokens::store::failure::Failure;
-use crate::tokens::store::writing::Tables;
+use crate::tokens::store::writing::{NewMessage, Tables};
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
     Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
@@ -174,8 +174,8 @@ impl Tables for Session<'_> {
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
         let sql = "INSERT INTO tollgate.token (id, family, number, workspace, name, scopes, role, own_limit, \
-                   created_at, expires_at, pepper, digest, is_foreign) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+                   created_at, expires_at, pepper, digest, is_foreign, allowed_networks, is_decoy) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
         self.execute(
             sql,
             &[
@@ -192,7 +192,19 @@ impl Tables for Session<'_> {
                 (&i32::from(pepper_number(digest.scheme)), Type::INT4),
                 (&&digest.bytes[..], Type::BYTEA),
                 (&foreign, Type::BOOL),
+                (&network_texts(&record.allowed_networks), Type::TEXT_ARRAY),
+                (&record.is_decoy, Type::BOOL),
             ],
+        )?;
+        Ok(())
+    }
+
+    fn set_token(&self, record: &TokenRecord) -> Result<(), Failure> {
+        let sql = "UPDATE tollgate.token SET name = $2, allowed_networks = $3 WHERE id = $1";
+        let networks = network_texts(&record.allowed_networks);
+        self.execute(
+            sql,
+            &[(&record.id, Type::TEXT), (&record.name, Type::TEXT), (&networks, Type::TEXT_ARRAY)],
         )?;
         Ok(())
     }
@@ -253,6 +265,10 @@ impl Tables for Session<'_> {
         Ok(())
     }
 
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
+        outbox::insert(self, message)
+    }
+
     fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure> {
         outbox::insert_owed(self, leaks, at_unix_millis)
     }
@@ -300,7 +316,7 @@ impl Tables for Session<'_> {
     }
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {
-        let sql = "INSERT INTO tollgate.pepper VALUES ($1, $2) ON CONFLICT (version) DO NOTHING";
+        let sql = "INSERT INTO tollgate.pepper (version, fingerprint) VALUES ($1, $2) ON CONFLICT (version) DO NOTHING";
         let parameters = [(&i32::from(version) as _, Type::INT4), (&&fingerprint[..] as _, Type::BYTEA)];
         Ok(self.execute(sql, &parameters)? > 0)
     }

@@ -12,8 +12,10 @@ mod jwt_revocations;
 mod operators;
 mod outbox;
 mod overrides;
+mod peppers;
 mod rows;
 mod schema;
+mod sightings;
 mod subject_log;
 mod turn;
 mod write;
@@ -23,13 +25,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::changed::BODY;
 use super::failure::Failure;
 use super::postgres::Watch;
 use super::reachable::Reachable;
 use super::writing::Tables;
 use super::{
     Act, Changed, Changes, Imported, ImportedToken, LeakRevocation, LeakedToken, Leaks, LogEntry, NewToken,
-    NewWorkspace, Replacement, Row, Store, Wake, WorkspaceChange,
+    NewWorkspace, Replacement, Row, Store, StoredToken, TokenChange, TokenChanges, Wake, WorkspaceChange,
 };
 use crate::domain::OverrideHolder;
 use crate::tokens::{Digest, Error, HeldOverride, NewOverride, OverrideRecord, TokenRecord, WorkspaceRecord};
@@ -141,6 +144,12 @@ impl Leaks for SqliteStore {
     }
 }
 
+impl TokenChanges for SqliteStore {
+    fn set_token(&self, act: Act<'_>, id: &str, change: &TokenChange) -> Result<TokenRecord, Error> {
+        self.write(act, |writing| writing.set_token(id, change))
+    }
+}
+
 impl Store for SqliteStore {
     fn create_workspace(&self, act: Act<'_>, new: &NewWorkspace) -> Result<WorkspaceRecord, Error> {
         self.write(act, |writing| writing.create_workspace(new))
@@ -239,7 +248,7 @@ impl Store for SqliteStore {
                 load(Row::Workspace(workspace?));
             }
             for token in on.prepare(rows::TOKEN)?.query_map([], rows::token)? {
-                load(Row::Token(token?));
+                load(Row::Token(Box::new(token?)));
             }
             few(on, load)?;
             Ok(head)
@@ -326,19 +335,20 @@ fn head(on: &Connection) -> rusqlite::Result<(u64, [u8; 32])> {
 }
 
 fn changed_rows(on: &Connection, mut changes: Changes, after: u64, count: u32) -> Result<Changes, Failure> {
-    let mut statement = on.prepare_cached(
-        "SELECT seq, kind, subject, previous, hash FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-    )?;
+    let mut statement = on.prepare_cached(&format!(
+        "SELECT seq, kind, subject, {BODY}, previous, hash FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+    ))?;
     let mut entries = statement.query(params![signed(after), count])?;
     let mut about = Changed::default();
     while let Some(row) = entries.next()? {
         if changes.seqs.is_empty() {
-            changes.hash_before = row.get(3)?;
+            changes.hash_before = row.get(4)?;
         }
-        changes.hash_after = row.get(4)?;
+        changes.hash_after = row.get(5)?;
         changes.seqs.push(unsigned(row, 0)?);
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
-        about.note(&kind, subject);
+        let body: Option<String> = row.get(3)?;
+        about.note(&kind, subject, body.as_deref());
     }
     let Changed { mut workspaces, mut tokens, families, operators: mut operator_names, mut revocations } =
         about;
@@ -353,7 +363,10 @@ fn changed_rows(on: &Connection, mut changes: Changes, after: u64, count: u32) -
         changes.rows.extend(rows::workspace_by_id(on, id)?.map(Row::Workspace));
     }
     for id in &tokens {
-        changes.rows.extend(rows::token_by_id(on, id)?.map(Row::Token));
+        if let Some(stored) = rows::token_by_id(on, id)? {
+            let former = peppers::former_of(on, id)?;
+            changes.rows.push(Row::Token(Box::new(StoredToken { former, ..stored })));
+        }
     }
     for name in &operator_names {
         changes.rows.extend(operators::by_name(on, name)?.map(Row::Operator));

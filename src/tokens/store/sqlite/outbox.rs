@@ -119,7 +119,7 @@ fn gather(on: &Connection, now: Now) -> Result<(), Failure> {
 }
 
 /// Adds a message that is due at once.
-fn insert(on: &Connection, message: &NewMessage) -> rusqlite::Result<()> {
+pub(super) fn insert(on: &Connection, message: &NewMessage) -> rusqlite::Result<()> {
     on.prepare_cached(
         "INSERT INTO outbox (id, entry, contact, enqueued_at_unix_millis, due_at_unix_millis, attempts) \
          VALUES (?1, ?2, ?3, ?4, ?4, 0)",

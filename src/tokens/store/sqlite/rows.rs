@@ -7,7 +7,7 @@ use super::overrides::{self, overrides_of};
 use crate::domain::{Plan, Role, WorkspaceState};
 pub(super) use crate::tokens::store::columns::{digest, pepper_number, quota, quota_text, signed};
 use crate::tokens::store::failure::Failure;
-use crate::tokens::store::{LogEntry, StoredToken};
+use crate::tokens::store::{LogEntry, StoredToken, columns};
 use crate::tokens::{Digest, Error, TokenRecord, WorkspaceRecord};
 
 pub(super) const WORKSPACE: &str = concat!(
@@ -19,7 +19,7 @@ pub(super) const WORKSPACE: &str = concat!(
 pub(super) const TOKEN: &str = concat!(
     "SELECT t.id, t.family, t.number, t.workspace, t.name, t.scopes, t.role, t.own_limit, t.created_at, \
      t.expires_at, t.revoked_at, t.revoked_reason, t.overlap_until, t.replaced_by, u.at, t.pepper, t.digest, \
-     t.is_foreign, ",
+     t.is_foreign, t.allowed_networks, t.is_decoy, ",
     overrides_of!("token", "t.family"),
     " FROM token t LEFT JOIN token_use u ON u.token = t.id"
 );
@@ -53,7 +53,9 @@ pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
         scopes: words(row, 5)?,
         role: word(row, 6, Role::by_name)?,
         own_limit,
-        overrides: overrides::column(row, 18)?,
+        allowed_networks: columns::networks(&words(row, 18)?).ok_or_else(|| unreadable(18))?,
+        is_decoy: row.get(19)?,
+        overrides: overrides::column(row, 20)?,
         created_at_unix_seconds: unsigned(row, 8)?,
         expires_at_unix_seconds: time(row, 9)?,
         revoked_at_unix_seconds: time(row, 10)?,
@@ -62,7 +64,12 @@ pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {
         replaced_by: row.get(13)?,
         last_used_unix_seconds: time(row, 14)?,
     };
-    Ok(StoredToken { record, digest: digest(row.get(15)?, row.get(16)?), foreign: row.get(17)? })
+    Ok(StoredToken {
+        record,
+        digest: digest(row.get(15)?, row.get(16)?),
+        foreign: row.get(17)?,
+        former: Vec::new(),
+    })
 }
 
 pub(super) fn log_entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{Failure, idempotency, jwt_revocations, operators, outbox};
+use super::{Failure, idempotency, jwt_revocations, operators, outbox, peppers, sightings};
 use crate::tokens::Error;
 
 /// Marks the file as ours (`tgte`).
@@ -18,13 +18,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What makes each schema out of the one before; the first starts from nothing.
-const STEPS: [(i64, &[&str]); 5] = [
+const STEPS: [(i64, &[&str]); 6] = [
     (1, &[TABLES]),
     (2, &[OVERRIDES]),
     (3, &[outbox::TABLES]),
     (4, &[operators::TABLE, jwt_revocations::TABLE, idempotency::TABLE]),
     (5, &[outbox::LEAKS]),
+    (6, &[POWERS, sightings::TABLE, peppers::TABLES]),
 ];
+
+const POWERS: &str = "
+ALTER TABLE token ADD COLUMN allowed_networks TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE token ADD COLUMN is_decoy INTEGER NOT NULL DEFAULT 0;
+";
 
 const OVERRIDES: &str = "
 CREATE TABLE limit_override (

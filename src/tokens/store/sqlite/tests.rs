@@ -55,6 +55,8 @@ fn a_file_of_the_first_schema_is_brought_up_to_date() {
     old.execute_batch(
         "DROP TABLE limit_override; DROP INDEX token_by_family; DROP TABLE outbox; DROP TABLE operator; \
          DROP TABLE jwt_revocation; DROP TABLE idempotency_key; DROP TABLE leak_owed; DROP TABLE outbox_leak; \
+         ALTER TABLE token DROP COLUMN allowed_networks; ALTER TABLE token DROP COLUMN is_decoy; \
+         DROP TABLE known_network; DROP TABLE former_digest; ALTER TABLE pepper DROP COLUMN retired_at; \
          PRAGMA user_version = 1",
     )
     .unwrap();

@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use super::rows::{self, json, pepper_number, quota_text, signed};
 use super::{Failure, head, jwt_revocations, operators, outbox};
 use crate::domain::OverrideHolder;
-use crate::tokens::store::writing::{self, Tables};
+use crate::tokens::store::columns::network_texts;
+use crate::tokens::store::writing::{self, NewMessage, Tables};
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
     Digest, JwtRevocation, JwtsRevoked, OperatorRecord, OverrideRecord, TokenRecord, WorkspaceRecord,
@@ -122,8 +123,8 @@ impl Tables for Connection {
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
         let sql = "INSERT INTO token (id, family, number, workspace, name, scopes, role, own_limit, created_at, \
-                   expires_at, pepper, digest, is_foreign) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                   expires_at, pepper, digest, is_foreign, allowed_networks, is_decoy) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
         self.prepare_cached(sql)?.execute(params![
             record.id,
             record.family,
@@ -138,7 +139,15 @@ impl Tables for Connection {
             pepper_number(digest.scheme),
             digest.bytes,
             foreign,
+            json(&network_texts(&record.allowed_networks)),
+            record.is_decoy,
         ])?;
+        Ok(())
+    }
+
+    fn set_token(&self, record: &TokenRecord) -> Result<(), Failure> {
+        self.prepare_cached("UPDATE token SET name = ?2, allowed_networks = ?3 WHERE id = ?1")?
+            .execute(params![record.id, record.name, json(&network_texts(&record.allowed_networks))])?;
         Ok(())
     }
 
@@ -183,6 +192,10 @@ impl Tables for Connection {
         self.prepare_cached("DELETE FROM limit_override WHERE kind = ?1 AND holder = ?2 AND until <= ?3")?
             .execute(params![holder.kind(), holder.id(), signed(unix_seconds)])?;
         Ok(())
+    }
+
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure> {
+        Ok(outbox::insert(self, message)?)
     }
 
     fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure> {
@@ -233,7 +246,9 @@ impl Tables for Connection {
 
     fn insert_fingerprint(&self, version: u16, fingerprint: &[u8; 32]) -> Result<bool, Failure> {
         let added = self
-            .prepare_cached("INSERT INTO pepper VALUES (?1, ?2) ON CONFLICT (version) DO NOTHING")?
+            .prepare_cached(
+                "INSERT INTO pepper (version, fingerprint) VALUES (?1, ?2) ON CONFLICT (version) DO NOTHING",
+            )?
             .execute(params![version, fingerprint])?;
         Ok(added > 0)
     }

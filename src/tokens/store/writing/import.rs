@@ -7,7 +7,11 @@ use crate::tokens::store::{ChangeKind, Imported, ImportedToken, NewWorkspace};
 impl<T: Tables> Writing<'_, T> {
     /// Adds a token unless it is known under any of its digests.
     pub(in crate::tokens::store) fn import(&mut self, item: &ImportedToken) -> Result<Imported, Failure> {
-        if let Some(known) = self.on.token_by_digest(&item.known_as)? {
+        let known = match self.on.token_by_digest(&item.known_as)? {
+            None => self.on.token_by_former_digest(&item.known_as)?,
+            known => known,
+        };
+        if let Some(known) = known {
             let workspace = known.record.workspace;
             let same = workspace == item.token.workspace;
             return Ok(if same { Imported::Known } else { Imported::ElsewhereIn(workspace) });

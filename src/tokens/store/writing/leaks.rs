@@ -33,7 +33,7 @@ impl<T: Tables> Writing<'_, T> {
         let tokens = self.on.with_families(&ids, self.seconds())?;
         let tokens = tokens.into_iter().map(|token| (token.id.clone(), token)).collect();
         let mut all = Found { tokens, revoked: Vec::new(), owed: Vec::new() };
-        let revoked = found.iter().map(|one| self.revoke_one(one, &mut all)).collect();
+        let revoked = found.iter().map(|one| self.revoke_one(one, &mut all)).collect::<Result<_, _>>()?;
         if !all.revoked.is_empty() {
             self.on.set_all_revoked(&all.revoked, self.seconds())?;
         }
@@ -41,13 +41,16 @@ impl<T: Tables> Writing<'_, T> {
         Ok(revoked)
     }
 
-    fn revoke_one(&mut self, found: &LeakedToken, all: &mut Found) -> LeakRevocation {
+    fn revoke_one(&mut self, found: &LeakedToken, all: &mut Found) -> Result<LeakRevocation, Failure> {
         let Some(token) = all.tokens.get(&found.token_id).cloned() else {
-            return LeakRevocation::Unknown;
+            return Ok(LeakRevocation::Unknown);
         };
         let state = token.state_at(self.seconds());
         if state != TokenState::Active {
-            return LeakRevocation::NotActive(state);
+            return Ok(LeakRevocation::NotActive(state));
+        }
+        if token.is_decoy {
+            return self.decoy_found(found, &token);
         }
         let family = all.working_family_of(&token, self.seconds());
         let also: Vec<&str> = family.iter().map(|one| &*one.id).collect();
@@ -62,7 +65,16 @@ impl<T: Tables> Writing<'_, T> {
             all.revoke(one, reason, self.seconds());
         }
         let revoked = std::iter::once(token.id).chain(family.into_iter().map(|one| one.id));
-        LeakRevocation::Revoked(revoked.collect())
+        Ok(LeakRevocation::Revoked(revoked.collect()))
+    }
+
+    /// It was put there to be found, and goes on telling who uses it.
+    fn decoy_found(&mut self, found: &LeakedToken, token: &TokenRecord) -> Result<LeakRevocation, Failure> {
+        if self.on.last_told(&token.id, ChangeKind::DecoyFound)?.is_none_or(|last| self.is_over(last)) {
+            let body = json!({"workspace": token.workspace, "name": token.name, "leak": found.leak});
+            self.append(ChangeKind::DecoyFound, &token.id, &body);
+        }
+        Ok(LeakRevocation::Decoy)
     }
 }
 

@@ -33,6 +33,38 @@ impl Owed {
 }
 
 impl<T: Tables> Writing<'_, T> {
+    /// Owes a message about the entry that was appended last to each contact of a workspace, or to the operator
+    /// if it has none.
+    pub(super) fn enqueue(&self, workspace: &str) -> Result<(), Failure> {
+        let contacts = self.contacts(workspace)?;
+        let recipients = if contacts.is_empty() { vec![None] } else { contacts };
+        self.enqueue_for(recipients)
+    }
+
+    /// As [`Writing::enqueue`], and to the operator in any case.
+    pub(super) fn enqueue_with_operator(&self, workspace: &str) -> Result<(), Failure> {
+        let mut recipients = self.contacts(workspace)?;
+        recipients.push(None);
+        self.enqueue_for(recipients)
+    }
+
+    fn contacts(&self, workspace: &str) -> Result<Vec<Option<String>>, Failure> {
+        let contacts = self.on.workspace(workspace)?.map(|found| found.contacts).unwrap_or_default();
+        Ok(contacts.into_iter().map(Some).collect())
+    }
+
+    fn enqueue_for(&self, recipients: Vec<Option<String>>) -> Result<(), Failure> {
+        for (index, contact) in (0_u32..).zip(recipients) {
+            self.on.insert_message(&NewMessage {
+                id: message_id(&self.hash, index),
+                entry: self.seq,
+                contact,
+                enqueued_at_unix_millis: self.millis(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Ends a message that nobody could be told, and says so in the log.
     pub(in crate::tokens::store) fn give_up(
         &mut self,
@@ -44,7 +76,9 @@ impl<T: Tables> Writing<'_, T> {
         let told: Value = serde_json::from_str(&entry.body).unwrap_or_default();
         let body = json!({"workspace": told["workspace"], "name": told["name"], "message": message_id,
                           "attempts": attempt, "reason": why});
-        self.append(ChangeKind::LeakUntold, &entry.subject, &body);
+        let is_leak = entry.kind == ChangeKind::TokenRevoked.name();
+        let kind = if is_leak { ChangeKind::LeakUntold } else { ChangeKind::UseUntold };
+        self.append(kind, &entry.subject, &body);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What a change needs of a database.
 
-use super::Failure;
+use super::{Failure, PepperTables, SightingTables};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
@@ -18,7 +18,7 @@ pub(in crate::tokens::store) struct NewMessage {
 }
 
 /// The statements of one open transaction. They check nothing that [`super::Writing`] checks.
-pub(in crate::tokens::store) trait Tables {
+pub(in crate::tokens::store) trait Tables: SightingTables + PepperTables {
     /// Number and hash of the log's last entry. Until the transaction ends, no other changes anything.
     fn lock_head(&self) -> Result<(u64, [u8; 32]), Failure>;
 
@@ -54,6 +54,9 @@ pub(in crate::tokens::store) trait Tables {
 
     fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure>;
 
+    /// Replaces a token's name and networks.
+    fn set_token(&self, record: &TokenRecord) -> Result<(), Failure>;
+
     fn set_replaced(&self, id: &str, overlap_until_unix_seconds: u64, by: &str) -> Result<(), Failure>;
 
     fn set_revoked(&self, id: &str, unix_seconds: u64, reason: &str) -> Result<(), Failure>;
@@ -67,6 +70,9 @@ pub(in crate::tokens::store) trait Tables {
     fn delete_override(&self, holder: &OverrideHolder, policy: &str) -> Result<(), Failure>;
 
     fn delete_ended_overrides(&self, holder: &OverrideHolder, unix_seconds: u64) -> Result<(), Failure>;
+
+    /// Adds a message that is due at once.
+    fn insert_message(&self, message: &NewMessage) -> Result<(), Failure>;
 
     /// Adds leaks that are to be told of: the numbers of their log entries, and their workspaces.
     fn insert_owed(&self, leaks: &[(u64, String)], at_unix_millis: u64) -> Result<(), Failure>;

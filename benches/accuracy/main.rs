@@ -1,0 +1,123 @@
+//! How exact limits are that gateways share: eight gateways, processes of their own, on one real Redis.
+//!
+//! ```text
+//! cargo bench --bench accuracy                    a minute for each of four parts
+//! cargo bench --bench accuracy -- --seconds 300   five
+//! cargo bench --bench accuracy -- --quick         does it run?
+//! ```
+//!
+//! It needs Debian's `redis-server`. Every distinct limit of Segment's endpoint table, and one of 6,000 a minute, has a
+//! policy, a token and a load of its own, all at the same time: in the calm at nine tenths of the limit, at ten times the
+//! limit, at ten times the limit with Redis away for the middle half of the time, and the same with three of the eight cut
+//! off from it. It prints the table that stands in the documentation of `tollgate::limits::shared`. A request counts in a
+//! window that it was surely decided in, from its sending to its answer.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench may panic")]
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::cast_precision_loss, reason = "counts are small")]
+
+mod asked;
+mod fleet;
+#[path = "../../tests/gateway/shared_limits/load.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod load;
+mod offered;
+#[path = "../../tests/redis/relay.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod relay;
+#[path = "../../tests/redis/server.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod server;
+#[path = "../../tests/gateway/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests use the rest")]
+mod support;
+
+use std::time::Duration;
+
+use self::fleet::{Fleet, REPLICAS};
+use self::offered::Offered;
+use tollgate::domain::Quota;
+
+/// The distinct limits of Segment's endpoint table, and a busy one.
+const QUOTAS: [&str; 14] = [
+    "2 per minute",
+    "5 per minute",
+    "10 per minute",
+    "20 per minute",
+    "25 per minute",
+    "50 per minute",
+    "60 per minute",
+    "100 per minute",
+    "200 per minute",
+    "250 per minute",
+    "300 per minute",
+    "600 per minute",
+    "6000 per minute",
+    "120 per day",
+];
+/// Gateways that are cut off in the last part.
+const CUT_OFF: usize = 3;
+/// A gateway tries a lost server again after so long at most.
+const LONGEST_PROBE_SECONDS: f64 = 2.5;
+
+/// A limit by its rate a second and its burst.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    rate: f64,
+    burst: f64,
+}
+
+impl Limit {
+    fn of(quota: &str) -> Self {
+        let quota: Quota = quota.parse().unwrap();
+        let rate = f64::from(quota.requests.get()) / f64::from(quota.period_seconds);
+        Self { rate, burst: f64::from(quota.burst.get()) }
+    }
+
+    /// Ten times the rate; of a limit that would take longer than the run to fill, twice what it can admit in it.
+    fn overload(self, time: Duration) -> f64 {
+        (self.rate * 10.0).max(2.0 * self.burst / time.as_secs_f64())
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut seconds = 60;
+    let mut quotas = &QUOTAS[..];
+    while let Some(argument) = arguments.next() {
+        match &*argument {
+            "--seconds" => seconds = arguments.next().unwrap().parse().unwrap(),
+            "--quick" => (seconds, quotas) = (2, &QUOTAS[6..8]),
+            // cargo says that it is a bench.
+            _ => {}
+        }
+    }
+    let time = Duration::from_secs(seconds);
+    let fleet = Fleet::start(quotas);
+    let calm = fleet.offer(0, time, |limit| limit.rate * 0.9, |_| {});
+    let over = fleet.offer(1, time, |limit| limit.overload(time), |_| {});
+    let away = fleet.offer(2, time, |limit| limit.overload(time), |is| fleet.cut(REPLICAS, is));
+    let part = fleet.offer(3, time, |limit| limit.overload(time), |is| fleet.cut(CUT_OFF, is));
+    println!(
+        "| limit | 0.9 ×: false refusals | asked | 10 ×: used | worst window | asked | Redis away | 3 of 8 cut off |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (place, quota) in quotas.iter().enumerate() {
+        let limit = Limit::of(quota);
+        let (calm, over) = (&calm[place], &over[place]);
+        let worst = |offered: &Offered| offered.beyond(limit);
+        let (cut, all) = (CUT_OFF as f64, REPLICAS as f64);
+        let bound = cut + cut / all * limit.rate * (time.as_secs_f64() / 2.0 + LONGEST_PROBE_SECONDS);
+        println!(
+            "| {quota} | {} of {} | {:.1} % | {:.1} % | {:+.1} | {:.1} % | {:+.1} | {:+.1} (≤ {bound:.1}) |",
+            calm.false_refusals(limit),
+            calm.requests(),
+            calm.asked_share() * 100.0,
+            over.used(limit) * 100.0,
+            worst(over),
+            over.asked_share() * 100.0,
+            worst(&away[place]),
+            worst(&part[place]),
+        );
+    }
+}
