@@ -19,7 +19,9 @@ use crate::journal::Journal;
 use crate::limits;
 use crate::reply::{Refusal, Rendered, own_page};
 use crate::tokens::store::Store;
-use crate::tokens::{Act, Error, Mint, Minted, Rules, TokenChange, TokenRecord, TokenRequest};
+use crate::tokens::{
+    Act, Error, Lookup, Mint, Minted, Registry, Rules, TokenChange, TokenRecord, TokenRequest,
+};
 
 /// What an old token's overlap is if nobody says.
 const OVERLAP_SECONDS: u64 = 3_600;
@@ -114,7 +116,7 @@ impl Work {
             }
             Resource::Revoke(id) => {
                 let body: RevokeToken = self.optional()?;
-                self.own(mint, id)?;
+                self.may_end(mint, registry, id)?;
                 let reason = body.reason.as_deref().unwrap_or("revoked by an owner");
                 let revoked = registry.revoke(self.act(), id, reason).map_err(|error| for_owner(&error))?;
                 self.write(200, &json!({"token": TokenView::of(&revoked, None, self.seconds())}))
@@ -205,10 +207,29 @@ impl Work {
         if !is_id(id) {
             return Err(Refusal::Missing { message: NO_TOKEN.to_owned() });
         }
-        match mint.token(id) {
+        self.if_own(mint.token(id))
+    }
+
+    fn if_own(&self, found: Result<TokenRecord, Error>) -> Result<TokenRecord, Refusal> {
+        match found {
             Ok(token) if *token.workspace == *self.workspace => Ok(token),
             Ok(_) => Err(Refusal::Missing { message: NO_TOKEN.to_owned() }),
             Err(error) => Err(for_owner(&error)),
+        }
+    }
+
+    /// Whether a token is the owner's to end; while the store cannot say so, memory does. The store is asked first, because
+    /// memory has no order by id.
+    fn may_end(&self, mint: &Mint, registry: &Registry, id: &str) -> Result<(), Refusal> {
+        if !is_id(id) {
+            return Err(Refusal::Missing { message: NO_TOKEN.to_owned() });
+        }
+        match mint.token(id) {
+            Err(error) if error.is_of_the_store() => match registry.look_up_id(id, self.now) {
+                Lookup::Found(entry) if entry.workspace().id == self.workspace => Ok(()),
+                _ => Err(for_owner(&error)),
+            },
+            found => self.if_own(found).map(drop),
         }
     }
 

@@ -35,6 +35,7 @@ fn changes_by_operators_and_owners_are_503_and_tokens_go_on_working() {
     };
     until("the issuer's keys", || (owners("GET", "tokens", "").status == 200).then_some(()));
     let (kept_id, kept) = gateway.token("ws-us", &[]);
+    let (foreign_id, foreign) = gateway.token("ws-eu", &[]);
     let ended: Vec<(String, String)> = (0..3).map(|_| gateway.token("ws-us", &[])).collect();
     let quota = |quota: &str| json!({"quota": quota, "until": "2099-01-01T00:00:00Z"}).to_string();
     let limit = format!("/v1/tokens/{kept_id}/overrides/default");
@@ -70,6 +71,8 @@ fn changes_by_operators_and_owners_are_503_and_tokens_go_on_working() {
     ] {
         refused(&owners(method, path, body), &format!("owners' {method} {path}"));
     }
+    refused(&owners("DELETE", &format!("tokens/{foreign_id}"), ""), "another workspace's token");
+    assert_eq!(gateway.ask(&foreign, "/sources").status, 200, "it is none of this owner's");
     assert_eq!(gateway.ask(&kept, "/sources").status, 200, "a token that works");
     assert_eq!(gateway.ask(&owner, "/sources").status, 200, "a JWT that is good");
     for (_, token) in &ended {
