@@ -175,7 +175,6 @@ fn kill_gateways(tokens: &str, restart: impl Fn()) {
     let is_revoked = open(&gateway.file).token(last["id"].as_str().unwrap()).unwrap().unwrap();
     let status = if is_revoked.revoked_at_unix_seconds.is_some() { 401 } else { 200 };
     assert_eq!(gateway.ask(last["token"].as_str().unwrap(), "/tollgate/v1/whoami").status, status);
-    println!("{} answered; of the others: {unanswered:?}", answered.len());
     gateway.process.signal("KILL");
     gateway.process.wait();
     restart();
