@@ -56,6 +56,9 @@ impl Live {
         let mut live = within(server.connect_timeout, all).await?;
         live.grant = live.load(GRANT, server.timeout).await?;
         live.presence = live.load(PRESENCE, server.timeout).await?;
+        if live.is_of_a_cluster(server.timeout).await? {
+            return Err(Fault::Cluster);
+        }
         Ok(live)
     }
 
@@ -88,6 +91,17 @@ impl Live {
             Value::SimpleString(digest) => Ok(digest),
             _ => Err(Fault::Unintelligible),
         }
+    }
+
+    /// Whether it has a part of the keys only. One that may not say so is found out by what it says of the other keys.
+    async fn is_of_a_cluster(&self, timeout: Duration) -> Result<bool, Fault> {
+        let mut command = redis::cmd("INFO");
+        command.arg("cluster");
+        let said = match self.call(&command, timeout).await?.extract_error() {
+            Ok(Value::BulkString(said)) => said,
+            Ok(_) | Err(_) => return Ok(false),
+        };
+        Ok(String::from_utf8_lossy(&said).contains("cluster_enabled:1"))
     }
 
     /// Sends a command and waits for its answer, no longer than `timeout`.

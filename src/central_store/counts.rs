@@ -34,9 +34,11 @@ impl CallEnd {
     pub(super) const fn of(fault: &Fault) -> Self {
         match fault {
             Fault::TimedOut | Fault::TooLate => Self::TimedOut,
-            Fault::Connection(_) | Fault::Unable(_) | Fault::OneCall(_) | Fault::Unintelligible => {
-                Self::Failed
-            }
+            Fault::Connection(_)
+            | Fault::Unable(_)
+            | Fault::Cluster
+            | Fault::OneCall(_)
+            | Fault::Unintelligible => Self::Failed,
         }
     }
 }

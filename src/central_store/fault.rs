@@ -19,6 +19,11 @@ pub(super) enum Fault {
     /// The server answers that it cannot do this now: it loads, is a replica, is full, or does not let us.
     #[error("it answered: {0}")]
     Unable(String),
+    /// The server has a part of the keys.
+    #[error(
+        "it is a node of a Redis Cluster, which has a part of the keys: name a server that has all of them"
+    )]
+    Cluster,
     /// The server answers that this one call was wrong, for example because another program wrote under its key.
     #[error("it answered: {0}")]
     OneCall(String),
@@ -43,7 +48,7 @@ impl Fault {
 
     /// Whether the server is not to be asked any more until it is found to work again.
     pub(super) const fn gives_up(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Unable(_))
+        matches!(self, Self::Connection(_) | Self::Unable(_) | Self::Cluster)
     }
 }
 

@@ -286,7 +286,11 @@ fn a_key_with_something_else_in_it() {
 
 /// A link that has tried its server, and what stops it.
 async fn linked(redis: &Redis, more: &str) -> (Store, tokio::sync::watch::Sender<bool>) {
-    let link = Link::new(settings(redis, more), 7, Clock::system());
+    linked_to(settings(redis, more)).await
+}
+
+async fn linked_to(server: Server) -> (Store, tokio::sync::watch::Sender<bool>) {
+    let link = Link::new(server, 7, Clock::system());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let (tried, answered) = tokio::sync::oneshot::channel();
     tokio::spawn(Arc::clone(&link).run(move || tried.send(()).unwrap(), || 0, stopped));
@@ -418,6 +422,79 @@ fn a_login_is_used_and_a_wrong_one_told_without_it() {
             assert_eq!(status.state == LinkState::Closed, works, "{status:?}");
             assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
         }
+    });
+}
+
+/// A link's state and last error after its first attempt.
+async fn tried(server: Server) -> (LinkState, String) {
+    let link = Link::new(server, 1, Clock::system());
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let (tried, answered) = tokio::sync::oneshot::channel();
+    tokio::spawn(Arc::clone(&link).run(move || tried.send(()).unwrap(), || 0, stopped));
+    answered.await.unwrap();
+    let status = link.status();
+    (status.state, status.last_error.unwrap_or_default())
+}
+
+/// The rights that the documentation names are enough for everything.
+#[test]
+fn a_user_with_the_documented_rights_is_served() {
+    let page = include_str!("../../config/docs/redis.md");
+    let (_, rights) = page.split_once("A user of its own needs `").unwrap();
+    let rights = rights.split_once('`').unwrap().0;
+    let redis = Redis::start();
+    redis.ask(&format!("ACL SETUSER toll on >hunter22 ~tollgate:* {rights}"));
+    run(async {
+        let mut server = settings(&redis, "");
+        let url = format!("redis://toll:hunter22@127.0.0.1:{}/3", redis.port());
+        server.address = StoreAddress::parse(&url).unwrap();
+        assert_eq!(tried(server.clone()).await, (LinkState::Closed, String::new()));
+        let (store, _stop) = linked_to(server).await;
+        assert!(store.ask(question(1, 1)).await.is_ok());
+        redis.ask("SCRIPT FLUSH");
+        assert!(store.ask(question(1, 1)).await.is_ok());
+    });
+}
+
+#[test]
+fn a_server_over_tls_is_checked_against_its_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ca.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (ca, key) = (path("ca.pem"), path("key.pem"));
+    let redis = Redis::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        ca.to_str().unwrap(),
+        "--tls-key-file",
+        key.to_str().unwrap(),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    run(async {
+        let mut server = settings(&redis, "");
+        server.address = StoreAddress::parse(&format!("rediss://localhost:{port}")).unwrap();
+        let (state, error) = tried(server.clone()).await;
+        assert!(state == LinkState::Open && error.contains("certificate"), "not the system's: {error}");
+        server.ca_file = Some(path("ca.pem"));
+        assert_eq!(tried(server.clone()).await, (LinkState::Closed, String::new()));
+        server.address = StoreAddress::parse(&format!("rediss://127.0.0.1:{port}")).unwrap();
+        assert_eq!(tried(server).await.0, LinkState::Open, "another name than the certificate's");
+    });
+}
+
+/// It would answer for a part of the workspaces only.
+#[test]
+fn a_node_of_a_cluster_is_refused() {
+    let bus = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redis = Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
+    run(async {
+        let (state, error) = tried(settings(&redis, "")).await;
+        assert!(state == LinkState::Open && error.contains("node of a Redis Cluster"), "{error}");
     });
 }
 
