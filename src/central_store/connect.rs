@@ -97,9 +97,8 @@ impl Live {
     async fn is_of_a_cluster(&self, timeout: Duration) -> Result<bool, Fault> {
         let mut command = redis::cmd("INFO");
         command.arg("cluster");
-        let said = match self.call(&command, timeout).await?.extract_error() {
-            Ok(Value::BulkString(said)) => said,
-            Ok(_) | Err(_) => return Ok(false),
+        let Ok(Value::BulkString(said)) = self.call(&command, timeout).await?.extract_error() else {
+            return Ok(false);
         };
         Ok(String::from_utf8_lossy(&said).contains("cluster_enabled:1"))
     }
