@@ -370,12 +370,11 @@ impl Notifier {
         let (token, event) =
             delivery.entries.first().map_or(("", ""), |entry| (&*entry.subject, &*entry.kind));
         let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
-        let end = match sent {
+        let (channel, counted, end) = match sent {
             Ok(channel) => {
-                self.0.counts.add(channel, End::Delivered);
-                let channel = channel.name();
-                tracing::info!(message, event, token, leaks, attempt, channel, "owners were told");
-                Attempt::Delivered
+                let by = channel.name();
+                tracing::info!(message, event, token, leaks, attempt, channel = by, "owners were told");
+                (channel, End::Delivered, Attempt::Delivered)
             }
             Err((channel, failure)) => {
                 let (why, due) = match failure {
@@ -383,35 +382,33 @@ impl Notifier {
                     Failure::Again(why) => (why, self.due(delivery, now, settings.give_up_after)),
                 };
                 if let Some(due_at_unix_millis) = due {
-                    self.0.counts.add(channel, End::Failed);
                     let again_seconds = due_at_unix_millis.saturating_sub(now.unix_millis) / 1_000;
-                    let channel = channel.name();
+                    let by = channel.name();
                     tracing::warn!(
                         message,
                         event,
                         token,
                         leaks,
                         attempt,
-                        channel,
+                        channel = by,
                         why,
                         again_seconds,
                         "owners were not told yet"
                     );
-                    Attempt::Failed { due_at_unix_millis, why }
+                    (channel, End::Failed, Attempt::Failed { due_at_unix_millis, why })
                 } else {
-                    self.0.counts.add(channel, End::GivenUp);
-                    let channel = channel.name();
+                    let by = channel.name();
                     tracing::error!(
                         message,
                         event,
                         token,
                         leaks,
                         attempt,
-                        channel,
+                        channel = by,
                         why,
                         "owners could not be told; given up"
                     );
-                    Attempt::GivenUp { why }
+                    (channel, End::GivenUp, Attempt::GivenUp { why })
                 }
             }
         };
@@ -422,6 +419,8 @@ impl Notifier {
         if let Err(why) = self.of_store(move |store| store.settle(now, &id, attempt, &end)).await {
             tracing::warn!(why, message, "how a delivery ended was not written down; it is tried again");
         }
+        // Counted last: whoever sees it counted finds it written.
+        self.0.counts.add(channel, counted);
     }
 
     fn due(&self, delivery: &Delivery, now: Now, give_up_after: Duration) -> Option<u64> {
