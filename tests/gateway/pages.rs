@@ -188,6 +188,12 @@ fn every_command_of_the_pages_runs_as_it_stands() {
                 continue; // A file, not commands.
             }
             let commands = tokens.replace_all(&block.text, &id).replace("BASE64", key);
+            if commands.contains("peppers retire") {
+                // As the page says: nobody has waited until all tokens were used.
+                let refused = world.try_shell(&commands);
+                assert!(String::from_utf8_lossy(&refused.stderr).contains("would stop working"), "{refused:?}");
+                continue;
+            }
             let printed = world.shell(&commands);
             assert!(!printed.contains("\"errors\""), "{}: {commands}\n{printed}", page.display());
             run += 1;
