@@ -22,6 +22,8 @@ pub(super) const GRANT: &str = include_str!("grant.lua");
 /// Counts replicas.
 pub(super) const PRESENCE: &str = include_str!("presence.lua");
 
+/// A server that forgets a script is given it so many times for one call.
+const GIVEN_AGAIN: usize = 3;
 /// Calls that wait to be written, beside those that wait for an answer.
 const WRITE_QUEUE: usize = 256;
 
@@ -110,18 +112,20 @@ impl Live {
     }
 
     /// Runs a script that was loaded, with no time-out of its own; a server that has forgotten it (restarted, failed over,
-    /// flushed) is given it again, once.
+    /// flushed) is given it again, and a few times more if it forgets it before it has run it.
     pub(super) async fn run(&self, command: &Cmd, script: &str) -> Result<Value, Fault> {
         let mut connection = self.connection.clone();
-        match connection.send_packed_command(command).await?.extract_error() {
-            Err(error) if is_forgotten(&error) => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(script);
-                connection.send_packed_command(&load).await?.extract_error()?;
-                Ok(connection.send_packed_command(command).await?.extract_error()?)
+        for _ in 0..GIVEN_AGAIN {
+            match connection.send_packed_command(command).await?.extract_error() {
+                Err(error) if is_forgotten(&error) => {
+                    let mut load = redis::cmd("SCRIPT");
+                    load.arg("LOAD").arg(script);
+                    connection.send_packed_command(&load).await?.extract_error()?;
+                }
+                answer => return Ok(answer?),
             }
-            answer => Ok(answer?),
         }
+        Ok(connection.send_packed_command(command).await?.extract_error()?)
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Fault {
 }
 
 /// Errors that say something of one call alone. Whatever else a server answers, it would answer to every call.
-const OF_ONE_CALL: [&str; 4] = ["ERR", "WRONGTYPE", "CROSSSLOT", "EXECABORT"];
+const OF_ONE_CALL: [&str; 5] = ["ERR", "WRONGTYPE", "CROSSSLOT", "EXECABORT", "NOSCRIPT"];
 
 impl Fault {
     /// What went wrong with TLS.
