@@ -116,6 +116,8 @@ schema_file = {rule:?}
             answer["data"].is_object().then_some(())
         });
         fs::create_dir(self.repository()).unwrap();
+        let legacy: String = (0..3).map(|number| format!("legacy-{:012}\n", now() + number)).collect();
+        fs::write(self.repository().join("tokens.txt"), legacy).unwrap();
         let git = "git init -q . && git config user.name a && git config user.email a@example.com \
                    && echo hello > a && git add a && git commit -qm first && tollgate audit head > heads.jsonl";
         self.shell(git);
@@ -181,13 +183,15 @@ fn every_command_of_the_pages_runs_as_it_stands() {
         fs::read_dir("config/docs").unwrap().map(|entry| entry.unwrap().path()).collect();
     pages.sort();
     let mut run = 0;
-    for page in pages.iter().filter(|page| !RUN_ELSEWHERE.iter().any(|name| page.ends_with(name))) {
-        let (id, _) = world.token("my-workspace");
+    pages.retain(|page| !RUN_ELSEWHERE.iter().any(|name| page.ends_with(name)));
+    // Made before a page rotates the pepper, after which a gateway wants to be restarted.
+    let ids: Vec<String> = pages.iter().map(|_| world.token("my-workspace").0).collect();
+    for (page, id) in pages.iter().zip(ids) {
         for block in blocks(page.to_str().unwrap()).iter().filter(|block| block.kind == "sh") {
             if block.text.starts_with("#!") {
                 continue; // A file, not commands.
             }
-            let commands = tokens.replace_all(&block.text, &id).replace("BASE64", key);
+            let commands = tokens.replace_all(&block.text, &*id).replace("BASE64", key);
             if commands.contains("peppers retire") {
                 // As the page says: nobody has waited until all tokens were used.
                 let refused = world.try_shell(&commands);
