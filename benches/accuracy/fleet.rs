@@ -12,11 +12,27 @@ use crate::offered::{Load, Offered, offer};
 use crate::relay::Relay;
 use crate::server::Server as Redis;
 use crate::support::{Behaviour, Gateway, Upstream, run, until};
-use crate::{Limit, QUOTAS};
+use crate::{CUT_OFF, FOUND_AGAIN_SECONDS, Limit, QUOTAS};
 
 pub(crate) const REPLICAS: usize = 8;
 /// Parts of a run; each has its own token for each limit.
 const PARTS: usize = 4;
+
+/// Who went on without Redis in a part in which some were cut off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    /// Those that were cut off, and others of whose questions one had no answer, as happens on a busy machine.
+    pub(crate) gateways: usize,
+    /// For how long, summed up over all gateways, at most.
+    pub(crate) seconds: f64,
+}
+
+/// A gateway's questions without an answer, and how often it gave Redis up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failures {
+    unanswered: u64,
+    given_up: usize,
+}
 
 pub(crate) struct Fleet {
     replicas: Vec<Gateway>,
@@ -81,6 +97,35 @@ impl Fleet {
             offered.asked = asked;
         }
         offered
+    }
+
+    /// Of each gateway.
+    pub(crate) fn failures(&self) -> Vec<Failures> {
+        let of = |replica: &Gateway| {
+            let (metrics, log) = (replica.metrics(), replica.process.stderr.text());
+            let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
+            Failures {
+                unanswered: calls("timed_out") + calls("failed") + calls("busy"),
+                given_up: log.matches("shared limits: Redis is away").count(),
+            }
+        };
+        self.replicas.iter().map(of).collect()
+    }
+
+    /// Who went on without Redis since, when the first [`CUT_OFF`] were cut off for so long.
+    pub(crate) fn apart_since(&self, before: &[Failures], cut_off: Duration) -> Apart {
+        let mut apart = Apart { gateways: 0, seconds: 0.0 };
+        for (place, (before, after)) in before.iter().zip(self.failures()).enumerate() {
+            let given_up = after.given_up - before.given_up;
+            let is_cut_off = place < CUT_OFF;
+            if is_cut_off || given_up > 0 || after.unanswered > before.unanswered {
+                apart.gateways += 1;
+            }
+            apart.seconds += given_up as f64 * FOUND_AGAIN_SECONDS;
+            apart.seconds += if is_cut_off { cut_off.as_secs_f64() } else { 0.0 };
+        }
+        println!("without Redis: {} gateways, for {:.1} s in all", apart.gateways, apart.seconds);
+        apart
     }
 
     /// Cuts so many gateways off from Redis, or lets them reach it again.
