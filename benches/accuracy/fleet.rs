@@ -12,26 +12,28 @@ use crate::offered::{Load, Offered, offer};
 use crate::relay::Relay;
 use crate::server::Server as Redis;
 use crate::support::{Behaviour, Gateway, Upstream, run, until};
-use crate::{CUT_OFF, FOUND_AGAIN_SECONDS, Limit, QUOTAS};
+use crate::{Limit, QUOTAS};
 
 pub(crate) const REPLICAS: usize = 8;
 /// Parts of a run; each has its own token for each limit.
 const PARTS: usize = 4;
 
-/// Who went on without Redis in a part in which some were cut off.
+/// What gateways may admit without Redis in a part in which some were cut off: others may give it up too, or get no answer
+/// once, as happens on a busy machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Apart {
-    /// Those that were cut off, and others of whose questions one had no answer, as happens on a busy machine.
-    pub(crate) gateways: usize,
-    /// For how long, summed up over all gateways, at most.
+    /// One each time that a gateway gives it up, and one for each gateway of whose questions one had no answer.
+    pub(crate) tokens: u64,
+    /// For how long they had given it up, summed up over all gateways.
     pub(crate) seconds: f64,
 }
 
-/// A gateway's questions without an answer, and how often it gave Redis up.
+/// What a gateway's questions without an answer came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failures {
     unanswered: u64,
-    given_up: usize,
+    given_up: u64,
+    away_seconds: f64,
 }
 
 pub(crate) struct Fleet {
@@ -99,32 +101,38 @@ impl Fleet {
         offered
     }
 
-    /// Of each gateway.
+    /// Of each gateway, once it has found Redis again.
     pub(crate) fn failures(&self) -> Vec<Failures> {
         let of = |replica: &Gateway| {
-            let (metrics, log) = (replica.metrics(), replica.process.stderr.text());
+            let region = [("region", "us")];
+            let metrics = until("every gateway to find Redis again", || {
+                let metrics = replica.metrics();
+                (metrics.count("tollgate_redis_breaker", &region) == 0).then_some(metrics)
+            });
             let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
+            let log = replica.process.stderr.text();
+            let away = log.split("\"away_seconds\":").skip(1).filter_map(|rest| {
+                let end = rest.find([',', '}'])?;
+                rest[..end].parse::<f64>().ok()
+            });
             Failures {
                 unanswered: calls("timed_out") + calls("failed") + calls("busy"),
-                given_up: log.matches("shared limits: Redis is away").count(),
+                given_up: log.matches("shared limits: Redis is away").count() as u64,
+                away_seconds: away.sum(),
             }
         };
         self.replicas.iter().map(of).collect()
     }
 
-    /// Who went on without Redis since, when the first [`CUT_OFF`] were cut off for so long.
-    pub(crate) fn apart_since(&self, before: &[Failures], cut_off: Duration) -> Apart {
-        let mut apart = Apart { gateways: 0, seconds: 0.0 };
-        for (place, (before, after)) in before.iter().zip(self.failures()).enumerate() {
-            let given_up = after.given_up - before.given_up;
-            let is_cut_off = place < CUT_OFF;
-            if is_cut_off || given_up > 0 || after.unanswered > before.unanswered {
-                apart.gateways += 1;
-            }
-            apart.seconds += given_up as f64 * FOUND_AGAIN_SECONDS;
-            apart.seconds += if is_cut_off { cut_off.as_secs_f64() } else { 0.0 };
+    /// What they may have admitted without Redis since.
+    pub(crate) fn apart_since(&self, before: &[Failures], part: &str) -> Apart {
+        let mut apart = Apart { tokens: 0, seconds: 0.0 };
+        for (before, after) in before.iter().zip(self.failures()) {
+            apart.tokens += after.given_up - before.given_up;
+            apart.tokens += u64::from(after.unanswered > before.unanswered);
+            apart.seconds += after.away_seconds - before.away_seconds;
         }
-        println!("without Redis: {} gateways, for {:.1} s in all", apart.gateways, apart.seconds);
+        println!("{part}, without Redis: {} tokens, and shares for {:.1} s", apart.tokens, apart.seconds);
         apart
     }
 

@@ -57,8 +57,6 @@ const QUOTAS: [&str; 14] = [
 ];
 /// Gateways that are cut off in the last part.
 const CUT_OFF: usize = 3;
-/// A gateway finds a lost server again after so long at most, and waits for others.
-const FOUND_AGAIN_SECONDS: f64 = 1.5;
 
 /// A limit by its rate a second and its burst.
 #[derive(Clone, Copy, Debug)]
@@ -95,11 +93,13 @@ fn main() {
     let time = Duration::from_secs(seconds);
     let fleet = Fleet::start(quotas);
     let calm = fleet.offer(0, time, |limit| limit.rate * 0.9, |_| {});
+    let before = fleet.failures();
     let over = fleet.offer(1, time, |limit| limit.overload(time), |_| {});
+    let _ = fleet.apart_since(&before, "10 ×");
     let away = fleet.offer(2, time, |limit| limit.overload(time), |is| fleet.cut(REPLICAS, is));
     let before = fleet.failures();
     let part = fleet.offer(3, time, |limit| limit.overload(time), |is| fleet.cut(CUT_OFF, is));
-    let apart = fleet.apart_since(&before, time / 2);
+    let apart = fleet.apart_since(&before, "cut off");
     println!(
         "| limit | 0.9 ×: false refusals | asked | 10 ×: used | worst window | asked | Redis away | 3 of 8 cut off |"
     );
@@ -108,7 +108,7 @@ fn main() {
         let limit = Limit::of(quota);
         let (calm, over) = (&calm[place], &over[place]);
         let worst = |offered: &Offered| offered.beyond(limit);
-        let bound = apart.gateways as f64 + limit.rate / REPLICAS as f64 * apart.seconds;
+        let bound = apart.tokens as f64 + limit.rate / REPLICAS as f64 * apart.seconds;
         println!(
             "| {quota} | {} of {} | {:.1} % | {:.1} % | {:+.1} | {:.1} % | {:+.1} | {:+.1} (≤ {bound:.1}) |",
             calm.false_refusals(limit),
