@@ -124,6 +124,27 @@
 //! 103 to 120 % of what the limits have. The bench says for how long gateways were without Redis; `timeout_milliseconds`
 //! says how long they wait for it.
 //!
+//! # Faults on real processes
+//!
+//! Three gateways (eight where it says so) on one Redis, a limit of 30 a second with a burst of 60, ten times that offered for
+//! a minute, and in its middle half a minute's fault: `TOLLGATE_LONG=1 cargo nextest run -E 'test(shared_limits::faults)'`,
+//! four at a time. *Used*: of the burst and the rate for the whole time.
+//!
+//! | Redis: | used | worst window |
+//! |---|---|---|
+//! | it hangs | 99.49 % | -0.8 (≤ 3) |
+//! | it is killed and restarted | 102.80 % | +55.9 (≤ 63) |
+//! | it fails over to its replica | 99.66 % | -0.8 (≤ 63) |
+//! | it is flushed | 102.92 % | +56.8 (≤ 60) |
+//! | it forgets its scripts, 300 times | 99.70 % | -1.1 (≤ 0) |
+//! | its clock jumps ahead by 5 s | 102.88 % | +54.3 (≤ 153) |
+//! | its clock jumps back by 5 s | 99.71 % | -0.4 (≤ 3) |
+//! | three of eight gateways are cut off, for D seconds | 118.21 % | +346.7 (≤ 3 + 11.25 D) |
+//!
+//! A key with a steady demand does not notice that Redis hangs: its lease is renewed early enough to last until that is given
+//! up, where it holds six requests or more. Of 60 requests a second none waited for Redis, in a minute of it
+//! (`shared_limits::hot`).
+//!
 //! # What others publish
 //!
 //! Nobody else publishes such a table. Of themselves, or in threads about them, they say:
