@@ -18,6 +18,24 @@ pub(crate) const REPLICAS: usize = 8;
 /// Parts of a run; each has its own token for each limit.
 const PARTS: usize = 4;
 
+/// What gateways may admit without Redis in a part in which some were cut off: others may give it up too, or get no answer
+/// once, as happens on a busy machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    /// One each time that a gateway gives it up, and one for each gateway of whose questions one had no answer.
+    pub(crate) tokens: u64,
+    /// For how long they had given it up, summed up over all gateways.
+    pub(crate) seconds: f64,
+}
+
+/// What a gateway's questions without an answer came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failures {
+    unanswered: u64,
+    given_up: u64,
+    away_seconds: f64,
+}
+
 pub(crate) struct Fleet {
     replicas: Vec<Gateway>,
     relays: Vec<Relay>,
@@ -81,6 +99,41 @@ impl Fleet {
             offered.asked = asked;
         }
         offered
+    }
+
+    /// Of each gateway, once it has found Redis again.
+    pub(crate) fn failures(&self) -> Vec<Failures> {
+        let of = |replica: &Gateway| {
+            let region = [("region", "us")];
+            let metrics = until("every gateway to find Redis again", || {
+                let metrics = replica.metrics();
+                (metrics.count("tollgate_redis_breaker", &region) == 0).then_some(metrics)
+            });
+            let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
+            let log = replica.process.stderr.text();
+            let away = log.split("\"away_seconds\":").skip(1).filter_map(|rest| {
+                let end = rest.find([',', '}'])?;
+                rest[..end].parse::<f64>().ok()
+            });
+            Failures {
+                unanswered: calls("timed_out") + calls("failed") + calls("busy"),
+                given_up: log.matches("shared limits: Redis is away").count() as u64,
+                away_seconds: away.sum(),
+            }
+        };
+        self.replicas.iter().map(of).collect()
+    }
+
+    /// What they may have admitted without Redis since.
+    pub(crate) fn apart_since(&self, before: &[Failures], part: &str) -> Apart {
+        let mut apart = Apart { tokens: 0, seconds: 0.0 };
+        for (before, after) in before.iter().zip(self.failures()) {
+            apart.tokens += after.given_up - before.given_up;
+            apart.tokens += u64::from(after.unanswered > before.unanswered);
+            apart.seconds += after.away_seconds - before.away_seconds;
+        }
+        println!("{part}, without Redis: {} tokens, and shares for {:.1} s", apart.tokens, apart.seconds);
+        apart
     }
 
     /// Cuts so many gateways off from Redis, or lets them reach it again.

@@ -57,8 +57,6 @@ const QUOTAS: [&str; 14] = [
 ];
 /// Gateways that are cut off in the last part.
 const CUT_OFF: usize = 3;
-/// A gateway tries a lost server again after so long at most.
-const LONGEST_PROBE_SECONDS: f64 = 2.5;
 
 /// A limit by its rate a second and its burst.
 #[derive(Clone, Copy, Debug)]
@@ -95,9 +93,13 @@ fn main() {
     let time = Duration::from_secs(seconds);
     let fleet = Fleet::start(quotas);
     let calm = fleet.offer(0, time, |limit| limit.rate * 0.9, |_| {});
+    let before = fleet.failures();
     let over = fleet.offer(1, time, |limit| limit.overload(time), |_| {});
+    let _ = fleet.apart_since(&before, "10 ×");
     let away = fleet.offer(2, time, |limit| limit.overload(time), |is| fleet.cut(REPLICAS, is));
+    let before = fleet.failures();
     let part = fleet.offer(3, time, |limit| limit.overload(time), |is| fleet.cut(CUT_OFF, is));
+    let apart = fleet.apart_since(&before, "cut off");
     println!(
         "| limit | 0.9 ×: false refusals | asked | 10 ×: used | worst window | asked | Redis away | 3 of 8 cut off |"
     );
@@ -106,8 +108,7 @@ fn main() {
         let limit = Limit::of(quota);
         let (calm, over) = (&calm[place], &over[place]);
         let worst = |offered: &Offered| offered.beyond(limit);
-        let (cut, all) = (CUT_OFF as f64, REPLICAS as f64);
-        let bound = cut + cut / all * limit.rate * (time.as_secs_f64() / 2.0 + LONGEST_PROBE_SECONDS);
+        let bound = apart.tokens as f64 + limit.rate / REPLICAS as f64 * apart.seconds;
         println!(
             "| {quota} | {} of {} | {:.1} % | {:.1} % | {:+.1} | {:.1} % | {:+.1} | {:+.1} (≤ {bound:.1}) |",
             calm.false_refusals(limit),

@@ -309,13 +309,15 @@ impl Link {
 
     /// Notes that the store is away, and since when; says so in the log if it was there or was never tried.
     fn give_up(&self, fault: &Fault, began: Now) {
-        let was_up = self.state.swap(LinkState::Open as u8, Ordering::Relaxed) == LinkState::Closed as u8;
         let mut story = self.story();
+        let was_up = self.state.load(Ordering::Relaxed) == LinkState::Closed as u8;
         if was_up {
             story.since = began;
             let began_nanos = self.answered_nanos.load(Ordering::Relaxed);
             story.last_outage = Some(Outage { began_nanos, ended_nanos: None });
         }
+        // Whoever sees this sees the begin of the outage too.
+        self.state.store(LinkState::Open as u8, Ordering::Release);
         let is_news = was_up || !self.was_tried.swap(true, Ordering::Relaxed);
         story.last_error = Some(fault.to_string());
         drop(story);

@@ -232,7 +232,8 @@ impl Cell {
             Some(left) => plan.tokens_ahead(per_second, left).round() - f64::from(kept),
         };
         let want = need.saturating_add(cold.waiting).max(whole(ahead)).saturating_add(cold.credit).min(burst);
-        self.renew_below.store(plan.renew_below(per_second), Ordering::Relaxed);
+        let renew_below = plan.renew_below(per_second, cold.left.unwrap_or(0), store.deadline_nanos);
+        self.renew_below.store(renew_below, Ordering::Relaxed);
         if let Some(period) = period {
             let bucket = period.bucket(self.scale);
             return Some(Asked {

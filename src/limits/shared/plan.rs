@@ -65,8 +65,13 @@ const FIRST_TOKENS: u32 = 8;
 /// A replica takes at most an Nth of this part of what a count by the calendar has left, so that little of it lies idle
 /// at replicas that are not asked any more.
 const COUNTED_PARTS: u32 = 4;
-/// Twice a slow round trip: a lease is renewed when it will be spent within this.
+/// Twice a slow round trip: a lease is renewed when it will be spent within this, at the latest.
 const AHEAD_SECONDS: f64 = 0.004;
+/// Calls without an answer after which the store is given up.
+const CALLS_IN_VAIN: u32 = 3;
+/// A lease is renewed earlier to outlast those, while most of it is spent: three quarters, or half of a small one.
+const AHEAD_PARTS: f64 = 4.0;
+const AHEAD_PARTS_OF_SMALL: f64 = 2.0;
 
 /// How a bucket is asked for, by its scale and the number of replicas.
 #[derive(Clone, Copy, Debug)]
@@ -131,11 +136,18 @@ impl Plan {
     }
 
     /// A lease with fewer tokens than this is renewed in the background; 0 for never, where it would mostly be wasted.
-    pub(super) fn renew_below(&self, per_second: f64) -> u32 {
+    ///
+    /// Where it is large enough, what is left then lasts until a store that has ceased to answer is given up: three calls
+    /// take their deadline each, and each is begun by a request that spends a token. So nobody waits for it.
+    pub(super) fn renew_below(&self, per_second: f64, left: u32, deadline_nanos: u64) -> u32 {
         if self.is_strict || per_second * seconds(self.lease_nanos) < 4.0 {
             return 0;
         }
-        whole(per_second * AHEAD_SECONDS) + 1
+        let (calls, ahead) = (f64::from(CALLS_IN_VAIN), self.tokens_ahead(per_second, left));
+        let in_vain = seconds(deadline_nanos.saturating_add(LEAST_GAP_NANOS)) * calls;
+        let outlasts = (per_second * in_vain + calls).min(ahead / AHEAD_PARTS);
+        let begins_calls = if ahead < calls * AHEAD_PARTS_OF_SMALL { 0 } else { CALLS_IN_VAIN };
+        whole(outlasts).max(begins_calls).max(whole(per_second * AHEAD_SECONDS) + 1)
     }
 
     /// How long to wait before asking again of a bucket that had nothing: until each replica can expect a token, within

@@ -58,3 +58,26 @@ impl Share {
         self.tat > now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::limits::bucket::Scale;
+    use crate::limits::shared::plan::Sharing;
+
+    #[test]
+    fn one_admitted_in_doubt_is_the_first_of_the_outage_that_follows() {
+        let scale = Scale { interval_nanos: 1_000, burst: NonZeroU32::new(100).unwrap() };
+        let plan = Plan::of(scale, Sharing::Auto, 8);
+        let (mut share, begin) = (Share::default(), 1_000_000);
+        let mut admits = |outage, now: u64| share.decide(&plan, 1, outage, now, true).wait_nanos.is_none();
+        assert!(admits(None, begin));
+        assert!(!admits(None, begin));
+        assert!(!admits(Some(begin - 500), begin + 1));
+        assert!(!admits(Some(begin - 500), begin + 7_999));
+        assert!(admits(Some(begin - 500), begin + 8_000));
+        assert!(!admits(Some(begin + 8_000), begin + 8_001), "another outage");
+    }
+}

@@ -4,31 +4,39 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Fleet;
 use super::load::{Limit, Outcome, Targets, offer};
 use super::relay::Relay;
 use super::server::Server as Redis;
+use super::{Fleet, is_long};
 use crate::support::ask_admin;
 
 const REPLICAS: usize = 3;
 const LIMIT: Limit = Limit { rate: 30, burst: 60 };
 const OFFERED: u32 = 300;
 const CLIENTS: u32 = 12;
-/// How long the load goes on before and after a fault.
-const CALM: Duration = Duration::from_secs(2);
+/// How long the load goes on before and after a fault; the whole of a long form takes a minute.
+fn calm() -> Duration {
+    Duration::from_secs(if is_long() { 15 } else { 2 })
+}
+
+/// How long a fault lasts: so many seconds, or half a minute.
+fn lasts(seconds: u64) {
+    thread::sleep(Duration::from_secs(if is_long() { 30 } else { seconds }));
+}
 
 /// Offers ten times the limit, before, while and after something happens; how long it took to happen, too.
-fn under_load(fleet: &Fleet, happens: impl FnOnce()) -> (Outcome, Duration) {
+fn under_load(fleet: &Fleet, what: &str, happens: impl FnOnce()) -> (Outcome, Duration) {
     let token = fleet.token();
     let targets = Targets::new(fleet.replicas.iter().map(|replica| replica.address).collect());
     let mut took = Duration::ZERO;
     let outcome = offer(&targets, &token, OFFERED, CLIENTS, || {
-        thread::sleep(CALM);
+        thread::sleep(calm());
         let begin = Instant::now();
         happens();
         took = begin.elapsed();
-        thread::sleep(CALM);
+        thread::sleep(calm());
     });
+    outcome.print(what, LIMIT);
     outcome.assert_no_errors();
     (outcome, took)
 }
@@ -49,7 +57,7 @@ fn away(fleet: &Fleet, goes: impl FnOnce(), comes: impl FnOnce()) {
         let ready = ask_admin(replica.admin, "/readyz");
         assert_eq!(ready.status, 200, "limits never cost availability");
     }
-    thread::sleep(Duration::from_secs(1));
+    lasts(1);
     comes();
     fleet.until_breakers(0);
 }
@@ -57,7 +65,7 @@ fn away(fleet: &Fleet, goes: impl FnOnce(), comes: impl FnOnce()) {
 #[test]
 fn redis_hangs() {
     let fleet = Fleet::with(REPLICAS, LIMIT, "timeout_milliseconds = 100\n");
-    let (outcome, _) = under_load(&fleet, || {
+    let (outcome, _) = under_load(&fleet, "Redis hangs", || {
         away(&fleet, || fleet.redis.signal("STOP"), || fleet.redis.signal("CONT"));
     });
     outcome.assert_within(LIMIT, replicas());
@@ -68,15 +76,18 @@ fn redis_hangs() {
 #[test]
 fn redis_is_killed_and_restarted() {
     let fleet = Fleet::start(REPLICAS, LIMIT);
-    let (outcome, _) = under_load(&fleet, || away(&fleet, || fleet.redis.kill(), || fleet.redis.go()));
+    let (outcome, _) = under_load(&fleet, "Redis is killed and restarted", || {
+        away(&fleet, || fleet.redis.kill(), || fleet.redis.go());
+    });
     outcome.assert_within(LIMIT, replicas() + burst());
 }
 
 #[test]
 fn redis_is_flushed() {
     let fleet = Fleet::start(REPLICAS, LIMIT);
-    let (outcome, _) = under_load(&fleet, || {
+    let (outcome, _) = under_load(&fleet, "Redis is flushed", || {
         fleet.redis.ask("FLUSHALL");
+        lasts(0);
     });
     outcome.assert_within(LIMIT, burst());
     outcome.assert_uses(LIMIT, 0.95);
@@ -85,8 +96,8 @@ fn redis_is_flushed() {
 #[test]
 fn redis_forgets_its_scripts() {
     let fleet = Fleet::start(REPLICAS, LIMIT);
-    let (outcome, _) = under_load(&fleet, || {
-        for _ in 0..10 {
+    let (outcome, _) = under_load(&fleet, "Redis forgets its scripts", || {
+        for _ in 0..if is_long() { 300 } else { 10 } {
             fleet.redis.ask("SCRIPT FLUSH");
             thread::sleep(Duration::from_millis(100));
         }
@@ -104,7 +115,7 @@ fn redis_fails_over_to_its_replica() {
     crate::support::until("the standby to follow", || {
         standby.ask("INFO replication").contains("master_link_status:up").then_some(())
     });
-    let (outcome, _) = under_load(&fleet, || {
+    let (outcome, _) = under_load(&fleet, "Redis fails over", || {
         away(
             &fleet,
             || {
@@ -124,13 +135,13 @@ fn redis_fails_over_to_its_replica() {
 fn the_clock_jumps() {
     for (ahead_seconds, most) in [(5, 5 * LIMIT.rate), (-5, 0)] {
         let fleet = Fleet::start(REPLICAS, LIMIT);
-        let (outcome, _) = under_load(&fleet, || {
+        let (outcome, _) = under_load(&fleet, &format!("the clock jumps by {ahead_seconds} s"), || {
             fleet.relays.iter().for_each(|relay| relay.shift_clock(ahead_seconds));
-            thread::sleep(Duration::from_secs(3));
+            lasts(3);
         });
         // Each replica's connection broke for a moment.
         outcome.assert_within(LIMIT, f64::from(most) + replicas());
-        let late = outcome.seen.iter().filter(|seen| seen.received + CALM / 2 > outcome.took);
+        let late = outcome.seen.iter().filter(|seen| seen.received + calm() / 2 > outcome.took);
         let is_served = late.into_iter().any(|seen| matches!(seen.said, Ok((200, _))));
         assert!(is_served, "nobody is locked out: {ahead_seconds}");
     }
@@ -141,11 +152,11 @@ fn the_clock_jumps() {
 fn some_replicas_are_cut_off() {
     let fleet = Fleet::start(8, LIMIT);
     let cut: Vec<&Relay> = fleet.relays.iter().take(3).collect();
-    let (outcome, took) = under_load(&fleet, || {
+    let (outcome, took) = under_load(&fleet, "three of eight are cut off", || {
         for relay in &cut {
             relay.cut();
         }
-        thread::sleep(Duration::from_secs(3));
+        lasts(3);
         for relay in &cut {
             relay.mend();
         }

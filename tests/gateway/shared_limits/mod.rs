@@ -6,6 +6,7 @@ mod calendar;
 mod calm;
 mod faults;
 mod fleet;
+mod hot;
 mod load;
 mod operators;
 #[path = "../../redis/relay.rs"]

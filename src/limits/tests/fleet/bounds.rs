@@ -6,9 +6,9 @@ use super::tally::Limit;
 use super::{DEADLINE, Fleet, MILLI, SECOND, Weather};
 use crate::limits::tests::world::ASK;
 
-const HUNDRED: &str =
+pub(super) const HUNDRED: &str =
     r#"policies = [{ name = "default", per = ["token"], quota = "100 per second", burst = 600 }]"#;
-const HUNDRED_LIMIT: Limit = Limit { rate: 100.0, burst: 600.0 };
+pub(super) const HUNDRED_LIMIT: Limit = Limit { rate: 100.0, burst: 600.0 };
 
 /// The bound, and what is to be used of it: 95 of 100, one less for small quotas.
 #[track_caller]

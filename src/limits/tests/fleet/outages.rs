@@ -1,6 +1,7 @@
 //! What holds while the store does not answer, and when it answers again.
 
 use super::accuracy::{limit_of, policy};
+use super::bounds::{HUNDRED, HUNDRED_LIMIT};
 use super::{DEADLINE, Fleet, MILLI, SECOND};
 use crate::limits::tests::world::ASK;
 
@@ -44,6 +45,37 @@ fn a_whole_outage_admits_the_rate_and_one_for_each_replica() {
             assert!(during as f64 <= limit.rate * 23.0 + 8.0, "{quota}: {during} in the outage");
             assert!(during as f64 >= limit.rate * 23.0 * 0.9 - 8.0, "{quota}: {during} in the outage");
         }
+    }
+}
+
+/// Its lease outlasts the calls that a store which froze is given up after; its share takes over then.
+#[test]
+fn a_key_with_a_steady_demand_does_not_wait_for_a_store_that_froze() {
+    for (seed, times) in [(8, 0.9), (9, 0.9), (10, 0.75), (11, 0.5)] {
+        let mut fleet = Fleet::new(seed, 8, HUNDRED);
+        let (begin, end) = (15 * SECOND + fleet.dice.below(SECOND), 30 * SECOND);
+        fleet.at(begin, |fleet| fleet.weather.is_frozen = true);
+        fleet.at(end, |fleet| fleet.weather.is_frozen = false);
+        let step = (1e9 * 8.0 / (HUNDRED_LIMIT.rate * times)) as u64;
+        for replica in 0..8 {
+            let mut at = SECOND + step / 8 * replica as u64;
+            while at < 40 * SECOND {
+                let early = fleet.dice.below(step / 4);
+                fleet.request(at - early, replica, &ASK);
+                at += step;
+            }
+        }
+        fleet.run();
+        let during = || fleet.ended.iter().filter(|ended| (begin..end).contains(&ended.arrived));
+        let waited = during().filter(|ended| ended.at > ended.arrived).count();
+        assert_eq!(waited, 0, "of {}, at {times} of the limit", during().count());
+        let refused = during().filter(|ended| ended.refused.is_some()).count();
+        assert!(
+            refused <= during().count() / 100,
+            "{refused} of {}, at {times} of the limit",
+            during().count()
+        );
+        assert!(fleet.worst_window(HUNDRED_LIMIT) <= HUNDRED_LIMIT.burst + 1e-6);
     }
 }
 
