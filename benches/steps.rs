@@ -308,7 +308,7 @@ fn leases(c: &mut Criterion, world: &World, caller: impl Fn() -> Caller) {
                         Admitting::NeedsShared(permit, wanted) => {
                             lacking += 1;
                             let so_far = runtime.block_on(wanted.settled(&world.clock));
-                            now.monotonic_nanos += 10_000_000;
+                            now.monotonic_nanos += 100_000;
                             attempt = limits.admit_after(so_far, permit, &charge, now);
                         }
                     }
