@@ -17,7 +17,7 @@ use crate::limits::key::{Key, Kind, Spread};
 const SEGMENTS: usize = 64;
 /// A cell stays so long after it is idle, because a request decides by the clock reading of its arrival.
 const GRACE_NANOS: u64 = 10_000_000_000;
-/// How many of `limits.max_cells` one shared bucket takes up: it is about so much larger.
+/// How many buckets that are not shared one shared bucket takes up: it is about so much larger.
 const WEIGHT: usize = 6;
 
 /// All shared buckets of the process. Outlives every configuration.
