@@ -20,6 +20,11 @@ use super::cell::Cell;
 use super::key::{Key, Spread};
 
 /// What one cell takes where the bound is reached, its part of the room in between included.
+///
+/// Tables of [`TABLE_BYTES`] divided by it are all that there ever are, which comes to the bound, and what the allocator
+/// adds was measured: keys offered by the million until all tables are full, as `tests/memory.rs` does, make the process's
+/// anonymous memory grow by 100.5 % of a bound of 32 MiB, 100.4 % of 100 MiB, 100.4 % of 400 MiB and of 512 MiB, while
+/// 99.7 % of the cells that the bound allows are made. The tests hold it to a tenth.
 pub(super) const CELL_BYTES: usize = 50;
 
 type Entry = (Key, SharedValue<Cell>);

@@ -191,7 +191,10 @@ fn every_command_of_the_pages_runs_as_it_stands() {
             if commands.contains("peppers retire") {
                 // As the page says: nobody has waited until all tokens were used.
                 let refused = world.try_shell(&commands);
-                assert!(String::from_utf8_lossy(&refused.stderr).contains("would stop working"), "{refused:?}");
+                assert!(
+                    String::from_utf8_lossy(&refused.stderr).contains("would stop working"),
+                    "{refused:?}"
+                );
                 continue;
             }
             let printed = world.shell(&commands);
