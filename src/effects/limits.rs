@@ -9,7 +9,7 @@ use crate::limits::{FailedAuthenticationSettings, InFlightSettings, Mode, Policy
 pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>) {
     let Settings {
         policies,
-        max_cells,
+        memory_bytes,
         retry_after_ceiling_seconds,
         snapshot_file,
         snapshot_seconds,
@@ -36,7 +36,7 @@ pub(super) fn compare(old: &Settings, new: &Settings, effects: &mut Effects<'_>)
     effects.setting("limits.retry_after_ceiling_seconds", ceiling.0, ceiling.1, CALLERS);
     effects.setting("limits.shared", shared, &new.shared, CALLERS);
     effects.setting("limits.on_store_failure", on_store_failure, &new.on_store_failure, CALLERS);
-    effects.setting("limits.max_cells", max_cells, &new.max_cells, OTHERS);
+    effects.setting("limits.memory_bytes", memory_bytes, &new.memory_bytes, OTHERS);
     effects.setting("limits.snapshot_file", snapshot_file, &new.snapshot_file, OTHERS_LATER);
     effects.setting("limits.snapshot_seconds", snapshot_seconds, &new.snapshot_seconds, OTHERS_LATER);
 }

@@ -1,25 +1,25 @@
 //! The buckets of everybody, bounded.
 //!
-//! Invariants: there are never more cells than the cap (beside one shared overflow cell a policy); a key that
-//! finds no room is counted in the overflow cell and, when it gets a cell of its own, starts with the overflow
-//! cell's debt, so that a flood of keys wins nobody a fresh bucket; a cell leaves only when it is full. A
-//! map's guard never leaves a function of this file.
+//! Invariants: there are never more cells than the cap (beside one shared overflow cell a policy), and never more memory
+//! than they take there; a key that finds no room is counted in the overflow cell and, when it gets a cell of its own,
+//! starts with the overflow cell's debt, so that a flood of keys wins nobody a fresh bucket; a cell leaves only when it
+//! is full. A map's guard never leaves a function of this file.
 
-use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
 
 use super::bucket::{Scale, Verdict};
 use super::calendar::Refill;
 use super::cell::{Cell, Measure, Moment};
 use super::key::{Key, Kind, Spread};
 use super::saved::SavedCell;
+use super::tables::Tables;
 use crate::clock::Now;
 
-/// Independent maps, so that a sweep holds up a small part of the cells at a time.
-pub(super) const SEGMENTS: usize = 512;
+/// Steps in which all cells are swept, so that a small part of them is held up at a time.
+pub(super) const STEPS: usize = 512;
 
 /// How long a cell stays after it is full: longer than a request may take from its arrival to being counted,
 /// because such a request still decides by its arrival's clock reading.
@@ -66,8 +66,8 @@ pub struct Swept {
 
 /// All buckets of the process. Outlives every configuration.
 pub(super) struct Cells {
-    segments: Box<[DashMap<Key, Cell, Spread>]>,
-    spread: Spread,
+    tables: Tables,
+    overflow: DashMap<Key, Cell, Spread>,
     cap: AtomicUsize,
     tenants: AtomicUsize,
     anonymous: AtomicUsize,
@@ -79,13 +79,13 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    pub(super) fn new(secret: &[u8; 32]) -> Self {
+    /// No cells, and room for so many.
+    pub(super) fn new(secret: &[u8; 32], cap: usize) -> Self {
         let spread = Spread::new(secret);
-        let segment = |_| DashMap::with_capacity_and_hasher_and_shard_amount(0, spread, 2);
         Self {
-            segments: (0..SEGMENTS).map(segment).collect(),
-            spread,
-            cap: AtomicUsize::new(usize::MAX),
+            tables: Tables::new(spread, cap),
+            overflow: DashMap::with_capacity_and_hasher_and_shard_amount(0, spread, 4),
+            cap: AtomicUsize::new(cap),
             tenants: AtomicUsize::new(0),
             anonymous: AtomicUsize::new(0),
             overflow_until: AtomicU64::new(0),
@@ -98,6 +98,7 @@ impl Cells {
     /// Sets how many cells there may be. Existing ones stay until they are full.
     pub(super) fn set_cap(&self, cap: usize) {
         self.cap.store(cap, Ordering::Relaxed);
+        self.tables.set_room(cap);
     }
 
     /// Says that other rules are in force from now on.
@@ -117,104 +118,122 @@ impl Cells {
 
     /// Takes from the bucket of `key`, making it if need be.
     pub(super) fn take(&self, key: Key, debit: &Debit, now: u64) -> Taken {
-        if let Some(cell) = self.segment(key).get(&key)
-            && let Some(by) = cell.agreed(debit.measure(), debit.revision)
-        {
-            return Taken { key, verdict: cell.take(by, debit.cost, now, debit.unix_millis) };
+        let taken = self.find(key, |cell| {
+            let by = cell.agreed(debit.measure(), debit.revision)?;
+            Some(cell.take(by, debit.cost, now, debit.unix_millis))
+        });
+        match taken.flatten() {
+            Some(verdict) => Taken { key, verdict },
+            None => self.take_exclusively(key, debit, now),
         }
-        self.take_exclusively(key, debit, now)
     }
 
     /// What [`Cells::take`] would say; changes nothing.
     pub(super) fn peek(&self, key: Key, debit: &Debit, now: u64) -> Verdict {
-        let seen = self.segment(key).get(&key).map(|cell| self.seen_by(&cell, debit, now));
+        let seen = self.find(key, |cell| self.seen_by(cell, debit, now));
         let (word, by) = seen.unwrap_or_else(|| (self.overflow_word(key, debit, now), debit.measure()));
         by.peek(word, debit.cost, now, debit.unix_millis)
     }
 
     /// Adds to the debt of a bucket that was taken from, up to one fill beyond empty.
     pub(super) fn owe(&self, key: Key, debit: &Debit, now: u64) -> Verdict {
-        if let Some(cell) = self.segment(key).get(&key) {
-            return cell.owe(debit.cost, now, debit.unix_millis);
-        }
+        let owed = self.find(key, |cell| cell.owe(debit.cost, now, debit.unix_millis));
         // A bucket that has left was full, so all of it can be taken.
-        self.take(key, debit, now).verdict
+        owed.unwrap_or_else(|| self.take(key, debit, now).verdict)
     }
 
     /// Returns what a [`Cells::take`] took, where that is still known to be exact.
     pub(super) fn give_back(&self, taken: &Taken, cost: NonZeroU32) {
-        if let Some(cell) = self.segment(taken.key).get(&taken.key) {
-            cell.give_back(&taken.verdict, cost);
-        }
+        self.find(taken.key, |cell| cell.give_back(&taken.verdict, cost));
     }
 
-    /// Drops the full cells of one segment. Meant to be called every 20 ms or so, which makes a pass over all
-    /// cells take some ten seconds; at most one 512th of them is locked at a time.
+    /// Drops the full cells of a part of the tables. Meant to be called every 20 ms or so, which makes a pass over all
+    /// cells take some ten seconds; one table is locked at a time.
     pub(super) fn sweep(&self, now: Now) -> Swept {
-        let at = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SEGMENTS;
-        let segment = &self.segments[at];
+        let step = self.next_sweep.fetch_add(1, Ordering::Relaxed) % STEPS;
         let (mut tenants, mut anonymous) = (0, 0);
-        segment.retain(|key, cell| {
-            let keep = !cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS);
+        let is_full = |cell: &mut Cell| cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS);
+        self.tables.retain(step, STEPS, |key, cell| {
+            let drop = is_full(cell);
             match key.kind() {
-                Kind::Tenant => tenants += usize::from(!keep),
-                Kind::Anonymous => anonymous += usize::from(!keep),
-                Kind::Overflow => {}
+                Kind::Tenant => tenants += usize::from(drop),
+                Kind::Anonymous | Kind::Overflow => anonymous += usize::from(drop),
             }
-            keep
+            !drop
         });
         self.tenants.fetch_sub(tenants, Ordering::Relaxed);
         self.anonymous.fetch_sub(anonymous, Ordering::Relaxed);
-        if tenants + anonymous > 0 && segment.capacity() > 4 * segment.len() + 64 {
-            segment.shrink_to_fit();
+        let pass_ended = step + 1 == STEPS;
+        if pass_ended {
+            self.overflow.retain(|_, cell| !is_full(cell));
         }
-        Swept { removed: tenants + anonymous, pass_ended: at + 1 == SEGMENTS }
+        Swept { removed: tenants + anonymous, pass_ended }
     }
 
-    /// Copies what is saved of one map's cells, for which requests that need a new cell there wait.
-    pub(super) fn copy_segment(&self, segment: usize, now: Now, into: &mut Vec<SavedCell>) {
-        into.extend(self.segments[segment].iter().filter_map(|entry| entry.saved(*entry.key(), now)));
+    /// Into how many parts [`Cells::copy_part`] divides all cells. There come to be more, and a cell only moves to a later
+    /// one.
+    pub(super) fn parts(&self) -> usize {
+        self.tables.count() + 1
+    }
+
+    /// Copies what is saved of one part, for which requests that need a new cell there wait.
+    pub(super) fn copy_part(&self, part: usize, now: Now, into: &mut Vec<SavedCell>) {
+        match part.checked_sub(1) {
+            None => into.extend(self.overflow.iter().filter_map(|entry| entry.saved(*entry.key(), now))),
+            Some(table) => self.tables.each(table, |key, cell| into.extend(cell.saved(key, now))),
+        }
     }
 
     /// Puts a saved cell in force again; false if there is no room.
     pub(super) fn put_back(&self, key: Key, cell: Cell, now: Now) -> bool {
-        let Entry::Vacant(vacant) = self.segment(key).entry(key) else { return false };
-        if !self.reserve(key) {
-            return false;
-        }
-        if key.kind() == Kind::Overflow {
-            let told =
-                cell.measure().peek(cell.word(), NonZeroU32::MIN, now.monotonic_nanos, now.unix_millis);
+        let told = cell.measure().peek(cell.word(), NonZeroU32::MIN, now.monotonic_nanos, now.unix_millis);
+        let mut is_put = false;
+        let make = || {
+            is_put = self.reserve(key);
+            is_put.then_some(cell)
+        };
+        self.find_or_make(key, make, |_| ());
+        if is_put && key.kind() == Kind::Overflow {
             self.overflow_until.fetch_max(told.tat, Ordering::AcqRel);
         }
-        vacant.insert(cell);
-        true
+        is_put
     }
 
-    /// The map of a key. Of two random numbers the greater one is taken, so that the maps differ in size and do not
-    /// all double their memory at the same count.
-    fn segment(&self, key: Key) -> &DashMap<Key, Cell, Spread> {
-        // dashmap takes the bits above these for its shards, hashbrown the lowest and the highest.
-        let bits = (self.spread.hash_one(key) >> 38) as usize;
-        &self.segments[(bits % SEGMENTS).max(bits / SEGMENTS % SEGMENTS)]
+    fn find<R>(&self, key: Key, work: impl FnOnce(&Cell) -> R) -> Option<R> {
+        match key.kind() {
+            Kind::Tenant | Kind::Anonymous => self.tables.find(key, work),
+            Kind::Overflow => self.overflow.get(&key).map(|cell| work(&cell)),
+        }
+    }
+
+    fn find_or_make<R>(
+        &self,
+        key: Key,
+        make: impl FnOnce() -> Option<Cell>,
+        work: impl FnOnce(&mut Cell) -> R,
+    ) -> Option<R> {
+        match key.kind() {
+            Kind::Tenant | Kind::Anonymous => {
+                self.tables.grow(self.len());
+                self.tables.find_or_make(key, make, work)
+            }
+            Kind::Overflow => {
+                let entry = self.overflow.entry(key).or_try_insert_with(|| make().ok_or(()));
+                entry.ok().map(|mut cell| work(&mut cell))
+            }
+        }
     }
 
     fn take_exclusively(&self, key: Key, debit: &Debit, now: u64) -> Taken {
         let inherited = self.overflow_word(key, debit, now);
-        match self.segment(key).entry(key) {
-            Entry::Occupied(mut occupied) => {
-                let cell = occupied.get_mut();
-                let moment = self.moment(cell, debit, now);
-                let by = cell.settle(debit.measure(), debit.revision, &moment);
-                return Taken { key, verdict: cell.take(by, debit.cost, now, debit.unix_millis) };
-            }
-            Entry::Vacant(vacant) => {
-                if self.reserve(key) {
-                    let by = debit.measure();
-                    let cell = vacant.insert(Cell::new(inherited, by, debit.revision));
-                    return Taken { key, verdict: cell.take(by, debit.cost, now, debit.unix_millis) };
-                }
-            }
+        let make = || self.reserve(key).then(|| Cell::new(inherited, debit.measure(), debit.revision));
+        let taken = self.find_or_make(key, make, |cell| {
+            let moment = self.moment(cell, debit, now);
+            let by = cell.settle(debit.measure(), debit.revision, &moment);
+            cell.take(by, debit.cost, now, debit.unix_millis)
+        });
+        if let Some(verdict) = taken {
+            return Taken { key, verdict };
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
         let taken = self.take(key.overflow(debit.own.then_some(debit.scale)), debit, now);
@@ -243,7 +262,7 @@ impl Cells {
         let key = key.overflow(debit.own.then_some(debit.scale));
         let moment = Moment { since: now, now, unix_millis: debit.unix_millis };
         let carried = |cell: &Cell| debit.measure().carry_over(cell.word(), cell.measure(), &moment);
-        self.segment(key).get(&key).map_or(0, |cell| carried(&cell))
+        self.find(key, carried).unwrap_or(0)
     }
 
     /// Word and measure that a decision would be made by, were the cell carried over.
@@ -269,12 +288,12 @@ impl Cells {
 impl Cells {
     /// TATs and counts by key, for tests that compare everything before and after.
     pub(super) fn tats(&self) -> std::collections::BTreeMap<String, u64> {
-        let of = |segment: &DashMap<Key, Cell, Spread>| {
-            let tat = |entry: dashmap::mapref::multiple::RefMulti<'_, Key, Cell>| {
-                (format!("{:?}", entry.key()), entry.word())
-            };
-            segment.iter().map(tat).collect::<Vec<_>>()
+        let mut all = std::collections::BTreeMap::new();
+        let mut show = |key: Key, cell: &Cell| {
+            all.insert(format!("{key:?}"), cell.word());
         };
-        self.segments.iter().flat_map(of).collect()
+        (0..self.tables.count()).for_each(|number| self.tables.each(number, &mut show));
+        self.overflow.iter().for_each(|entry| show(*entry.key(), &entry));
+        all
     }
 }

@@ -359,13 +359,15 @@ pub(super) fn in_flight(settings: &Settings, problems: &mut Problems) -> Caps {
     }
 }
 
+const LEAST_MEMORY_BYTES: usize = 1 << 20;
+
 pub(super) fn bounds(settings: &Settings, problems: &mut Problems) {
-    if settings.max_cells == 0 {
+    if settings.memory_bytes < LEAST_MEMORY_BYTES {
         problems.add(
-            "limits.max_cells",
-            "limit_max_cells_zero",
-            "without a cell nobody's requests could be counted apart",
-            "write a number of at least 1; 2000000 take about 180 MB",
+            "limits.memory_bytes",
+            "limit_memory_too_small",
+            "in less than 1 MiB hardly anybody's requests could be counted apart",
+            "write a number of bytes of at least 1048576; 104857600 (100 MiB) have room for 2 million buckets",
         );
     }
     if settings.retry_after_ceiling_seconds == 0 {

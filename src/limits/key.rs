@@ -175,9 +175,13 @@ pub(super) struct Spread([u64; 2]);
 impl Spread {
     /// A spread by the process's random bytes.
     pub(super) fn new(secret: &[u8; 32]) -> Self {
-        let word =
-            |at: usize| secret[at..at + 8].iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-        Self([word(0), word(8) | 1])
+        let word = |of: u8| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(secret);
+            hasher.write_u8(of);
+            hasher.finish()
+        };
+        Self([word(0), word(1) | 1])
     }
 }
 

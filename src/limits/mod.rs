@@ -47,6 +47,7 @@ mod saved;
 mod settings;
 pub mod shared;
 mod standing;
+mod tables;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -90,8 +91,13 @@ impl Counters {
     /// Nobody has asked for anything. `secret` is 32 bytes that nobody else knows: they keep clients from choosing
     /// whose cell they are counted in.
     pub fn new(secret: [u8; 32]) -> Arc<Self> {
+        Self::with_room(secret, settings::cells_in(Settings::default().memory_bytes))
+    }
+
+    /// The same, prepared for rules whose [`Rules::max_cells`] is `most`.
+    pub fn with_room(secret: [u8; 32], most: usize) -> Arc<Self> {
         Arc::new(Self {
-            cells: cells::Cells::new(&secret),
+            cells: cells::Cells::new(&secret, most),
             shared: Arc::new(shared::cells::SharedCells::new(&secret)),
             in_flight: in_flight::InFlight::new(&secret),
             failures: failures::Failures::new(&secret),
@@ -118,7 +124,7 @@ impl Counters {
         swept
     }
 
-    /// Buckets that are not full, or were not a moment ago; at most `limits.max_cells`.
+    /// Buckets that are not full, or were not a moment ago; at most [`Rules::max_cells`].
     pub fn cells(&self) -> usize {
         self.cells.len() + self.shared.len()
     }

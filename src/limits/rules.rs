@@ -83,7 +83,7 @@ impl Rules {
                 .collect(),
             defers_costs: policies.iter().any(Policy::defers_cost),
             policies,
-            max_cells: settings.max_cells,
+            max_cells: super::settings::cells_in(settings.memory_bytes),
             retry_after_ceiling_seconds: u64::from(settings.retry_after_ceiling_seconds),
             in_flight,
             failures,
@@ -114,7 +114,7 @@ impl Rules {
         self.policies.get(usize::from(index.0)).map_or(Mode::Enforce, |policy| policy.mode)
     }
 
-    /// The most cells that there may be.
+    /// The most buckets that `limits.memory_bytes` has room for.
     pub const fn max_cells(&self) -> usize {
         self.max_cells
     }

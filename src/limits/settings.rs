@@ -12,9 +12,10 @@ pub struct Settings {
     /// The policies. Default: one named `default`, 6,000 per minute for each token. A list of one's own replaces
     /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
     pub policies: Vec<PolicySettings>,
-    /// Buckets kept in memory at most, about 90 bytes each. A bucket is kept while it is not full. Past the
-    /// bound, callers without a bucket share one for each policy. Default: 2,000,000 (180 MB).
-    pub max_cells: usize,
+    /// The most memory in bytes that buckets take, 50 for each where it is reached; at least 1 MiB. A bucket is kept while
+    /// it is not full. Past the bound, callers without a bucket share one for each policy. Buckets that are shared through
+    /// Redis take as much again at most, 750 bytes each. Default: 104,857,600 (100 MiB, 2,097,152 buckets).
+    pub memory_bytes: usize,
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).
     pub retry_after_ceiling_seconds: u32,
@@ -47,7 +48,7 @@ impl Default for Settings {
                 quota: "6000 per minute".to_owned(),
                 ..PolicySettings::default()
             }],
-            max_cells: 2_000_000,
+            memory_bytes: 100 << 20,
             retry_after_ceiling_seconds: 21_600,
             snapshot_file: PathBuf::from("tollgate.limits"),
             snapshot_seconds: 10,
@@ -57,6 +58,11 @@ impl Default for Settings {
             failed_authentications: FailedAuthenticationSettings::default(),
         }
     }
+}
+
+/// The buckets that so much memory has room for.
+pub(super) const fn cells_in(memory_bytes: usize) -> usize {
+    memory_bytes / super::tables::CELL_BYTES
 }
 
 /// `[[limits.policies]]`: one quota, whose requests it counts together, and which requests it is for. Every

@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Counters;
-use super::cells::SEGMENTS;
 use crate::clock::Now;
 use format::{Head, Kind, Part, Reader, Writer};
 
@@ -57,7 +56,7 @@ pub(super) enum NotRestored {
 pub(super) struct Restored {
     /// Buckets and counts that are in force again.
     pub(super) cells: usize,
-    /// Those that `limits.max_cells` has no room for.
+    /// Those that `limits.memory_bytes` has no room for.
     without_room: usize,
     /// Addresses with failed authentications.
     failures: usize,
@@ -82,7 +81,7 @@ impl Counters {
                 tracing::warn!(%file, %reason, "the saved limits are not used; every bucket starts full");
             }
         }
-        Self::new(secret)
+        Self::with_room(secret, most)
     }
 
     /// [`None`] if there is no file.
@@ -101,8 +100,7 @@ impl Counters {
             return Err(NotRestored::Permissions);
         }
         let (mut reader, head) = Reader::open(BufReader::with_capacity(BUFFER_BYTES, opened), keys)?;
-        let counters = Self::new(head.secret);
-        counters.cells.set_cap(most);
+        let counters = Self::with_room(head.secret, most);
         if !(counters.policies.restore(head.policies) && counters.endpoints.restore(head.endpoints)) {
             return Err(NotRestored::Damaged);
         }
@@ -143,14 +141,15 @@ impl Counters {
         }
     }
 
-    /// Writes the state to a file, for [`Counters::restored`]. `pause` is called between small parts of the work.
+    /// Writes the state to a file, for [`Counters::restored`]. `pause` is called between small parts of the work, with how
+    /// many of how many are done.
     /// Whatever fails or ends the process meanwhile, the file is the old or the new one. Blocks.
     pub(super) fn save(
         &self,
         file: &Path,
         key: &[u8; 32],
         now: Now,
-        mut pause: impl FnMut(),
+        mut pause: impl FnMut(usize, usize),
     ) -> io::Result<()> {
         let unfinished = unfinished(file);
         let written = self.write(&unfinished, key, now, &mut pause).and_then(|()| {
@@ -164,7 +163,13 @@ impl Counters {
         written
     }
 
-    fn write(&self, file: &Path, key: &[u8; 32], now: Now, pause: &mut impl FnMut()) -> io::Result<()> {
+    fn write(
+        &self,
+        file: &Path,
+        key: &[u8; 32],
+        now: Now,
+        pause: &mut impl FnMut(usize, usize),
+    ) -> io::Result<()> {
         // One that a process of the same id left behind.
         drop(fs::remove_file(file));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
@@ -175,19 +180,20 @@ impl Counters {
             policies: self.policies.all(),
             endpoints: self.endpoints.all(),
         })?;
-        let mut cells = Vec::new();
-        for segment in 0..SEGMENTS {
-            self.cells.copy_segment(segment, now, &mut cells);
+        let (mut done, mut cells) = (0, Vec::new());
+        while done < self.cells.parts() {
+            self.cells.copy_part(done, now, &mut cells);
             writer.part(Kind::Cells, &cells)?;
             cells.clear();
-            pause();
+            done += 1;
+            pause(done, self.cells.parts() + FAILURE_PARTS);
         }
         let mut failures = Vec::new();
         for part in 0..FAILURE_PARTS {
             self.failures.copy_part(part, FAILURE_PARTS, now.monotonic_nanos, &mut failures);
             writer.part(Kind::Failures, &failures)?;
             failures.clear();
-            pause();
+            pause(done + part + 1, done + FAILURE_PARTS);
         }
         let mut file = writer.end()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.flush()?;
@@ -203,7 +209,10 @@ fn tell(file: &Path, restored: &Restored) {
         tracing::warn!(%file, damaged_parts, "the saved limits are damaged in part; buckets of that part start full");
     }
     if without_room > 0 {
-        tracing::warn!(without_room, "the saved limits have more buckets than `limits.max_cells`; raise it");
+        tracing::warn!(
+            without_room,
+            "the saved limits have more buckets than `limits.memory_bytes` has room for; raise it"
+        );
     }
     if let Some(behind) = clock_behind {
         let seconds = behind.as_secs_f64();

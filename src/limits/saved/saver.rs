@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::limits::Counters;
-use crate::limits::cells::SEGMENTS;
 
-/// The longest pause between two parts of the work, which so takes half a second.
-const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+/// The time over which the work is spread, a quarter of the time between two savings at most.
+const SPREAD_OVER: Duration = Duration::from_millis(500);
+/// A shorter pause is not worth waking up for.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 
 impl Counters {
     /// Starts a thread that saves the state to a file every so often, by a key that [`Counters::restored`] is to have
@@ -46,13 +47,13 @@ struct Thread {
 impl Thread {
     fn run(mut self, every: Duration) {
         let mut was_empty = false;
-        let pause = LONGEST_PAUSE.min(every / (4 * SEGMENTS as u32));
+        let spread_over = SPREAD_OVER.min(every / 4);
         loop {
             let goes_on = self.stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout);
             // Nothing is used and the file says so already.
             let is_empty = self.counters.cells() == 0;
             if !(goes_on && is_empty && was_empty) {
-                was_empty = self.save(if goes_on { pause } else { Duration::ZERO }) && is_empty;
+                was_empty = self.save(if goes_on { spread_over } else { Duration::ZERO }) && is_empty;
             }
             if !goes_on {
                 break;
@@ -60,12 +61,19 @@ impl Thread {
         }
     }
 
-    fn save(&mut self, pause: Duration) -> bool {
-        let stopped = &self.stopped;
-        let saved = self.counters.save(&self.file, &self.key, self.clock.now(), || {
-            if !pause.is_zero() {
+    /// Spreads the work over a time. It never falls behind that by its pauses: on a busy machine, where each of them takes
+    /// many times as long as it should, there are fewer.
+    fn save(&mut self, spread_over: Duration) -> bool {
+        let Self { stopped, clock, .. } = self;
+        let begun = clock.now();
+        let saved = self.counters.save(&self.file, &self.key, begun, |done, all| {
+            let due = spread_over.saturating_mul(done as u32) / all.max(1) as u32;
+            let passed =
+                Duration::from_nanos(clock.now().monotonic_nanos.saturating_sub(begun.monotonic_nanos));
+            let ahead = due.saturating_sub(passed);
+            if ahead >= SHORTEST_PAUSE {
                 // Whoever waits for the end does not wait for the pauses: then this returns at once.
-                let _ = stopped.recv_timeout(pause);
+                let _ = stopped.recv_timeout(ahead);
             }
         });
         match saved {

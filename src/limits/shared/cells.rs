@@ -17,8 +17,10 @@ use crate::limits::key::{Key, Kind, Spread};
 const SEGMENTS: usize = 64;
 /// A cell stays so long after it is idle, because a request decides by the clock reading of its arrival.
 const GRACE_NANOS: u64 = 10_000_000_000;
-/// How many of `limits.max_cells` one shared bucket takes up: it is about so much larger.
-const WEIGHT: usize = 6;
+/// How many buckets that are not shared one shared bucket takes as much memory as, so that at the cap these take what those
+/// may take, beside them. That is 750 bytes: a place in a map of 249, of which there are up to 2.3 for each bucket after
+/// the map doubled, and some 100 for the bucket's names.
+const WEIGHT: usize = 15;
 
 /// All shared buckets of the process. Outlives every configuration.
 pub(in crate::limits) struct SharedCells {
@@ -51,7 +53,7 @@ impl SharedCells {
         }
     }
 
-    /// Sets the bound, in cells that are not shared. Existing ones stay until they are idle.
+    /// Sets the bound, in the memory of so many cells that are not shared. Existing ones stay until they are idle.
     pub(in crate::limits) fn set_cap(&self, max_cells: usize) {
         self.cap.store(max_cells.div_ceil(WEIGHT), Ordering::Relaxed);
     }

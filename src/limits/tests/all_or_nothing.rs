@@ -28,6 +28,34 @@ fn an_exhausted_limit_leaves_the_others_as_they_were() {
     assert_eq!(world.admitted(&Ask::of("echo")), 3, "the other limits still admit");
 }
 
+/// Whichever of five refuses, and however many threads ask at once, none of them has counted a refused request.
+#[test]
+fn a_refusal_by_any_of_five_changes_none() {
+    for refuses in 0..5 {
+        let per = ["token", "workspace", "token\", \"endpoint", "address", "workspace\", \"version"];
+        let policy = |at: usize, per: &str| {
+            let quota = if at == refuses { 7 } else { 1_000 + at };
+            format!("{{ name = \"p{at}\", per = [\"{per}\"], quota = \"{quota} per hour\" }}")
+        };
+        let written: Vec<String> = per.iter().enumerate().map(|(at, per)| policy(at, per)).collect();
+        let world = World::new(&format!("policies = [{}]", written.join(",")));
+        let ask = Ask { version: Some("v1"), ..ASK };
+        assert_eq!(world.admitted(&ask), 7);
+        let before = world.limits.counters.cells.tats();
+        assert_eq!(before.len(), 5);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..250 {
+                        assert_eq!(*world.refused(&ask).name, *format!("p{refuses}"));
+                    }
+                });
+            }
+        });
+        assert_eq!(world.limits.counters.cells.tats(), before, "p{refuses}");
+    }
+}
+
 #[test]
 fn of_several_that_refuse_the_longest_wait_speaks() {
     let world = World::new(

@@ -8,6 +8,7 @@ mod fleet;
 mod counted_by;
 mod foresee;
 mod headers;
+mod memory;
 mod oracle;
 mod overrides;
 mod reload;

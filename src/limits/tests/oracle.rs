@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::domain::{Quota, Subject};
 use crate::limits::bucket::{Scale, Verdict};
 use crate::limits::calendar::Refill;
-use crate::limits::cells::{Cells, Debit, SEGMENTS};
+use crate::limits::cells::{Cells, Debit, STEPS};
 use crate::limits::key::{Key, Parts};
 
 const START: u64 = 3_600_000_000_000;
@@ -49,7 +49,7 @@ fn decides_as_a_plain_governor_limiter_does() {
         let quota = Plain::with_period(Duration::from_nanos(scale.interval_nanos)).unwrap();
         let oracle = RateLimiter::direct_with_clock(quota.allow_burst(scale.burst), clock.clone())
             .with_middleware::<governor::middleware::StateInformationMiddleware>();
-        let cells = Cells::new(&[1; 32]);
+        let cells = Cells::new(&[1; 32], 1_000);
         let (mut dice, mut now) = (Dice(seed as u64), START);
         for step in 0..steps {
             let pause = match dice.below(10) {
@@ -78,7 +78,7 @@ fn decides_as_a_plain_governor_limiter_does() {
                 (theirs, _) => panic!("step {step}: governor said {theirs:?}, we {ours:?}"),
             }
             if dice.below(100) == 0 {
-                for _ in 0..SEGMENTS {
+                for _ in 0..STEPS {
                     cells.sweep(Now { monotonic_nanos: now, unix_millis: 0 });
                 }
             }
@@ -88,7 +88,7 @@ fn decides_as_a_plain_governor_limiter_does() {
 
 #[test]
 fn a_peek_changes_nothing_and_a_wait_is_exact() {
-    let cells = Cells::new(&[1; 32]);
+    let cells = Cells::new(&[1; 32], 1_000);
     let debit = debit(scale(5, 60, 5), 1);
     for _ in 0..100 {
         assert_eq!(cells.peek(key(1), &debit, START).wait_nanos, None);
@@ -115,7 +115,7 @@ proptest! {
         pauses in prop::collection::vec(0_u64..4_000, 1..400),
     ) {
         let scale = scale(requests, period, burst);
-        let cells = Cells::new(&[1; 32]);
+        let cells = Cells::new(&[1; 32], 1_000);
         let mut now = START;
         let mut admitted = Vec::new();
         for pause in pauses {
@@ -138,7 +138,7 @@ proptest! {
         requests in 1_u32..5_000, burst in 1_u32..50, intervals in 1_u64..200
     ) {
         let scale = scale(requests, 60, burst);
-        let cells = Cells::new(&[1; 32]);
+        let cells = Cells::new(&[1; 32], 1_000);
         let mut admitted = 0;
         for interval in 0..=intervals {
             for part in 0..3 {

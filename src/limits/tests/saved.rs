@@ -37,7 +37,7 @@ impl Place {
     }
 
     fn save(&self, world: &World) {
-        world.limits.counters().save(&self.file, &KEY, world.now(), || {}).unwrap();
+        world.limits.counters().save(&self.file, &KEY, world.now(), |_, _| ()).unwrap();
     }
 
     /// Another process with the same rules or others, whose wall clock says so.
@@ -240,6 +240,14 @@ fn damage_costs_the_part_that_it_is_in() {
     };
     let all = restored(&good).unwrap().cells;
     assert_eq!(all, 2_000);
+    let cells = &world.limits.counters().cells;
+    let part = |part| {
+        let mut part_of_all = Vec::new();
+        cells.copy_part(part, world.now(), &mut part_of_all);
+        part_of_all.len()
+    };
+    let largest_part = (0..cells.parts()).map(part).max().unwrap();
+    let end_tag = good.len() - 16;
     let mut kept = 0;
     for _ in 0..400 {
         let mut bytes = good.clone();
@@ -249,8 +257,9 @@ fn damage_costs_the_part_that_it_is_in() {
             // The head, whose names all parts need.
             Err(_) => assert!(at < 400, "{at}"),
             Ok(restored) => {
-                assert_eq!(restored.damaged_parts, 1, "{at}");
-                kept += usize::from(restored.cells >= all - 40);
+                // Where it is in the tag of the end, none comes after that.
+                assert_eq!(restored.damaged_parts, if at < end_tag { 1 } else { 2 }, "{at}");
+                kept += usize::from(restored.cells >= all - largest_part);
             }
         }
         let cut = dice.below(good.len() as u64) as usize;
@@ -259,8 +268,8 @@ fn damage_costs_the_part_that_it_is_in() {
         }
     }
     assert!(
-        kept > 300,
-        "{kept} of 400: a flipped bit in a record costs its part, in a length what comes after"
+        kept > 390 && largest_part < 80,
+        "{kept} of 400 kept all but {largest_part}: a flipped bit in a record costs its part, in a length what comes after"
     );
 }
 
@@ -272,6 +281,6 @@ fn a_save_that_fails_leaves_the_last_file() {
     place.save(&world);
     let before = fs::read(&place.file).unwrap();
     fs::create_dir(unfinished(&place.file)).unwrap();
-    assert!(world.limits.counters().save(&place.file, &KEY, world.now(), || {}).is_err());
+    assert!(world.limits.counters().save(&place.file, &KEY, world.now(), |_, _| ()).is_err());
     assert_eq!(fs::read(&place.file).unwrap(), before);
 }

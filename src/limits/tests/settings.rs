@@ -60,7 +60,7 @@ fn each_mistake_of_a_policy_is_told() {
 #[test]
 fn each_mistake_beside_the_policies_is_told() {
     for (toml, key, code) in [
-        ("max_cells = 0", "limits.max_cells", "limit_max_cells_zero"),
+        ("memory_bytes = 1048575", "limits.memory_bytes", "limit_memory_too_small"),
         ("retry_after_ceiling_seconds = 0", "limits.retry_after_ceiling_seconds", "limit_retry_after_zero"),
         ("in_flight = { per_token = 0 }", "limits.in_flight.per_token", "limit_in_flight_zero"),
         ("in_flight = { per_workspace = 0 }", "limits.in_flight.per_workspace", "limit_in_flight_zero"),
@@ -84,7 +84,7 @@ fn each_mistake_beside_the_policies_is_told() {
 fn all_mistakes_are_told_at_once() {
     let found = problems(
         r#"
-        max_cells = 0
+        memory_bytes = 0
         policies = [
           { name = "a", per = ["token"], quota = "1 per day" },
           { name = "a", per = ["tokn"], quota = "daily", endpoints = ["x"] },
@@ -101,7 +101,7 @@ fn all_mistakes_are_told_at_once() {
             "quota_invalid",
             "limit_policy_duplicate",
             "limit_policy_name_invalid",
-            "limit_max_cells_zero",
+            "limit_memory_too_small",
         ]
     );
 }

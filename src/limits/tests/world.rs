@@ -12,7 +12,7 @@ use crate::domain::{
     ApiVersion, Endpoint, EndpointLimit, LimitOverride, LimitScope, Plan, Problems, Quota, RegionId, Role,
     Subject, Workspace, WorkspaceState,
 };
-use crate::limits::cells::SEGMENTS;
+use crate::limits::cells::STEPS;
 use crate::limits::shared::Waited;
 use crate::limits::{Admission, Attempt, Charge, Counters, Exceeded, Limits, Rules, Settings};
 
@@ -67,10 +67,17 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     rows
 }
 
+/// The rules of a configuration, in which `max_cells` bounds the buckets by fewer than the least memory has room for.
 pub(super) fn checked(toml: &str, endpoints: &[Endpoint]) -> Result<Rules, Problems> {
-    let settings: Settings = toml::from_str(toml).unwrap();
+    let mut table: toml::Table = toml.parse().unwrap();
+    let most = table.remove("max_cells");
+    let settings: Settings = table.try_into().unwrap();
     let mut problems = Problems::new();
-    Rules::from_settings(&settings, endpoints, &mut problems).ok_or(problems)
+    let mut rules = Rules::from_settings(&settings, endpoints, &mut problems).ok_or(problems)?;
+    if let Some(most) = most {
+        rules.max_cells = most.as_integer().unwrap().try_into().unwrap();
+    }
+    Ok(rules)
 }
 
 /// One process: a clock, an endpoint table, rules and their counters.
@@ -220,7 +227,7 @@ impl World {
     }
 
     pub(super) fn sweep_all(&self) -> usize {
-        (0..SEGMENTS).map(|_| self.limits.counters().sweep(self.now()).removed).sum()
+        (0..STEPS).map(|_| self.limits.counters().sweep(self.now()).removed).sum()
     }
 }
 
