@@ -116,8 +116,8 @@ schema_file = {rule:?}
             answer["data"].is_object().then_some(())
         });
         fs::create_dir(self.repository()).unwrap();
-        let legacy: String = (0..3).map(|number| format!("legacy-{:012}\n", now() + number)).collect();
-        fs::write(self.repository().join("tokens.txt"), legacy).unwrap();
+        let legacy = [1, 2, 3].map(|number| format!("legacy-{:012}\n", now() + number));
+        fs::write(self.repository().join("tokens.txt"), legacy.concat()).unwrap();
         let git = "git init -q . && git config user.name a && git config user.email a@example.com \
                    && echo hello > a && git add a && git commit -qm first && tollgate audit head > heads.jsonl";
         self.shell(git);
