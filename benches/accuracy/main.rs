@@ -22,6 +22,7 @@ mod fleet;
 #[expect(dead_code, reason = "the tests use the rest")]
 mod load;
 mod offered;
+mod quotas;
 #[path = "../../tests/redis/relay.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod relay;
@@ -36,25 +37,9 @@ use std::time::Duration;
 
 use self::fleet::{Fleet, REPLICAS};
 use self::offered::Offered;
+use self::quotas::QUOTAS;
 use tollgate::domain::Quota;
 
-/// The distinct limits of Segment's endpoint table, and a busy one.
-const QUOTAS: [&str; 14] = [
-    "2 per minute",
-    "5 per minute",
-    "10 per minute",
-    "20 per minute",
-    "25 per minute",
-    "50 per minute",
-    "60 per minute",
-    "100 per minute",
-    "200 per minute",
-    "250 per minute",
-    "300 per minute",
-    "600 per minute",
-    "6000 per minute",
-    "120 per day",
-];
 /// Gateways that are cut off in the last part.
 const CUT_OFF: usize = 3;
 

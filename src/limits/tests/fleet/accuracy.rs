@@ -6,23 +6,11 @@ use super::tally::Limit;
 use super::{Fleet, SECOND};
 use crate::limits::tests::world::ASK;
 
-/// The distinct limits of Segment's endpoint table, and the default.
-const QUOTAS: [&str; 14] = [
-    "2 per minute",
-    "5 per minute",
-    "10 per minute",
-    "20 per minute",
-    "25 per minute",
-    "50 per minute",
-    "60 per minute",
-    "100 per minute",
-    "200 per minute",
-    "250 per minute",
-    "300 per minute",
-    "600 per minute",
-    "6000 per minute",
-    "120 per day",
-];
+#[path = "../../../../benches/accuracy/quotas.rs"]
+mod quotas;
+
+use quotas::QUOTAS;
+
 const REPLICAS: usize = 8;
 
 pub(super) fn limit_of(quota: &str) -> Limit {
