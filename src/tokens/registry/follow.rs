@@ -27,8 +27,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Loader {
     pub(super) writer: TableWriter,
     pub(super) grants: Interner<Grants>,
-    /// The hash of the last applied entry, which no other log has.
-    pub(super) applied_hash: [u8; 32],
     scopes: HashSet<Arc<str>>,
     /// Numbers of ids that a record cannot hold.
     listed_ids: HashMap<TokenId, u32>,
@@ -45,8 +43,7 @@ impl Registry {
         let (seq, hash) = self.store.snapshot(&mut |row| self.apply(&mut loader, row))?;
         self.note_missing_peppers(&mut loader, now)?;
         loader.all_placed()?;
-        loader.applied_hash = hash;
-        self.applied_seq.store(seq, Ordering::Release);
+        self.followed_to(seq, hash);
         self.head_seq.store(seq, Ordering::Release);
         self.succeeded(now);
         Ok(())
@@ -92,22 +89,21 @@ impl Registry {
         let mut loader = self.loader();
         loader.writer.reuse();
         loop {
-            let last = self.applied_seq.load(Ordering::Acquire);
+            let (last, hash) = self.followed_head();
             let changes = self.store.changes(last, BATCH)?;
             self.head_seq.store(changes.head, Ordering::Release);
-            let Some(applied) = continued(last, loader.applied_hash, &changes)? else { break };
+            let Some(applied) = continued(last, hash, &changes)? else { break };
             for row in changes.rows {
                 self.apply(&mut loader, row);
             }
-            loader.applied_hash = changes.hash_after;
-            self.applied_seq.store(applied, Ordering::Release);
+            self.followed_to(applied, changes.hash_after);
         }
         self.note_missing_peppers(&mut loader, now)?;
         self.succeeded(now);
         self.store_is_known()?;
         self.revoked_jwts.sweep(now);
         loader.all_placed()?;
-        Ok(self.applied_seq.load(Ordering::Acquire))
+        Ok(self.followed_head().0)
     }
 
     /// Before a store is read that was away at the start: whether it knows the tokens by our peppers.
@@ -134,6 +130,11 @@ impl Registry {
         }
         self.reached_store.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Notes the last entry of the log that was applied. Only for who has the loader.
+    pub(super) fn followed_to(&self, seq: u64, hash: [u8; 32]) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = (seq, hash);
     }
 
     pub(super) fn succeeded(&self, now: Now) {
@@ -346,7 +347,6 @@ impl Loader {
         Self {
             writer,
             grants: Interner::default(),
-            applied_hash: [0; 32],
             scopes: HashSet::new(),
             listed_ids: HashMap::new(),
             missing_peppers: BTreeSet::new(),

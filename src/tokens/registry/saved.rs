@@ -172,8 +172,7 @@ impl Registry {
         for number in numbers {
             loader.grants.release(number, &self.grants);
         }
-        loader.applied_hash = stamp.hash;
-        self.applied_seq.store(stamp.seq, Ordering::Release);
+        self.followed_to(stamp.seq, stamp.hash);
         self.head_seq.store(stamp.seq, Ordering::Release);
         Ok(stamp)
     }
