@@ -194,6 +194,9 @@ impl Mint {
         lifetime_seconds: Option<u64>,
     ) -> Result<Minted, Error> {
         let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
+        if overlap_seconds > LONGEST_LIFETIME_SECONDS {
+            return Err(invalid("overlap", &overlap_seconds.to_string(), "write at most 100 years"));
+        }
         let replacement = Replacement {
             id: self.token_id()?,
             digest: self.peppers.digest(token.expose().as_bytes()),
@@ -276,7 +279,7 @@ fn check_complete(
     }
 }
 
-/// The longest lifetime, 100 years: within what the read model can hold.
+/// The longest lifetime and overlap, 100 years. The read model takes an end from the year 2106 on for none.
 pub(super) const LONGEST_LIFETIME_SECONDS: u64 = 100 * 366 * 86_400;
 
 pub(super) fn end(act: Act<'_>, lifetime_seconds: Option<u64>) -> Result<Option<u64>, Error> {
