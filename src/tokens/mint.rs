@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::domain::{Network, Quota, Regions, Role, Secret};
+use crate::telemetry::has_token;
 
 use super::random::push_base62;
 use super::store::{
@@ -193,10 +194,10 @@ impl Mint {
         overlap_seconds: u64,
         lifetime_seconds: Option<u64>,
     ) -> Result<Minted, Error> {
-        let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
         if overlap_seconds > LONGEST_LIFETIME_SECONDS {
             return Err(invalid("overlap", &overlap_seconds.to_string(), "write at most 100 years"));
         }
+        let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
         let replacement = Replacement {
             id: self.token_id()?,
             digest: self.peppers.digest(token.expose().as_bytes()),
@@ -315,7 +316,15 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     check_text("name", name, 128)
 }
 
+/// A line for people. It is kept for ever and shown to many, so it must hold no secret.
 pub(super) fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), Error> {
+    if has_token(text.as_bytes()) {
+        return Err(invalid(
+            what,
+            "***",
+            "it holds what looks like a token or a JWT; write an id in its place",
+        ));
+    }
     if text.chars().count() > most || text.chars().any(char::is_control) {
         return Err(invalid(what, text, "write one short line: 128 characters for a name, 256 for a reason"));
     }
