@@ -209,8 +209,7 @@ impl Registry {
     /// Notes if working tokens are stored under a pepper that is not here and was not retired: of no unknown token can it
     /// be said that there is none.
     fn note_missing_peppers(&self, loader: &mut Loader, now: Now) -> Result<(), Error> {
-        let met = std::mem::take(&mut loader.missing_peppers);
-        if met.is_empty() || self.missing_pepper().is_some() {
+        if loader.missing_peppers.is_empty() || self.missing_pepper().is_some() {
             return Ok(());
         }
         let stored = self.store.under_peppers(now)?;
@@ -220,6 +219,7 @@ impl Registry {
             .find(|version| stored.iter().filter(is_missed).any(|one| one.scheme == Scheme::Hmac(*version)));
         if let Some(version) = missed {
             self.missing_pepper.store(version, Ordering::Relaxed);
+        let met = std::mem::take(&mut loader.missing_peppers);
             tracing::error!(
                 version,
                 "tokens are hashed under a pepper that this gateway does not have; put its line into \

@@ -345,3 +345,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pepper_is_missed_also_where_the_store_fails_as_it_is_met() {
+    let fleet = Fleet::new();
+    let first = fleet.gateway();
+    fleet.rotation().add(fleet.clock.now()).unwrap();
+    fleet.rotation().put_first(2).unwrap();
+    fleet.gateway().make(&fleet);
+    let database = rusqlite::Connection::open(fleet.folder.path().join("tollgate.db")).unwrap();
+    database.execute_batch("ALTER TABLE pepper RENAME TO away").unwrap();
+    first.registry.sync(fleet.clock.now()).unwrap_err();
+    database.execute_batch("ALTER TABLE away RENAME TO pepper").unwrap();
+    first.registry.sync(fleet.clock.now()).unwrap();
+    assert_eq!(first.registry.missing_pepper(), Some(2));
+}
