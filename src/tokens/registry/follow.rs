@@ -184,7 +184,7 @@ impl Registry {
         {
             loader.missing_peppers.insert(version);
         }
-        match self.put_in_place(&mut loader.writer, stored, values) {
+        match self.put_in_place(loader, stored, values) {
             Ok(Some(before)) => loader.grants.release(before.grants, &self.grants),
             Ok(None) => {}
             Err(TableFull) => tracing::error!(token = record.id, "there is no room for this token in memory"),
@@ -194,16 +194,22 @@ impl Registry {
     /// Puts a token in the place that it has in memory, which may be that of a former digest.
     fn put_in_place(
         &self,
-        writer: &mut TableWriter,
+        loader: &mut Loader,
         stored: &StoredToken,
         values: Values,
     ) -> Result<Option<Values>, TableFull> {
         let is_it = |key| self.tokens.find(key, |_, held| held.id == values.id).unwrap_or(false);
         let former = stored.former.iter().map(Digest::key).find(|key| *key != values.key && is_it(*key));
-        match former {
-            Some(former) if !is_it(values.key) => self.tokens.put_over(writer, former, values),
-            Some(_) | None => self.tokens.put(writer, values),
+        if let Some(former) = former {
+            if !is_it(values.key) {
+                return self.tokens.put_over(&mut loader.writer, former, values);
+            }
+            // A registry that was saved while the token moved has it twice.
+            if let Some(second) = self.tokens.take(&mut loader.writer, former) {
+                loader.grants.release(second.grants, &self.grants);
+            }
         }
+        self.tokens.put(&mut loader.writer, values)
     }
 
     /// Notes if working tokens are stored under a pepper that is not here and was not retired: of no unknown token can it
@@ -213,13 +219,13 @@ impl Registry {
             return Ok(());
         }
         let stored = self.store.under_peppers(now)?;
+        let met = std::mem::take(&mut loader.missing_peppers);
         let is_missed = |one: &&PepperUse| one.is_needed() && one.retired_at_unix_seconds.is_none();
         let missed = met
             .into_iter()
             .find(|version| stored.iter().filter(is_missed).any(|one| one.scheme == Scheme::Hmac(*version)));
         if let Some(version) = missed {
             self.missing_pepper.store(version, Ordering::Relaxed);
-        let met = std::mem::take(&mut loader.missing_peppers);
             tracing::error!(
                 version,
                 "tokens are hashed under a pepper that this gateway does not have; put its line into \
