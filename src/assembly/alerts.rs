@@ -1,7 +1,7 @@
 //! Who takes alerts of leaked tokens, what works beside it, and what operators are shown of both.
 
-use std::io;
 use std::sync::Arc;
+use std::{io, iter};
 
 use tokio::runtime::Handle;
 
@@ -13,7 +13,7 @@ use crate::secret_scanning::{KeysRefresher, Receiver, Relay, Shared};
 use crate::telemetry::Gauge;
 use crate::tokens::{Mint, Registry};
 
-/// Derives the key of alerts that wait from the pepper.
+/// Derives the keys of alerts that wait from the peppers.
 const QUEUE: &[u8] = b"tollgate: alerts of leaked tokens that wait for another region";
 
 /// What works beside a receiver.
@@ -53,7 +53,10 @@ pub(super) fn receiver(
         let (receiver, refresher) = Receiver::resumed(lasting, rules, places);
         return Ok((Some(Arc::new(receiver)), Tasks { refresher: Some(refresher), relay: None }));
     }
-    let relay = Relay::open(&rules, places.regions(), &mint.peppers().derive(QUEUE))?;
+    let peppers = mint.peppers();
+    // What waits since before a rotation is under another pepper than what is to come.
+    let keys: Vec<_> = iter::once(peppers.derive_written(QUEUE)).chain(peppers.derive_each(QUEUE)).collect();
+    let relay = Relay::open(&rules, places.regions(), &keys)?;
     let (store, registry) = (Arc::clone(mint.store()), Arc::clone(registry));
     let (receiver, refresher) =
         Receiver::new(rules, places, clock.clone(), registry, store, Arc::clone(&relay));

@@ -69,9 +69,11 @@ pub(super) fn run(
             if !as_json {
                 writeln!(
                     out,
-                    "Version {version} was retired, with {} working tokens. Take it out of every other gateway's file and \
-                     restart each.\n",
-                    thousands(retired.working_tokens)
+                    "Version {version} was retired, with {} working tokens and {} that ended. Take it out of every other \
+                     gateway's file and restart each. Import no file that may hold one of those that ended: it would work \
+                     again.\n",
+                    thousands(retired.working_tokens),
+                    thousands(retired.ended_tokens)
                 )?;
             }
         }

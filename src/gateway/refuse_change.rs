@@ -54,6 +54,10 @@ pub(crate) fn for_owner(error: &Error) -> Refusal {
                 let message = sentence(&other.to_string());
                 Refusal::InputInvalid { field: "lifetimeSeconds".to_owned(), message }
             }
+            Kind::Input("overlap_seconds") => {
+                let message = sentence(&other.to_string());
+                Refusal::InputInvalid { field: "overlapSeconds".to_owned(), message }
+            }
             Kind::Input("allowed_networks") => {
                 let message = sentence(&other.to_string());
                 Refusal::InputInvalid { field: "allowedNetworks".to_owned(), message }
@@ -136,6 +140,7 @@ fn field(what: &'static str) -> &'static str {
         "contact" => "contacts",
         "allowed network" => "allowed_networks",
         "lifetime" => "lifetime_seconds",
+        "overlap" => "overlap_seconds",
         "end" => "until",
         "time of issue" => "issued_before",
         // Which field it came in is not known.

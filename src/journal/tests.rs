@@ -70,12 +70,13 @@ impl Fixture for File {
 }
 
 /// What every journal does, each proof on a new one.
-pub(super) const PROOFS: [fn(&dyn Fixture); 7] = [
+pub(super) const PROOFS: [fn(&dyn Fixture); 8] = [
     a_tokens_entries_come_latest_first_in_pages,
     writes_are_found_behind_any_number_of_refusals,
     activity_tells_writes_refusals_and_where_from,
     old_entries_go,
     a_tokens_entries_are_bounded_and_others_keep_theirs,
+    a_bound_that_was_lowered_is_reached_in_portions,
     refusals_do_not_wipe_out_writes,
     entries_in_all_are_bounded,
 ];
@@ -193,6 +194,18 @@ fn a_tokens_entries_are_bounded_and_others_keep_theirs(fixture: &dyn Fixture) {
         ((START + 24) * 1_000, (START + 15) * 1_000)
     );
     assert_eq!(journal.entries(&all("b")).unwrap().len(), 1);
+}
+
+/// A database gives up a statement that takes long, and with it whoever adds entries.
+fn a_bound_that_was_lowered_is_reached_in_portions(fixture: &dyn Fixture) {
+    let before = fixture.open(Bounds { entries_per_token: 100_000, ..bounds() });
+    let many: Vec<Entry> = (0..7_000).map(|at| entry("a", START + at)).collect();
+    many.chunks(2_000).for_each(|batch| before.append(batch).unwrap());
+    let journal = fixture.open(bounds());
+    for held in [2_001, 1_000, 1_000] {
+        journal.append(&[entry("a", START + 8_000)]).unwrap();
+        assert_eq!(journal.activity(&all("a")).unwrap().writes, held);
+    }
 }
 
 /// Somebody goes on trying a token that was revoked after it did its harm.

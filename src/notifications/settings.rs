@@ -18,8 +18,8 @@ const LONGEST_PASSWORD_BYTES: u64 = 1_024;
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Up to 4 e-mail addresses and webhooks (`https://…`) that are told of leaks in workspaces without contacts.
-    /// Default none.
+    /// Up to 4 e-mail addresses and webhooks (`https://…`) that are told of leaks in workspaces without contacts, and
+    /// of uses of decoys. Default none.
     pub operator_contacts: Vec<String>,
     /// Hours after which a message that cannot be delivered is given up, 1 to 720. Default 72.
     pub give_up_after_hours: u32,
@@ -96,7 +96,7 @@ pub enum Encryption {
 /// Checked `[notifications]`.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Who is told where a workspace has no contacts.
+    /// Who is told where a workspace has no contacts, and of decoys.
     pub operator_contacts: Vec<String>,
     /// When an undelivered message is given up.
     pub give_up_after: Duration,

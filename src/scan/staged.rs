@@ -15,7 +15,7 @@ pub(super) fn each_added(folder: &Path, whole_bytes: usize, search: &mut Search<
     let failed = |why: String| Error::Git { what: WHAT, why };
     let mut child = git(folder)
         .args(["diff", "--cached", "--unified=0", "--inter-hunk-context=0", "--no-renames", "--no-color"])
-        .args(["--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"])
+        .args(["--no-ext-diff", "--no-textconv", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

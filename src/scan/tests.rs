@@ -199,6 +199,17 @@ fn only_what_a_commit_would_add_is_looked_at() {
 }
 
 #[test]
+fn all_that_a_commit_would_add_is_looked_at_from_any_folder() {
+    let tree = Tree::new(&[("a.txt", token().as_bytes()), ("below/b.txt", b"x")]);
+    tree.git(&["init", "-q"]);
+    tree.git(&["config", "diff.relative", "true"]);
+    tree.git(&["add", "."]);
+    let below = tree.0.path().join("below");
+    let (told, _) = tree.told(|tell| staged(&Format::new(PREFIX), &below, tell).unwrap());
+    assert_eq!(told, ["a.txt:1:1"]);
+}
+
+#[test]
 fn outside_of_a_repository_there_is_no_commit() {
     let tree = Tree::new(&[]);
     let result = staged(&Format::new(PREFIX), tree.0.path(), &mut |_| Ok(()));

@@ -66,10 +66,11 @@ struct Entry {
 }
 
 impl Relay {
-    /// The relay of a node's life, with what an earlier process left in the folder. `key` encrypts what waits.
-    pub fn open(rules: &Checked, regions: &Regions, key: &[u8; 32]) -> io::Result<Arc<Self>> {
+    /// The relay of a node's life, with what an earlier process left in the folder. The first of `keys` encrypts what
+    /// waits from now on, any of them decrypts what was left.
+    pub fn open(rules: &Checked, regions: &Regions, keys: &[[u8; 32]]) -> io::Result<Arc<Self>> {
         let unusable = |_| io::Error::other("no key for the queue of alerts");
-        let folder = Folder::new(rules.relay.queue_folder.clone(), key).map_err(unusable)?;
+        let folder = Folder::new(rules.relay.queue_folder.clone(), keys).map_err(unusable)?;
         let mut left: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for name in folder.list()? {
             left.entry(name.region.clone()).or_default().push(Entry::new(name));

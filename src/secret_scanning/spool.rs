@@ -1,5 +1,5 @@
-//! Alerts on disk that wait for another region. They hold tokens, so they are encrypted with AES-256-GCM under a key of
-//! the registry's pepper; each is a file of its own, whole or not there.
+//! Alerts on disk that wait for another region or for our own store. They hold tokens, so they are encrypted with
+//! AES-256-GCM under a key of the registry's pepper; each is a file of its own, whole or not there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -38,7 +38,8 @@ pub(super) struct Name {
 /// The folder, and what its files are encrypted with.
 pub(super) struct Folder {
     path: PathBuf,
-    key: RandomizedNonceKey,
+    /// The first encrypts, any decrypts.
+    keys: Vec<RandomizedNonceKey>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -68,8 +69,11 @@ impl Name {
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf, key: &[u8; 32]) -> Result<Self, Unspecified> {
-        Ok(Self { path, key: RandomizedNonceKey::new(&AES_256_GCM, key)? })
+    /// A folder whose files are encrypted under the first key, and decrypted under any.
+    pub(super) fn new(path: PathBuf, keys: &[[u8; 32]]) -> Result<Self, Unspecified> {
+        let keys =
+            keys.iter().map(|key| RandomizedNonceKey::new(&AES_256_GCM, key)).collect::<Result<_, _>>()?;
+        Ok(Self { path, keys })
     }
 
     /// What is kept, the oldest first.
@@ -91,10 +95,11 @@ impl Folder {
         sealed.push(b'\n');
         sealed.extend_from_slice(spooled.body);
         let file = name.file();
-        let nonce = self
-            .key
-            .seal_in_place_append_tag(Aad::from(file.as_bytes()), &mut sealed)
-            .map_err(|_| io::Error::other("the alert cannot be encrypted"))?;
+        let seal = |key: &RandomizedNonceKey| {
+            key.seal_in_place_append_tag(Aad::from(file.as_bytes()), &mut sealed).ok()
+        };
+        let nonce = self.keys.first().and_then(seal);
+        let nonce = nonce.ok_or_else(|| io::Error::other("the alert cannot be encrypted"))?;
         match fs::DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Ok(()) | Err(_) => {}
@@ -114,16 +119,20 @@ impl Folder {
         let file = name.file();
         let mut bytes = Vec::new();
         File::open(self.path.join(&file))?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
-        let mut opened = || {
+        let opened = |key: &RandomizedNonceKey| {
+            // What was opened in vain is no longer what it was.
+            let mut bytes = bytes.clone();
             let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            let plain = self.key.open_in_place(nonce, Aad::from(file.as_bytes()), sealed).ok()?;
+            let plain = key.open_in_place(nonce, Aad::from(file.as_bytes()), sealed).ok()?;
             let end = memchr::memchr(b'\n', plain)?;
             let head: FileHead = serde_json::from_slice(&plain[..end]).ok()?;
             let signed = Signed { key_identifier: head.key_identifier, signature: head.signature };
             Some((signed, plain[end + 1..].to_vec()))
         };
-        opened().ok_or_else(|| io::Error::other("the file was not written under this pepper, or was altered"))
+        self.keys.iter().find_map(opened).ok_or_else(|| {
+            io::Error::other("the file was written under none of these peppers, or was altered")
+        })
     }
 
     pub(super) fn remove(&self, name: &Name) -> io::Result<()> {
@@ -153,7 +162,7 @@ mod tests {
     fn what_is_kept_comes_back_and_cannot_be_read_by_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("queue");
-        let spool = Folder::new(path.clone(), &[1; 32]).unwrap();
+        let spool = Folder::new(path.clone(), &[[1; 32]]).unwrap();
         assert_eq!(spool.list().unwrap(), []);
         let alert = spooled(b"[{\"token\":\"canary\n\"}]");
         let name = Name::of("eu", &alert);
@@ -164,8 +173,14 @@ mod tests {
         assert_eq!((&*signed.key_identifier, &*signed.signature, &body[..]), ("id", "sig", alert.body));
         let stored = fs::read(path.join(name.file())).unwrap();
         assert!(memchr::memmem::find(&stored, b"canary").is_none());
-        let other = Folder::new(path.clone(), &[2; 32]).unwrap();
+        let other = Folder::new(path.clone(), &[[2; 32]]).unwrap();
         assert!(other.get(&name).is_err(), "another pepper");
+        let rotated = Folder::new(path.clone(), &[[2; 32], [1; 32]]).unwrap();
+        assert_eq!(rotated.get(&name).unwrap().1, alert.body, "an older pepper");
+        rotated.put(&name, &alert).unwrap();
+        assert!(spool.get(&name).is_err(), "the first one encrypts");
+        assert_eq!(other.get(&name).unwrap().1, alert.body);
+        spool.put(&name, &alert).unwrap();
         let renamed = Name { region: "us".into(), ..name.clone() };
         fs::rename(path.join(name.file()), path.join(renamed.file())).unwrap();
         assert!(spool.get(&renamed).is_err(), "a file is not taken for another");
@@ -179,7 +194,7 @@ mod tests {
         for file in ["x.alert", "eu.1.aa.alert.7.new", "eu.soon.aa.alert", ".1.aa.alert", "eu.2.bb.alert"] {
             fs::write(folder.path().join(file), "").unwrap();
         }
-        let spool = Folder::new(folder.path().to_owned(), &[1; 32]).unwrap();
+        let spool = Folder::new(folder.path().to_owned(), &[[1; 32]]).unwrap();
         let found = spool.list().unwrap();
         assert_eq!(found, [Name { region: "eu".into(), received: 2, digest: "bb".into() }]);
         assert!(spool.get(&found[0]).is_err());

@@ -116,6 +116,11 @@ impl Peppers {
         array(hmac::sign(&lowest.key, purpose).as_ref())
     }
 
+    /// Such a secret from the pepper of new tokens, which lives longest.
+    pub fn derive_written(&self, purpose: &[u8]) -> [u8; 32] {
+        array(hmac::sign(&self.writing.key, purpose).as_ref())
+    }
+
     /// Such a secret from every live pepper, the newest first.
     pub fn derive_each(&self, purpose: &[u8]) -> impl Iterator<Item = [u8; 32]> {
         self.all.iter().map(move |pepper| array(hmac::sign(&pepper.key, purpose).as_ref()))

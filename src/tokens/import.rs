@@ -4,8 +4,9 @@
 //! plain text, `sha256:HEX`, or `hmac:VERSION:HEX` under a pepper of that version. Empty lines and lines that
 //! start with `#` are skipped. A line that cannot be taken is reported by its number and never quoted.
 //!
-//! Importing the same file again changes nothing; a revoked token stays revoked. The same token once as plain
-//! text and once as a hash is seen to be the same if the hash came first.
+//! Importing the same file again changes nothing; a revoked token stays revoked, unless the pepper that it was hashed under
+//! was retired since: then nobody can tell any more that it was there. The same token once as plain text and once as
+//! a hash is seen to be the same if the hash came first.
 
 use std::io::BufRead;
 

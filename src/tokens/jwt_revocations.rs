@@ -149,6 +149,7 @@ impl Mint {
         let (longest, latest) = match jwts {
             JwtsRevoked::Token { issuer, jti } => {
                 check_named("jti", jti)?;
+                check_is_no_jwt(jti)?;
                 (longest_of(issuer, accepted)?, now)
             }
             JwtsRevoked::Subject { issuer, subject, issued_before_unix_seconds } => {
@@ -179,6 +180,18 @@ impl Mint {
 fn check_named(what: &'static str, name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > LONGEST_NAME_BYTES {
         return Err(invalid(what, name, "write the claim's text as the token has it, up to 1,024 bytes"));
+    }
+    Ok(())
+}
+
+/// A whole JWT in place of its `jti` would revoke nothing, and be kept where many can read it.
+fn check_is_no_jwt(jti: &str) -> Result<(), Error> {
+    if jti.starts_with("eyJ") && jti.matches('.').count() == 2 {
+        return Err(invalid(
+            "jti",
+            "***",
+            "it is a whole JWT; write the claim's text, which is inside of it",
+        ));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::domain::{Network, Quota, Regions, Role, Secret};
+use crate::telemetry::has_token;
 
 use super::random::push_base62;
 use super::store::{
@@ -193,6 +194,9 @@ impl Mint {
         overlap_seconds: u64,
         lifetime_seconds: Option<u64>,
     ) -> Result<Minted, Error> {
+        if overlap_seconds > LONGEST_LIFETIME_SECONDS {
+            return Err(invalid("overlap", &overlap_seconds.to_string(), "write at most 100 years"));
+        }
         let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
         let replacement = Replacement {
             id: self.token_id()?,
@@ -276,7 +280,7 @@ fn check_complete(
     }
 }
 
-/// The longest lifetime, 100 years: within what the read model can hold.
+/// The longest lifetime and overlap, 100 years. The read model takes an end from the year 2106 on for none.
 pub(super) const LONGEST_LIFETIME_SECONDS: u64 = 100 * 366 * 86_400;
 
 pub(super) fn end(act: Act<'_>, lifetime_seconds: Option<u64>) -> Result<Option<u64>, Error> {
@@ -312,7 +316,15 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     check_text("name", name, 128)
 }
 
+/// A line for people. It is kept for ever and shown to many, so it must hold no secret.
 pub(super) fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), Error> {
+    if has_token(text.as_bytes()) {
+        return Err(invalid(
+            what,
+            "***",
+            "it holds what looks like a token or a JWT; write an id in its place",
+        ));
+    }
     if text.chars().count() > most || text.chars().any(char::is_control) {
         return Err(invalid(what, text, "write one short line: 128 characters for a name, 256 for a reason"));
     }

@@ -54,7 +54,7 @@ pub(super) fn create(file: &Path, random: &dyn Random) -> Result<(), Error> {
     let made = write_whole(&unfinished, &format!("1:{}\n", STANDARD.encode(secret)))
         .and_then(|()| match fs::hard_link(&unfinished, file) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => sync_folder_of(file),
         })
         .map_err(|source| Error::file(file, "make", source));
     drop(fs::remove_file(&unfinished));
@@ -116,10 +116,17 @@ fn replace(file: &Path, lines: &[String], random: &dyn Random) -> Result<(), Err
     let written = write_whole(&unfinished, &(lines.join("\n") + "\n")).and_then(|()| {
         // What could not be read again would be lost tokens.
         read(&unfinished).map_err(io::Error::other)?;
-        fs::rename(&unfinished, file)
+        fs::rename(&unfinished, file)?;
+        sync_folder_of(file)
     });
     drop(fs::remove_file(&unfinished));
     written.map_err(|source| Error::file(file, "write", source))
+}
+
+/// Has a file that got its name keep it, also if the power fails.
+pub(super) fn sync_folder_of(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 fn write_whole(file: &Path, text: &str) -> io::Result<()> {

@@ -140,6 +140,7 @@ struct UpdateToken {
 #[serde(deny_unknown_fields)]
 struct RotateToken {
     /// How long the old one goes on working; an hour if left out, 0 ends it at once.
+    #[schemars(range(max = 3_162_240_000_u64))]
     overlap_seconds: Option<u64>,
     /// How long the new one lives; as long as the old one was made for if left out.
     #[schemars(range(min = 1, max = 3_162_240_000_u64))]

@@ -41,14 +41,18 @@ pub(super) fn count(on: &Session<'_>, tokens: &Added<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Lets the oldest of those tokens go that have too many: refusals first.
+/// Lets the oldest entries of those tokens go that have too many, up to [`PORTION`]: refusals first.
 pub(super) fn let_go(bounds: Bounds, on: &Session<'_>, tokens: &Added<'_>) -> Result<(), Failure> {
     let names: Vec<&str> = tokens.keys().copied().collect();
     let sql = "SELECT name, entries - $2 FROM tollgate.journal_token \
                    WHERE name = ANY($1) AND entries > $2 ORDER BY name";
     let most = signed(bounds.entries_per_token);
+    let mut left = i64::from(PORTION);
     for row in on.query(sql, &[(&names, Type::TEXT_ARRAY), (&most, Type::INT8)])? {
-        let (name, excess): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (name, excess) = (row.try_get(0)?, row.try_get::<_, i64>(1)?.min(left));
+        if excess == 0 {
+            break;
+        }
         let mut gone = 0;
         for which in ["token = $1 AND forwarded = 'no'", "token = $1"] {
             let sql = format!(
@@ -58,6 +62,7 @@ pub(super) fn let_go(bounds: Bounds, on: &Session<'_>, tokens: &Added<'_>) -> Re
             gone += signed(on.execute(&sql, &[(&name, Type::TEXT), (&(excess - gone), Type::INT8)])?);
         }
         uncount(on, &[name], &[gone])?;
+        left -= gone;
     }
     Ok(())
 }

@@ -13,14 +13,15 @@ pub(super) const PORTION: u64 = 5_000;
 pub(super) const MOST_PORTIONS: u32 = 40;
 
 impl Bounds {
-    /// Counts entries that were added to a token, and lets its oldest go if it has too many: refusals first.
-    pub(super) fn count(&self, on: &Connection, token: i64, added: u64) -> rusqlite::Result<()> {
+    /// Counts entries that were added to a token, and lets its oldest go if it has too many, up to `most`: refusals first.
+    /// Answers with how many went.
+    pub(super) fn count(&self, on: &Connection, token: i64, added: u64, most: u64) -> rusqlite::Result<u64> {
         let sql = "UPDATE token SET entries = entries + ?2 WHERE number = ?1 RETURNING entries";
         let entries: i64 =
             on.prepare_cached(sql)?.query_row(params![token, signed(added)], |row| row.get(0))?;
-        let excess = entries - signed(self.entries_per_token);
+        let excess = (entries - signed(self.entries_per_token)).min(signed(most));
         if excess <= 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut gone = 0;
         for which in ["token = ?1 AND forwarded = 'no'", "token = ?1"] {
@@ -32,7 +33,7 @@ impl Bounds {
         }
         on.prepare_cached("UPDATE token SET entries = entries - ?2 WHERE number = ?1")?
             .execute(params![token, gone])?;
-        Ok(())
+        Ok(gone.unsigned_abs())
     }
 
     /// Lets up to [`PORTION`] of the oldest entries go, if they are too old or there are too many.

@@ -118,7 +118,11 @@ impl Journal for SqliteJournal {
                     entry.request_id,
                 ])?;
             }
-            added.values().try_for_each(|(token, count)| self.bounds.count(on, *token, *count))
+            let mut most = bounds::PORTION;
+            for (token, count) in added.values() {
+                most -= self.bounds.count(on, *token, *count, most)?;
+            }
+            Ok(())
         })
     }
 

@@ -72,7 +72,7 @@ upstreams = [\"http://127.0.0.1:9\"]",
         let settings =
             Settings { path: Some("/alerts".into()), keys_file: Some(keys), ..Settings::default() };
         let checked = from_settings(&settings, Some(&places), folder.path(), &mut Problems::new()).unwrap();
-        let relay = Relay::open(&checked, places.regions(), &[7; 32]).unwrap();
+        let relay = Relay::open(&checked, places.regions(), &[[7; 32]]).unwrap();
         let store = Arc::clone(mint.store());
         let (receiver, refresher) =
             Receiver::new(checked, places, clock.clone(), Arc::clone(&registry), store, relay);

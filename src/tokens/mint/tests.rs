@@ -2,9 +2,9 @@ use std::path::Path;
 
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{Plan, Problems, Region};
+use crate::domain::{JwtLifetime, Plan, Problems, Region};
 use crate::tokens::random::dice::Dice;
-use crate::tokens::{Settings, TokenState};
+use crate::tokens::{JwtsRevoked, Settings, TokenState};
 
 const START: u64 = 1_700_000_000;
 
@@ -161,4 +161,53 @@ fn contacts_and_features_do_not_grow_from_change_to_change() {
     assert!(matches!(refused, Err(Error::Invalid { what: "contact", .. })));
     let exchange = WorkspaceChange { remove_contacts: contacts(0, 1), ..add(contacts(64, 65)) };
     assert_eq!(mint.set_workspace(act, "ws", &exchange).unwrap().contacts.len(), 64);
+}
+
+/// Everything written there is shown to many and kept for ever.
+#[test]
+fn a_secret_is_no_name_and_no_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mint = open(folder.path(), 1).unwrap();
+    let act = act(Clock::manual(START).now());
+    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
+    let token = mint.create_token(act, &request("ws")).unwrap();
+    let operator = mint.create_operator(act, "ana", None).unwrap();
+    let jwt = ["eyJhbGciOiJFUzI1NiJ9", "eyJzdWIiOiJhbmEifQ", "c2lnbmF0dXJl"].join(".");
+    let accepted = [JwtLifetime { issuer: "i".into(), longest_seconds: 60, claims_suffice: false }];
+    for secret in [token.token.expose(), operator.token.expose(), &jwt] {
+        let said = format!("old one: {secret}, gone");
+        let named = TokenRequest { name: said.clone(), ..request("ws") };
+        let jwts = JwtsRevoked::Token { issuer: "i".into(), jti: "1".into() };
+        for refused in [
+            mint.create_token(act, &named).err(),
+            mint.set_token(
+                act,
+                &token.record.id,
+                &TokenChange { name: Some(said.clone()), ..Default::default() },
+            )
+            .err(),
+            mint.revoke_token(act, &token.record.id, &said).err(),
+            mint.revoke_jwts(act, &jwts, &said, &accepted).err(),
+        ] {
+            let Some(error @ Error::Invalid { .. }) = refused else { panic!("{secret} was kept") };
+            assert!(!error.to_string().contains(secret), "{error}");
+        }
+    }
+    let whole = JwtsRevoked::Token { issuer: "i".into(), jti: jwt };
+    assert!(matches!(mint.revoke_jwts(act, &whole, "x", &accepted), Err(Error::Invalid { what: "jti", .. })));
+    for name in ["eyJ", "a.b.c", "sgp_", "tok_4cXd7QpL0aZsW1vB"] {
+        mint.create_token(act, &TokenRequest { name: name.into(), ..request("ws") }).unwrap();
+    }
+}
+
+#[test]
+fn an_overlap_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mint = open(folder.path(), 1).unwrap();
+    let act = act(Clock::manual(START).now());
+    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
+    let id = mint.create_token(act, &request("ws")).unwrap().record.id;
+    let refused = mint.rotate_token(act, &id, u64::MAX, None);
+    assert!(matches!(refused, Err(Error::Invalid { what: "overlap", .. })), "{refused:?}");
+    mint.rotate_token(act, &id, 3_600, None).unwrap();
 }

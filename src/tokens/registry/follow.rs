@@ -27,8 +27,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Loader {
     pub(super) writer: TableWriter,
     pub(super) grants: Interner<Grants>,
-    /// The hash of the last applied entry, which no other log has.
-    pub(super) applied_hash: [u8; 32],
     scopes: HashSet<Arc<str>>,
     /// Numbers of ids that a record cannot hold.
     listed_ids: HashMap<TokenId, u32>,
@@ -45,8 +43,7 @@ impl Registry {
         let (seq, hash) = self.store.snapshot(&mut |row| self.apply(&mut loader, row))?;
         self.note_missing_peppers(&mut loader, now)?;
         loader.all_placed()?;
-        loader.applied_hash = hash;
-        self.applied_seq.store(seq, Ordering::Release);
+        self.followed_to(seq, hash);
         self.head_seq.store(seq, Ordering::Release);
         self.succeeded(now);
         Ok(())
@@ -92,22 +89,21 @@ impl Registry {
         let mut loader = self.loader();
         loader.writer.reuse();
         loop {
-            let last = self.applied_seq.load(Ordering::Acquire);
+            let (last, hash) = self.followed_head();
             let changes = self.store.changes(last, BATCH)?;
             self.head_seq.store(changes.head, Ordering::Release);
-            let Some(applied) = continued(last, loader.applied_hash, &changes)? else { break };
+            let Some(applied) = continued(last, hash, &changes)? else { break };
             for row in changes.rows {
                 self.apply(&mut loader, row);
             }
-            loader.applied_hash = changes.hash_after;
-            self.applied_seq.store(applied, Ordering::Release);
+            self.followed_to(applied, changes.hash_after);
         }
         self.note_missing_peppers(&mut loader, now)?;
         self.succeeded(now);
         self.store_is_known()?;
         self.revoked_jwts.sweep(now);
         loader.all_placed()?;
-        Ok(self.applied_seq.load(Ordering::Acquire))
+        Ok(self.followed_head().0)
     }
 
     /// Before a store is read that was away at the start: whether it knows the tokens by our peppers.
@@ -134,6 +130,11 @@ impl Registry {
         }
         self.reached_store.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Notes the last entry of the log that was applied. Only for who has the loader.
+    pub(super) fn followed_to(&self, seq: u64, hash: [u8; 32]) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = (seq, hash);
     }
 
     pub(super) fn succeeded(&self, now: Now) {
@@ -183,7 +184,7 @@ impl Registry {
         {
             loader.missing_peppers.insert(version);
         }
-        match self.put_in_place(&mut loader.writer, stored, values) {
+        match self.put_in_place(loader, stored, values) {
             Ok(Some(before)) => loader.grants.release(before.grants, &self.grants),
             Ok(None) => {}
             Err(TableFull) => tracing::error!(token = record.id, "there is no room for this token in memory"),
@@ -193,26 +194,32 @@ impl Registry {
     /// Puts a token in the place that it has in memory, which may be that of a former digest.
     fn put_in_place(
         &self,
-        writer: &mut TableWriter,
+        loader: &mut Loader,
         stored: &StoredToken,
         values: Values,
     ) -> Result<Option<Values>, TableFull> {
         let is_it = |key| self.tokens.find(key, |_, held| held.id == values.id).unwrap_or(false);
         let former = stored.former.iter().map(Digest::key).find(|key| *key != values.key && is_it(*key));
-        match former {
-            Some(former) if !is_it(values.key) => self.tokens.put_over(writer, former, values),
-            Some(_) | None => self.tokens.put(writer, values),
+        if let Some(former) = former {
+            if !is_it(values.key) {
+                return self.tokens.put_over(&mut loader.writer, former, values);
+            }
+            // A registry that was saved while the token moved has it twice.
+            if let Some(second) = self.tokens.take(&mut loader.writer, former) {
+                loader.grants.release(second.grants, &self.grants);
+            }
         }
+        self.tokens.put(&mut loader.writer, values)
     }
 
     /// Notes if working tokens are stored under a pepper that is not here and was not retired: of no unknown token can it
     /// be said that there is none.
     fn note_missing_peppers(&self, loader: &mut Loader, now: Now) -> Result<(), Error> {
-        let met = std::mem::take(&mut loader.missing_peppers);
-        if met.is_empty() || self.missing_pepper().is_some() {
+        if loader.missing_peppers.is_empty() || self.missing_pepper().is_some() {
             return Ok(());
         }
         let stored = self.store.under_peppers(now)?;
+        let met = std::mem::take(&mut loader.missing_peppers);
         let is_missed = |one: &&PepperUse| one.is_needed() && one.retired_at_unix_seconds.is_none();
         let missed = met
             .into_iter()
@@ -346,7 +353,6 @@ impl Loader {
         Self {
             writer,
             grants: Interner::default(),
-            applied_hash: [0; 32],
             scopes: HashSet::new(),
             listed_ids: HashMap::new(),
             missing_peppers: BTreeSet::new(),

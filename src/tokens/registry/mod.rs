@@ -19,7 +19,7 @@ mod unwritten;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -117,7 +117,9 @@ pub struct Registry {
     /// The last pepper version that was met and is not there; 0 for none.
     missing_pepper: AtomicU16,
     loader: Mutex<Loader>,
-    applied_seq: AtomicU64,
+    /// Number and hash of the last entry of the log that was applied. Whoever has the loader changes it; it is locked no
+    /// longer than it takes to copy it, whatever the store does.
+    followed: Mutex<(u64, [u8; 32])>,
     head_seq: AtomicU64,
     success_monotonic_nanos: AtomicU64,
     success_unix_millis: AtomicU64,
@@ -171,7 +173,7 @@ impl Registry {
             outdated: Outdated::default(),
             missing_pepper: AtomicU16::new(0),
             loader: Mutex::new(Loader::new(writer)),
-            applied_seq: AtomicU64::new(0),
+            followed: Mutex::new((0, [0; 32])),
             head_seq: AtomicU64::new(0),
             success_monotonic_nanos: AtomicU64::new(0),
             success_unix_millis: AtomicU64::new(0),
@@ -289,16 +291,15 @@ impl Registry {
         Some(self.missing_pepper.load(Ordering::Relaxed)).filter(|version| *version != 0)
     }
 
-    /// Number and hash of the last entry of the log that was applied.
+    /// Number and hash of the last entry of the log that was applied. Waits for nothing.
     pub fn followed_head(&self) -> (u64, [u8; 32]) {
-        let loader = self.loader();
-        (self.applied_seq.load(Ordering::Acquire), loader.applied_hash)
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How well the store is followed.
     pub fn status(&self) -> Status {
         Status {
-            applied_seq: self.applied_seq.load(Ordering::Acquire),
+            applied_seq: self.followed_head().0,
             head_seq: self.head_seq.load(Ordering::Acquire),
             last_success: Now {
                 monotonic_nanos: self.success_monotonic_nanos.load(Ordering::Acquire),

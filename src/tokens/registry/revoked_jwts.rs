@@ -5,6 +5,7 @@
 //! while there is none of a kind.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -49,6 +50,8 @@ pub(super) struct RevokedJwts {
     kinds: AtomicU8,
     hashers: [RandomState; 2],
     swept_at: AtomicU64,
+    /// When it was first swept.
+    since: OnceLock<Now>,
 }
 
 impl RevokedJwts {
@@ -87,9 +90,11 @@ impl RevokedJwts {
             || is_cut(BY_WORKSPACE, "", jwt.workspace)
     }
 
-    /// Forgets those whose end has come, once a minute.
+    /// Forgets those whose end has come, once a minute. Time goes no faster here than the monotonic clock: a wall clock
+    /// that jumps ahead and back would bring revoked tokens back.
     pub(super) fn sweep(&self, now: Now) {
-        let seconds = now.unix_seconds();
+        let since = *self.since.get_or_init(|| now);
+        let seconds = now.unix_seconds().min(since.unix_seconds().saturating_add(now.since(since).as_secs()));
         if self.cuts.is_empty() || seconds < self.swept_at.load(Ordering::Relaxed) + SWEEP_SECONDS {
             return;
         }
@@ -124,6 +129,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::Clock;
 
@@ -182,9 +189,11 @@ mod tests {
     #[test]
     fn ended_ones_are_forgotten() {
         let all = revoked(JwtsRevoked::Token { issuer: "i".into(), jti: "j".into() });
-        all.sweep(Clock::manual(199).now());
+        let clock = Clock::manual(199);
+        all.sweep(clock.now());
         assert_eq!(all.len(), 1);
-        all.sweep(Clock::manual(259).now());
+        clock.advance(Duration::from_mins(1));
+        all.sweep(clock.now());
         assert_eq!((all.len(), all.kinds.load(Ordering::Acquire)), (0, 0));
     }
 }

@@ -28,6 +28,7 @@ use super::record::{PackedId, Values};
 use super::{Mint, Registry};
 use crate::clock::Now;
 use crate::domain::TokenId;
+use crate::tokens::pepper_file::sync_folder_of;
 use crate::tokens::store::Row;
 use crate::tokens::{Error, Scheme};
 use format::{Reader, SavedGrants, SavedRow, SavedWorkspace, Stamp, Writer};
@@ -172,8 +173,7 @@ impl Registry {
         for number in numbers {
             loader.grants.release(number, &self.grants);
         }
-        loader.applied_hash = stamp.hash;
-        self.applied_seq.store(stamp.seq, Ordering::Release);
+        self.followed_to(stamp.seq, stamp.hash);
         self.head_seq.store(stamp.seq, Ordering::Release);
         Ok(stamp)
     }
@@ -200,8 +200,7 @@ impl Registry {
         let unfinished = unfinished(file);
         let written = self.write_saved(&unfinished, &stamp, &few).and_then(|()| {
             fs::rename(&unfinished, file)?;
-            let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-            File::open(folder)?.sync_all()
+            sync_folder_of(file)
         });
         if written.is_err() {
             drop(fs::remove_file(&unfinished));

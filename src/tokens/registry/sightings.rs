@@ -20,6 +20,8 @@ use crate::tokens::{Error, Peppers};
 
 /// How many notes wait; more in a second are counted and lost, or noted at their next use.
 const QUEUE: usize = 512;
+/// How many of them may be of networks: after a restart each network is news, and the uses of decoys need room.
+const MOST_NETWORKS: usize = QUEUE / 2;
 /// Time between two looks into the queue.
 const EVERY: Duration = Duration::from_secs(1);
 /// Of so many decoys uses are kept that could not be told yet.
@@ -130,7 +132,7 @@ impl Registry {
         if places.iter().any(|place| place.load(Ordering::Relaxed) == kept) {
             return;
         }
-        if noted.waiting.load(Ordering::Relaxed) >= QUEUE {
+        if noted.waiting.load(Ordering::Relaxed) >= MOST_NETWORKS {
             return;
         }
         // A pair that is pushed out is noted once more, and known by then.

@@ -172,6 +172,13 @@ impl Table {
         Ok(())
     }
 
+    /// Takes a token out and answers with it, if it is there.
+    pub(super) fn take(&self, writer: &mut TableWriter, key: u128) -> Option<Values> {
+        let before = self.find(key, |_, before| *before)?;
+        self.remove(writer, key);
+        Some(before)
+    }
+
     fn remove(&self, writer: &mut TableWriter, key: u128) {
         let at = shard_of(key);
         let shard = self.shards[at].load();

@@ -5,9 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{LimitOverride, OverrideHolder, Plan, Problems, Region, Role, WorkspaceState};
+use crate::domain::{
+    JwtLifetime, LimitOverride, OverrideHolder, Plan, Problems, Region, Role, WorkspaceState,
+};
 use crate::tokens::random::dice::Dice;
-use crate::tokens::{Act, Minted, NewOverride, NewWorkspace, Rules, Settings, TokenRequest, WorkspaceChange};
+use crate::tokens::{
+    Act, JwtsRevoked, Minted, NewOverride, NewWorkspace, Rules, Settings, TokenRequest, WorkspaceChange,
+};
 
 pub(super) const START: u64 = 1_700_000_000;
 
@@ -359,4 +363,45 @@ proptest! {
             assert!(matches!(two.registry.find(&bytes, clock.now()), Lookup::Unknown));
         });
     }
+}
+
+/// Whoever asks runs on a thread on which much else depends.
+#[test]
+fn the_followed_head_is_told_while_the_store_hangs() {
+    let two = Two::new();
+    let seq = two.sync().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let looks = two.registry.loader();
+    let registry = Arc::clone(&two.registry);
+    std::thread::spawn(move || tell.send(registry.followed_head()));
+    let head = told.recv_timeout(Duration::from_secs(10));
+    drop(looks);
+    let known = two.other.store().head().unwrap();
+    assert_eq!(head, Ok(known), "it waits for the look at the log that is under way");
+    assert_eq!(known.0, seq);
+}
+
+/// JWTs are judged by the wall clock too: whoever has one waits until the clock is right again.
+#[test]
+fn a_wall_clock_that_runs_ahead_for_a_while_brings_no_revoked_jwt_back() {
+    let two = Two::new();
+    let named = |jti| JwtsRevoked::Token { issuer: "i".into(), jti };
+    let accepted = [JwtLifetime { issuer: "i".into(), longest_seconds: 3_600, claims_suffice: false }];
+    two.other.revoke_jwts(two.act(), &named("leaked".into()), "x", &accepted).unwrap();
+    two.sync().unwrap();
+    let ahead = Now { unix_millis: (START + 86_400) * 1_000, ..two.clock.now() };
+    two.registry.sync(ahead).unwrap();
+    let act = Act { actor: "test", now: ahead };
+    two.other.revoke_jwts(act, &named("other".into()), "x", &accepted).unwrap();
+    two.registry.sync(ahead).unwrap();
+    let jwt = JwtNames {
+        issuer: "i",
+        jti: Some("leaked"),
+        subject: "s",
+        issued_at_unix_seconds: Some(START),
+        workspace: "ws",
+    };
+    assert!(two.registry.jwt_revoked(&jwt), "memory has forgotten it");
+    let restarted = Registry::open(&two.other, two.clock.now()).unwrap();
+    assert!(restarted.jwt_revoked(&jwt), "the store has forgotten it");
 }

@@ -269,7 +269,7 @@ impl Registry {
         let mut queue = self.unwritten.queue();
         for (number, _, _) in &wanted {
             let found = relatives.remove(number).unwrap_or_default();
-            if queue.has(*number) {
+            if queue.lacks_relatives(*number) {
                 for id in &found {
                     self.unwritten.refuse(id);
                 }

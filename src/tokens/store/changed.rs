@@ -3,6 +3,10 @@
 /// The column with the bodies of those entries that are about many.
 pub(super) const BODY: &str = "CASE WHEN kind = 'pepper.moved' THEN body END";
 
+/// Once as many tokens as this for each entry that was asked for are to be read, the rest of the entries waits: an entry
+/// about many has up to 100 of them, and a look has a deadline.
+const TOKENS_AN_ENTRY: usize = 10;
+
 /// The body of such an entry.
 #[derive(Default, serde::Deserialize)]
 struct Moved {
@@ -29,6 +33,11 @@ impl Changed {
         let Self { workspaces, tokens, families, operators, revocations } = self;
         let others = [workspaces, families, operators, revocations];
         (!tokens.is_empty() && others.iter().all(|ids| ids.is_empty())).then_some(tokens)
+    }
+
+    /// Whether there is enough to read for one look of so many entries.
+    pub(super) const fn is_enough(&self, entries: u32) -> bool {
+        self.tokens.len() >= TOKENS_AN_ENTRY * entries as usize
     }
 
     /// Adds an entry by its kind and subject; `body` is that of an entry about many, which [`BODY`] asks for.

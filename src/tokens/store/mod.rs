@@ -316,7 +316,7 @@ pub trait Store:
     fn few(&self, load: &mut dyn FnMut(Row)) -> Result<(), Error>;
 
     /// Up to `count` entries after `after`, read as of one moment, and the rows that they changed, as of that moment or a
-    /// later one.
+    /// later one. There are fewer, though at least one, where entries are about many tokens each.
     fn changes(&self, after: u64, count: u32) -> Result<Changes, Error>;
 
     /// Calls `wake` when the log may have grown, until what it answers with is dropped. Only a hint, which may be

@@ -33,7 +33,7 @@ pub const MOST_LISTED: u32 = 50;
 pub enum Recipient {
     /// A contact of the workspace: an e-mail address or the `https` address of a webhook.
     Contact(String),
-    /// The operator, because the workspace has no contacts.
+    /// The operator, because the workspace has no contacts or a decoy was used.
     Operator,
 }
 
@@ -44,11 +44,11 @@ pub struct Delivery {
     pub id: String,
     /// Who it is for.
     pub recipient: Recipient,
-    /// The leaks that it tells of, up to [`MOST_LISTED`] of them, in the log's order.
+    /// What it tells of, leaks or the use of a token, up to [`MOST_LISTED`] entries, in the log's order.
     pub entries: Vec<LogEntry>,
-    /// How many leaks it tells of in all.
+    /// How many it tells of in all.
     pub leaks: u64,
-    /// When the first of the leaks was found, in milliseconds since 1970.
+    /// When the first of them was found, in milliseconds since 1970.
     pub enqueued_at_unix_millis: u64,
     /// How often it was taken, this time included.
     pub attempt: u32,
@@ -82,7 +82,8 @@ pub struct Backlog {
     pub oldest_unix_millis: Option<u64>,
 }
 
-/// The part of a store that keeps messages. They are owed by [`Leaks`](super::Leaks).
+/// The part of a store that keeps messages. They are owed by
+/// [`Leaks`](super::Leaks) and [`Sightings`](super::sightings::Sightings).
 pub trait Outbox {
     /// Gathers what is owed, then takes up to `count` messages that are due, the longest due first, for `lease`. Nobody
     /// else is given them before that is over. Costs one read while nothing is due.
@@ -90,7 +91,8 @@ pub trait Outbox {
 
     /// Tells how the attempt of this number ended. An attempt whose message was since taken by another changes
     /// nothing, unless it was delivered. Telling again changes nothing. That a message was given up is an entry of the
-    /// log ([`ChangeKind::LeakUntold`](super::ChangeKind::LeakUntold)).
+    /// log ([`ChangeKind::LeakUntold`](super::ChangeKind::LeakUntold), of a use
+    /// [`ChangeKind::UseUntold`](super::ChangeKind::UseUntold)).
     fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error>;
 
     /// What waits.

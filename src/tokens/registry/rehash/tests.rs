@@ -142,6 +142,26 @@ fn a_pepper_is_retired_only_when_nothing_needs_it() {
     assert_eq!(gateway.registry.status().tokens, 1, "a moved token is there twice");
 }
 
+/// A registry that is saved while a token moves can have it in the file under both digests.
+#[test]
+fn a_token_that_was_saved_twice_is_there_once() {
+    let fleet = Fleet::new();
+    let token = fleet.gateway().make(&fleet);
+    fleet.rotation().add(fleet.clock.now()).unwrap();
+    fleet.rotation().put_first(2).unwrap();
+    let (restored, other) = (fleet.gateway(), fleet.gateway());
+    other.sees(&fleet, token.token.expose());
+    let mut loader = restored.registry.loader();
+    restored.mint.store().snapshot(&mut |row| restored.registry.apply(&mut loader, row)).unwrap();
+    drop(loader);
+    assert_eq!(restored.registry.status().tokens, 2);
+    restored.registry.sync(fleet.clock.now()).unwrap();
+    assert_eq!(restored.registry.status().tokens, 1);
+    other.mint.revoke_token(fleet.act(), &token.record.id, "x").unwrap();
+    restored.registry.sync(fleet.clock.now()).unwrap();
+    assert!(matches!(restored.sees(&fleet, token.token.expose()), Lookup::Revoked(_)));
+}
+
 #[test]
 fn a_gateway_that_only_recognises_the_new_pepper_moves_nothing_back() {
     let fleet = Fleet::new();
@@ -344,4 +364,19 @@ proptest! {
             prop_assert_eq!(gateway.registry.status().tokens, tokens.len());
         }
     }
+}
+
+#[test]
+fn a_pepper_is_missed_also_where_the_store_fails_as_it_is_met() {
+    let fleet = Fleet::new();
+    let first = fleet.gateway();
+    fleet.rotation().add(fleet.clock.now()).unwrap();
+    fleet.rotation().put_first(2).unwrap();
+    fleet.gateway().make(&fleet);
+    let database = rusqlite::Connection::open(fleet.folder.path().join("tollgate.db")).unwrap();
+    database.execute_batch("ALTER TABLE pepper RENAME TO away").unwrap();
+    first.registry.sync(fleet.clock.now()).unwrap_err();
+    database.execute_batch("ALTER TABLE away RENAME TO pepper").unwrap();
+    first.registry.sync(fleet.clock.now()).unwrap();
+    assert_eq!(first.registry.missing_pepper(), Some(2));
 }

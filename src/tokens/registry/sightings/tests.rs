@@ -139,7 +139,7 @@ fn a_network_is_asked_of_the_store_once_a_day_and_told_once() {
 fn a_network_that_finds_no_room_is_noted_at_its_next_use() {
     let mut world = World::new();
     let token = world.make(false);
-    for n in 0..QUEUE {
+    for n in 0..MOST_NETWORKS {
         world.use_from(&token, &format!("10.{}.{}.1", n / 256, n % 256));
     }
     let (subject, address) = (token.record.subject(), "192.0.2.1".parse().unwrap());
@@ -184,4 +184,17 @@ fn the_thread_tells_and_ends_with_everything_told() {
     drop(teller);
     let log = two.other.store().log(0, 1_000).unwrap();
     assert!(log.iter().any(|entry| entry.kind == ChangeKind::DecoyUsed.name()));
+}
+
+#[test]
+fn networks_leave_room_for_decoys() {
+    let mut world = World::new();
+    let (token, decoy) = (world.make(false), world.make(true));
+    for n in 0..QUEUE {
+        world.use_from(&token, &format!("10.{}.{}.1", n / 256, n % 256));
+    }
+    world.two.registry.note_decoy(seen(&decoy.record.id, "192.0.2.1"));
+    assert_eq!(world.two.registry.sighting_counts().lost, 0, "after a restart every network is news");
+    world.tell();
+    assert_eq!(world.entries(ChangeKind::DecoyUsed).len(), 1);
 }

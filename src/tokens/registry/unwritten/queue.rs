@@ -71,8 +71,9 @@ impl Queue {
         waiting.map(|one| (one.number, Arc::clone(&one.write))).collect()
     }
 
-    pub(super) fn has(&self, number: u64) -> bool {
-        self.all.binary_search_by_key(&number, |one| one.number).is_ok()
+    /// Whether it waits and its relatives are still to be told.
+    pub(super) fn lacks_relatives(&mut self, number: u64) -> bool {
+        self.get_mut(number).is_some_and(|one| one.relatives.is_none())
     }
 
     fn get_mut(&mut self, number: u64) -> Option<&mut Waiting> {
@@ -102,7 +103,9 @@ impl Queue {
 
     /// Tokens that wait and whose relatives were not looked for, each told once.
     pub(super) fn take_unsearched(&mut self) -> Vec<(u64, TokenId, Reach)> {
-        let numbers = std::mem::take(&mut self.unsearched);
+        let mut numbers = std::mem::take(&mut self.unsearched);
+        numbers.sort_unstable();
+        numbers.dedup();
         let token = |number| match &self.get_mut(number)?.revoked {
             Revoked::Token { id, reach } => Some((number, id.clone(), *reach)),
             Revoked::Jwts(_) | Revoked::Operator(_) => None,

@@ -433,3 +433,19 @@ fn what_is_held_is_refused_until_it_is_let_go() {
     assert!(node.works(&leaked));
     assert_eq!(node.registry.unwritten.count.load(Ordering::SeqCst), 0);
 }
+
+#[test]
+fn relatives_are_looked_for_once_however_many_ask() {
+    let mut queue = Queue::default();
+    let revoked = Revoked::Token { id: "tok_a".into(), reach: Reach::Family };
+    let number = queue.push(revoked, Arc::new(|_| Ok(())));
+    queue.wait(number);
+    queue.wait(number);
+    assert_eq!(queue.take_unsearched().len(), 1);
+    // One more asks while they are looked for.
+    queue.wait(number);
+    assert!(queue.lacks_relatives(number));
+    queue.set_relatives(number, Vec::new());
+    assert_eq!(queue.take_unsearched().len(), 1);
+    assert!(!queue.lacks_relatives(number), "they would be refused twice and let go once");
+}

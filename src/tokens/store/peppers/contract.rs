@@ -15,6 +15,7 @@ proofs! { prove_peppers:
     a_hash_that_was_moved_is_imported_once,
     an_operators_token_moves_too,
     tokens_are_listed_by_their_pepper,
+    many_moves_are_read_in_portions,
 }
 
 const fn under(version: u16, of: Digest) -> Digest {
@@ -152,4 +153,21 @@ pub(crate) fn tokens_are_listed_by_their_pepper(fixture: &dyn Fixture) {
     };
     assert_eq!((ids(1, ""), ids(2, "")), (vec!["a".to_owned()], vec!["b".to_owned()]));
     assert!(ids(2, "b").is_empty() && ids(0, "").is_empty());
+}
+
+pub(crate) fn many_moves_are_read_in_portions(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), Clock::manual(START));
+    start(&*store, &clock);
+    let many: Vec<_> = (100..145).map(|n| imported(&format!("t{n}"), "ws", n)).collect();
+    store.import(act(&clock), &many).unwrap();
+    let (seq, _) = store.head().unwrap();
+    for first in [100, 115, 130] {
+        let moves: Vec<_> = (first..first + 15).map(|n| moved(n, 2)).collect();
+        assert_eq!(store.rehash(act(&clock), &moves).unwrap(), 15);
+    }
+    let some = store.changes(seq, 3).unwrap();
+    assert_eq!((some.head, &some.seqs[..], some.rows.len()), (seq + 3, &[seq + 1, seq + 2][..], 30));
+    let rest = store.changes(seq + 2, 3).unwrap();
+    assert_eq!((&rest.seqs[..], rest.rows.len()), (&[seq + 3][..], 15));
+    assert_eq!(rest.hash_before, some.hash_after);
 }

@@ -352,9 +352,9 @@ impl Store for PostgresStore {
         let ask = |sql: &str, parameters: Parameters<'_>| {
             self.follower.ask(&self.handle, &self.connector, sql, parameters).map_err(failed)
         };
-        let (after, count) = (super::columns::signed(after), i64::from(count));
-        let found = ask(&reads::look(), &[(&after, Type::INT8), (&count, Type::INT8)])?;
-        let (mut changes, about) = reads::looked(&found).map_err(failed)?;
+        let (after, most) = (super::columns::signed(after), i64::from(count));
+        let found = ask(&reads::look(), &[(&after, Type::INT8), (&most, Type::INT8)])?;
+        let (mut changes, about) = reads::looked(&found, count).map_err(failed)?;
         // A revocation has no rows but its tokens', which are in force a few round trips earlier so.
         if let Some(tokens) = about.tokens_alone() {
             let sql = format!("{} WHERE t.id = ANY($1) ORDER BY t.id", rows::CHANGED_TOKEN);

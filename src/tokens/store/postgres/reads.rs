@@ -114,8 +114,8 @@ pub(super) fn look() -> String {
     )
 }
 
-/// What [`look`] found: changes still without their rows, and what these are of.
-pub(super) fn looked(found: &[tokio_postgres::Row]) -> Result<(Changes, Changed), Failure> {
+/// What [`look`] for so many entries found: changes still without their rows, and what these are of.
+pub(super) fn looked(found: &[tokio_postgres::Row], count: u32) -> Result<(Changes, Changed), Failure> {
     let first = found.first().ok_or_else(|| super::failure::unreadable(0))?;
     let hash = rows::hash(first, 1)?;
     let head = rows::unsigned(first, 0)?;
@@ -132,6 +132,9 @@ pub(super) fn looked(found: &[tokio_postgres::Row]) -> Result<(Changes, Changed)
         changes.hash_after = rows::hash(row, 6)?;
         changes.seqs.push(rows::unsigned(row, 2)?);
         about.note(row.try_get(3)?, row.try_get(4)?, row.try_get(7)?);
+        if about.is_enough(count) {
+            break;
+        }
     }
     Ok((changes, about))
 }

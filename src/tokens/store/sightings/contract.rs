@@ -12,6 +12,7 @@ proofs! { prove_sightings:
     nobody_is_told_of_what_is_no_decoy,
     a_decoys_use_is_told_to_contacts_and_operator,
     a_decoys_uses_are_told_once_an_hour,
+    a_clock_that_was_ahead_silences_no_decoy,
     a_leaked_decoy_stays_one,
     the_first_network_is_learnt_and_the_next_is_told,
     networks_are_a_familys,
@@ -89,6 +90,13 @@ pub(crate) fn a_decoys_uses_are_told_once_an_hour(fixture: &dyn Fixture) {
     clock.advance(Duration::from_mins(1));
     assert_eq!(store.decoys_used(act(&clock), &[used("decoy", 500)]).unwrap(), [DecoyTold::Told]);
     assert_eq!(told(&*store, &clock).len(), 2);
+}
+
+pub(crate) fn a_clock_that_was_ahead_silences_no_decoy(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), Clock::manual(START));
+    with_decoy(&*store, &clock);
+    store.decoys_used(act(&Clock::manual(START + 86_400)), &[used("decoy", 1)]).unwrap();
+    assert_eq!(store.decoys_used(act(&clock), &[used("decoy", 1)]).unwrap(), [DecoyTold::Told]);
 }
 
 pub(crate) fn a_leaked_decoy_stays_one(fixture: &dyn Fixture) {

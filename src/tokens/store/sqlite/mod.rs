@@ -349,6 +349,9 @@ fn changed_rows(on: &Connection, mut changes: Changes, after: u64, count: u32) -
         let (kind, subject): (String, String) = (row.get(1)?, row.get(2)?);
         let body: Option<String> = row.get(3)?;
         about.note(&kind, subject, body.as_deref());
+        if about.is_enough(count) {
+            break;
+        }
     }
     let Changed { mut workspaces, mut tokens, families, operators: mut operator_names, mut revocations } =
         about;

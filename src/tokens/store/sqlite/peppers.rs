@@ -10,7 +10,7 @@ use crate::tokens::store::writing::PepperTables;
 use crate::tokens::store::{Act, StoredOperator, StoredToken};
 use crate::tokens::{Digest, Error, Scheme, TokenRecord};
 
-/// What schema 5 adds.
+/// What schema 6 adds.
 pub(super) const TABLES: &str = "
 CREATE TABLE former_digest (
     digest BLOB NOT NULL CHECK (length(digest) = 32),

@@ -12,7 +12,7 @@ use crate::tokens::store::sightings::{
 use crate::tokens::store::writing::SightingTables;
 use crate::tokens::store::{Act, ChangeKind};
 
-/// The table of schema 5.
+/// The table of schema 6.
 pub(super) const TABLE: &str = "
 CREATE TABLE known_network (
     family TEXT NOT NULL,

@@ -3,7 +3,7 @@
 use super::{Failure, Tables, Writing};
 use crate::tokens::store::ChangeKind;
 use crate::tokens::store::columns::{jwts, jwts_columns};
-use crate::tokens::store::jwt_revocations::{MOST_JWT_REVOCATIONS, NewJwtRevocation};
+use crate::tokens::store::jwt_revocations::{ENDED_KEPT_SECONDS, MOST_JWT_REVOCATIONS, NewJwtRevocation};
 use crate::tokens::{Error, JwtRevocation};
 
 impl<T: Tables> Writing<'_, T> {
@@ -11,7 +11,7 @@ impl<T: Tables> Writing<'_, T> {
         &mut self,
         new: &NewJwtRevocation,
     ) -> Result<JwtRevocation, Failure> {
-        self.on.delete_ended_jwt_revocations(self.seconds())?;
+        self.on.delete_ended_jwt_revocations(self.seconds().saturating_sub(ENDED_KEPT_SECONDS))?;
         let before = self.on.jwt_revocation_of(&new.jwts)?;
         let (kind, issuer, name, issued_before) = jwts_columns(&new.jwts);
         let known = before.as_ref().map(|before| (jwts_columns(&before.jwts).3, before.ends_at_unix_seconds));
@@ -21,8 +21,11 @@ impl<T: Tables> Writing<'_, T> {
         {
             return Ok(before.clone());
         }
-        if before.is_none() && self.on.jwt_revocations_held()? >= u64::from(MOST_JWT_REVOCATIONS) {
-            return Err(Error::TooManyJwtRevocations { cap: MOST_JWT_REVOCATIONS }.into());
+        if before.is_none() && self.is_full_of_jwts()? {
+            self.on.delete_ended_jwt_revocations(self.seconds())?;
+            if self.is_full_of_jwts()? {
+                return Err(Error::TooManyJwtRevocations { cap: MOST_JWT_REVOCATIONS }.into());
+            }
         }
         let (cut, end) = known.unwrap_or_default();
         let later = jwts(kind, issuer.to_owned(), name.to_owned(), issued_before.max(cut));
@@ -37,5 +40,9 @@ impl<T: Tables> Writing<'_, T> {
         let body = serde_json::to_value(made.view()).unwrap_or_default();
         self.append(ChangeKind::JwtRevoked, &made.id, &body);
         Ok(made)
+    }
+
+    fn is_full_of_jwts(&self) -> Result<bool, Failure> {
+        Ok(self.on.jwt_revocations_held()? >= u64::from(MOST_JWT_REVOCATIONS))
     }
 }
