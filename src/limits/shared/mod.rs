@@ -13,7 +13,7 @@
 //! | | admitted at most |
 //! |---|---|
 //! | the store answers, however slowly, and replicas come and go | B + r W |
-//! | it leaves questions unanswered, and is not given up | B + r W + N |
+//! | it leaves questions unanswered, and is not given up | B + r W + N, and r / N for the time by which a replica is granted nothing that it asks for |
 //! | it is away, for however long | B + r W + N (for each outage), and r (N − 1) / N for the time by which replicas go on apart |
 //! | k of N are cut off, each for its D | B + r W + k + (r / N) × all D together; where all are cut off alike, k + (k / N) r D |
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
@@ -43,9 +43,9 @@
 //! - A request that waits spends a token whose lease lived when it began to wait, or that was granted since. Tokens that
 //!   are asked for requests (`strict`) are for no others: their lease ends as it begins, so they hold back no refill.
 //! - Tokens that are kept over a question may have died when its answer comes. Then they stay dead.
-//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one
-//!   until it is paid for, first of all from the next grants, and none of a bucket that had nothing left. A replica that
-//!   goes may leave it unpaid.
+//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one in
+//!   each N / r, and none of a bucket that had nothing left. They are paid for first of all from the next grants. A replica
+//!   that goes may leave them unpaid; so does one whose bucket can never be asked of, which so goes on with its share.
 //!
 //! Nothing here counts replicas: one that joins has no token before it is granted one, and it does not serve before it has
 //! found the store or tried for a second; one that leaves drops tokens that the store counts as held until they die.
@@ -175,7 +175,7 @@ pub(super) mod wanted;
 pub use call::Call;
 pub(super) use lease::{MOST_TOKENS, Mark};
 pub(super) use plan::mode_of;
-pub use plan::{OnStoreFailure, Shared, Sharing};
+pub use plan::{CALLS_IN_VAIN, OnStoreFailure, Shared, Sharing};
 pub use store::{
     Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question,
     StoreFault, TICK_NANOS,

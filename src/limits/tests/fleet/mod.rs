@@ -12,9 +12,11 @@ mod accuracy;
 mod adversary;
 mod bounds;
 mod calendar;
+mod crowded;
 mod outages;
 mod path;
 mod tally;
+mod together;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
