@@ -10,11 +10,15 @@
 
 mod accuracy;
 mod adversary;
+mod all_or_nothing;
+mod asking;
 mod bounds;
 mod calendar;
 mod changes;
 mod outages;
+mod overflow;
 mod path;
+mod retry_after;
 mod tally;
 
 use std::cmp::Reverse;
