@@ -2,16 +2,23 @@
 //!
 //! Every load is far over the limit, and what was admitted is held to the bound in every window.
 
+mod apart;
 mod calendar;
 mod calm;
 mod changes;
+mod default_timeout;
+mod explained;
 mod faults;
 mod fleet;
 mod hot;
+mod killed;
 mod load;
+mod many_keys;
+mod month;
 mod operators;
 #[path = "../../redis/relay.rs"]
 mod relay;
+mod reloads;
 mod rolling;
 #[path = "../../redis/server.rs"]
 mod server;
