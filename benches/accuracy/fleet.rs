@@ -26,6 +26,10 @@ pub(crate) struct Apart {
     pub(crate) tokens: u64,
     /// For how long they had given it up, summed up over all gateways.
     pub(crate) seconds: f64,
+    /// The part of that in which not all of them had.
+    pub(crate) alone_seconds: f64,
+    /// Questions without an answer.
+    pub(crate) unanswered: u64,
 }
 
 /// What a gateway's questions without an answer came to.
@@ -126,12 +130,17 @@ impl Fleet {
 
     /// What they may have admitted without Redis since.
     pub(crate) fn apart_since(&self, before: &[Failures], part: &str) -> Apart {
-        let mut apart = Apart { tokens: 0, seconds: 0.0 };
+        let mut apart = Apart { tokens: 0, seconds: 0.0, alone_seconds: 0.0, unanswered: 0 };
+        let mut together = f64::INFINITY;
         for (before, after) in before.iter().zip(self.failures()) {
+            let away = after.away_seconds - before.away_seconds;
             apart.tokens += after.given_up - before.given_up;
             apart.tokens += u64::from(after.unanswered > before.unanswered);
-            apart.seconds += after.away_seconds - before.away_seconds;
+            apart.unanswered += after.unanswered - before.unanswered;
+            apart.seconds += away;
+            together = together.min(away);
         }
+        apart.alone_seconds = apart.seconds - together * REPLICAS as f64;
         println!("{part}, without Redis: {} tokens, and shares for {:.1} s", apart.tokens, apart.seconds);
         apart
     }

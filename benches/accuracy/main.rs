@@ -9,14 +9,15 @@
 //! It needs Debian's `redis-server`. Every distinct limit of Segment's endpoint table, and one of 6,000 a minute, has a
 //! policy, a token and a load of its own, all at the same time: in the calm at nine tenths of the limit, at ten times the
 //! limit, at ten times the limit with Redis away for the middle half of the time, and the same with three of the eight cut
-//! off from it. It prints the table that stands in the documentation of `tollgate::limits::shared`. A request counts in a
-//! window that it was surely decided in, from its sending to its answer.
+//! off from it. It prints the table that stands in the documentation of `tollgate::limits::shared`, and fails where a row is
+//! not within its bounds. A request counts in a window that it was surely decided in, from its sending to its answer.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a bench may panic")]
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "counts are small")]
 
 mod asked;
+mod bounds;
 mod fleet;
 #[path = "../../tests/gateway/shared_limits/load.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
@@ -33,8 +34,10 @@ mod server;
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 mod support;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
+use self::bounds::{Part, Row};
 use self::fleet::{Fleet, REPLICAS};
 use self::offered::Offered;
 use self::quotas::QUOTAS;
@@ -63,7 +66,7 @@ impl Limit {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let mut seconds = 60;
     let mut quotas = &QUOTAS[..];
@@ -77,11 +80,15 @@ fn main() {
     }
     let time = Duration::from_secs(seconds);
     let fleet = Fleet::start(quotas);
+    let before = fleet.failures();
     let calm = fleet.offer(0, time, |limit| limit.rate * 0.9, |_| {});
+    let calm_apart = fleet.apart_since(&before, "0.9 ×");
     let before = fleet.failures();
     let over = fleet.offer(1, time, |limit| limit.overload(time), |_| {});
-    let _ = fleet.apart_since(&before, "10 ×");
+    let over_apart = fleet.apart_since(&before, "10 ×");
+    let before = fleet.failures();
     let away = fleet.offer(2, time, |limit| limit.overload(time), |is| fleet.cut(REPLICAS, is));
+    let away_apart = fleet.apart_since(&before, "away");
     let before = fleet.failures();
     let part = fleet.offer(3, time, |limit| limit.overload(time), |is| fleet.cut(CUT_OFF, is));
     let apart = fleet.apart_since(&before, "cut off");
@@ -89,11 +96,15 @@ fn main() {
         "| limit | 0.9 ×: false refusals | asked | 10 ×: used | worst window | asked | Redis away | 3 of 8 cut off |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+    let mut broken = Vec::new();
     for (place, quota) in quotas.iter().enumerate() {
         let limit = Limit::of(quota);
         let (calm, over) = (&calm[place], &over[place]);
         let worst = |offered: &Offered| offered.beyond(limit);
-        let bound = apart.tokens as f64 + limit.rate / REPLICAS as f64 * apart.seconds;
+        let bound = apart.most(limit);
+        let (away, cut) = (Part(&away[place], away_apart), Part(&part[place], apart));
+        let row = Row { quota, calm: Part(calm, calm_apart), over: Part(over, over_apart), away, cut };
+        broken.extend(row.broken());
         println!(
             "| {quota} | {} of {} | {:.1} % | {:.1} % | {:+.1} | {:.1} % | {:+.1} | {:+.1} (≤ {bound:.1}) |",
             calm.false_refusals(limit),
@@ -102,8 +113,12 @@ fn main() {
             over.used(limit) * 100.0,
             worst(over),
             over.asked_share() * 100.0,
-            worst(&away[place]),
-            worst(&part[place]),
+            worst(row.away.0),
+            worst(row.cut.0),
         );
     }
+    for bound in &broken {
+        println!("not within its bound: {bound}");
+    }
+    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

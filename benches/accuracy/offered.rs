@@ -126,10 +126,14 @@ impl Offered {
         central.saturating_sub(self.outcome.admitted())
     }
 
-    /// What was admitted, of what the limit has for the whole time.
+    /// What the limit has for the whole time, in requests.
+    pub(crate) fn most(&self, limit: Limit) -> f64 {
+        (limit.burst + limit.rate * self.outcome.took.as_secs_f64()).floor()
+    }
+
+    /// What was admitted of that.
     pub(crate) fn used(&self, limit: Limit) -> f64 {
-        let most = limit.burst + limit.rate * self.outcome.took.as_secs_f64();
-        self.outcome.admitted() as f64 / most.floor()
+        self.outcome.admitted() as f64 / self.most(limit)
     }
 
     /// Tokens beyond the burst and the rate in the worst window: what is not above 0 is never too many.

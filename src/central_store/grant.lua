@@ -4,7 +4,7 @@
 -- time after which nobody waits for the answer any more; then eight for each bucket: interval, burst, lease, need, want,
 -- and of the tokens held from the last grant their period, those spent and those kept. Times are ticks of 100 ns. An
 -- interval of 0 is a bucket of the calendar: `burst` tokens that end with its period in `lease`; it is kept for an hour
--- longer.
+-- longer, under the policy's key and the period's begin. The policy's key then names the period: `calendar BEGIN END`.
 -- Answers {1, now, then granted, left, period and ticks until full for each}, {0, now, the place that waits longest,
 -- ticks}, or too late {2, now}.
 --
@@ -16,9 +16,7 @@ local min, max, ceil, floor, format = math.min, math.max, math.ceil, math.floor,
 local began, ended, minute, hour = now - ARGV[1], now - ARGV[2], 600000000, 36000000000
 local asked = { 'interval', 'burst', 'lease', 'need', 'want', 'period', 'spent', 'kept' }
 
-local function read(key)
-  local text = redis.call('GET', key)
-  if not text then return nil end
+local function numbers(text)
   local tat, at, fill, since, period, granted, earlier, before =
     string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   return tonumber(tat), tonumber(at), tonumber(fill), tonumber(since), tonumber(period), tonumber(granted),
@@ -27,14 +25,34 @@ end
 
 local function text(...) return format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', ...) end
 
+local function get(key) return redis.call('GET', key) or '' end
+
+local function keep(key, value, ends)
+  redis.call('SET', key, value, 'PX', floor(max(ends - now, 0) / 10000) + 1)
+end
+
+-- A period's count, and the quota that it was counted under.
+local function counted(key)
+  local count, of = string.match(get(key), '^([%d.e+-]+) (%d+)$')
+  return tonumber(count), tonumber(of)
+end
+
 -- The bucket as it is now: what is held of it, and what is left.
 local function gcra(key, ask)
   local interval, fill = ask.interval, ask.interval * ask.burst
-  local tat, at, old, since, period, granted, earlier, before = read(key)
+  local known = get(key)
+  local tat, at, old, since, period, granted, earlier, before = numbers(known)
   if not tat then
     -- It was full a minute ago; what an outage took from it came back within its fill.
     tat, at, old = min(now - minute, began + fill), 0, fill
     since, period, granted, earlier, before = now, ask.lease, 0, 0, 0
+    local number, over = string.match(known, '^calendar (%d+) (%d+)$')
+    if number and tonumber(over) > now then
+      -- It counted by the calendar until now. That is written even if this is denied, or it would not refill.
+      local count, of = counted(key .. ':' .. number)
+      tat, at = now + ceil(min((count or 0) / (of or 1), 1) * fill), now
+      keep(key, text(tat, at, old, since, period, granted, earlier, before), max(tat, since + 2 * period) + minute)
+    end
   elseif now < at then
     -- The clock went back. That is kept even of what is denied now, or it would be denied until the clock is there again.
     local back = at - now
@@ -77,13 +95,37 @@ local function wait(b, ask)
   return max(tat + take - now, 1)
 end
 
+-- What was taken of a bucket that refilled all the time until now, in parts of the quota that asks.
+local function taken(ask, tat, at, fill, since, period, granted, _, before)
+  local held = now < since + period and before + granted or now < since + 2 * period and granted or 0
+  return min(max(max(tat - max(at - now, 0) - now, 0) / fill * ask.burst, held), ask.burst)
+end
+
+-- Keeps a period's count, and that the policy counts in no earlier one.
+local function keep_count(key, ask, b)
+  local ends = now + ask.lease
+  keep(key, format('%.17g %.0f', b.count, ask.burst), ends + hour)
+  if b.latest < b.period then
+    keep(b.policy, format('calendar %.0f %.0f', b.period, ends), ends + hour)
+    b.latest = b.period
+  end
+end
+
 -- The calendar's bucket: what was taken in its period, in parts of the quota that asks.
 local function calendar(key, ask)
-  local count, of = string.match(redis.call('GET', key) or '', '^([%d.e+-]+) (%d+)$')
-  count, of = tonumber(count) or 0, tonumber(of) or ask.burst
-  if of ~= ask.burst then count = count * ask.burst / of end
+  local policy, period = string.match(key, '^(.*):(%d+)$')
+  local before, used, of = get(policy), counted(key)
+  used, of = used or 0, of or ask.burst
+  if of ~= ask.burst then used = used * ask.burst / of end
+  local latest = string.match(before, '^calendar (%d+) ') or -1
+  local b = { count = used, policy = policy, period = tonumber(period), latest = tonumber(latest) }
+  if numbers(before) then
+    b.count = taken(ask, numbers(before))
+    keep_count(key, ask, b)
+  end
   -- A count that was carried over has a fraction, and a double is a little off it.
-  return { count = count, left = max(floor(ask.burst - count + 0.000001), 0) }
+  b.left = max(floor(ask.burst - b.count + 0.000001), 0)
+  return b
 end
 
 local asks, buckets, place, longest = {}, {}, 0, 0
@@ -107,18 +149,18 @@ if place > 0 then return { 0, now, place, longest } end
 local out = { 1, now }
 for i = 1, #KEYS do
   local ask, b = asks[i], buckets[i]
-  local grant, value, ends
+  local grant
   if b.count then
     grant = max(ask.need, min(ask.want, b.left))
-    value, ends = format('%.17g %.0f', b.count + grant, ask.burst), now + ask.lease + hour
+    b.count = b.count + grant
+    keep_count(KEYS[i], ask, b)
   else
     grant = max(ask.need, min(ask.want, ceil(b.left / 2)))
     local tat, granted = b.tat + grant * ask.interval, b.granted + grant
-    value = text(tat, now, b.fill, b.since, b.period, granted, b.earlier, b.before)
-    ends = max(tat, b.since + 2 * b.period) + minute
+    local value = text(tat, now, b.fill, b.since, b.period, granted, b.earlier, b.before)
+    keep(KEYS[i], value, max(tat, b.since + 2 * b.period) + minute)
     b.tat = tat
   end
-  redis.call('SET', KEYS[i], value, 'PX', floor(max(ends - now, 0) / 10000) + 1)
   out[#out + 1], out[#out + 2], out[#out + 3] = grant, b.left - grant, b.since or 0
   out[#out + 1] = b.count and ask.lease or b.tat - now
 end

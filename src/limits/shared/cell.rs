@@ -170,9 +170,13 @@ impl Cell {
 
     fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
         let wait = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
-        let wait = self.count.period(now).map_or(wait, |period| period.ends_in_nanos);
-        (cost >= self.denied_cost.load(Ordering::Acquire))
-            .then(|| self.verdict(self.lease.unspent(now), Some(wait), now))
+        let dearer = cost.checked_sub(self.denied_cost.load(Ordering::Acquire))?;
+        let wait = match self.count.period(now) {
+            Some(period) => period.ends_in_nanos,
+            // What the refused one lacked is there then; each further token takes its time.
+            None => wait.saturating_add(self.scale.interval_nanos.saturating_mul(dearer.into())),
+        };
+        Some(self.verdict(self.lease.unspent(now), Some(wait), now))
     }
 
     /// The store's bucket as it was told, and our lease beside it.
@@ -276,9 +280,9 @@ impl Cell {
         cold.period = grant.period;
         cold.counted = unspent;
         self.pay(&mut cold, grant.tokens, sent);
-        // Full at the earliest, so that nobody is refused whom the store would admit.
-        let full_at = sent.at.saturating_add(grant.until_full_nanos);
-        self.full_at.store(now.saturating_add(grant.until_full_nanos), Ordering::Release);
+        // Counted from now, when that is certainly so at the store: whoever comes then is admitted.
+        let full_at = now.saturating_add(grant.until_full_nanos);
+        self.full_at.store(full_at, Ordering::Release);
         if grant.left > 0 {
             self.denied_until.store(0, Ordering::Release);
             cold.next_question_at = sent.at + LEAST_GAP_NANOS;
@@ -307,7 +311,7 @@ impl Cell {
         cold.left = Some(0);
         let missing = interval_nanos.saturating_mul(u64::from(burst.saturating_sub(asked.need)));
         self.full_at.store(now.saturating_add(wait_nanos).saturating_add(missing), Ordering::Release);
-        self.pause(&mut cold, asked.need, sent.at.saturating_add(wait_nanos), sent, now);
+        self.pause(&mut cold, asked.need, now.saturating_add(wait_nanos), sent, now);
     }
 
     /// Ends a question of several buckets that another of them denied: nothing is learnt of this one.

@@ -24,7 +24,8 @@
 //! | | admitted in a period | used, where it is asked for |
 //! |---|---|---|
 //! | the store answers | at most Q | at least Q less what gateways hold that are not asked any more: N C, C at most Q / 4 N |
-//! | answers are lost, gateways end | at most Q | what they held, or were granted in vain, is lost: C each |
+//! | gateways end | at most Q | what they held is lost: C each |
+//! | answers are lost | at most Q + N; Q where it is `closed` | what was granted in vain is lost: C each |
 //! | it is away for D | at most Q + N + r D; Q if so much was left | |
 //!
 //! Replicas go on together after the store was away: at an instant of its clock, within a millisecond or so. Apart from

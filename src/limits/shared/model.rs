@@ -23,6 +23,11 @@ type Name = (Arc<str>, Arc<str>, Option<u64>);
 enum Kept {
     Gcra(Gcra),
     Count(Count),
+    /// In a rate's place: the policy counts by the calendar, in the period that began then and ends then.
+    Period {
+        began: u64,
+        ends: u64,
+    },
 }
 
 /// A count by the calendar, in the script's own doubles, and the quota that it was counted under.
@@ -82,18 +87,32 @@ impl Model {
     }
 
     fn look(&mut self, name: &Name, asked: &Asked, question: &Question, now: u64) -> (Kept, u64) {
-        if let Some(Kept::Gcra(bucket)) = self.buckets.get_mut(name) {
-            bucket.go_back(now);
-        }
-        let kept = self.buckets.get(name).copied();
         let (interval, burst, lease) = terms(asked);
         if interval == 0 {
             let unknown = Count { count: 0.0, of: burst };
-            let mut bucket = if let Some(Kept::Count(count)) = kept { count } else { unknown };
+            let mut bucket = match self.buckets.get(name) {
+                Some(Kept::Count(count)) => *count,
+                _ => unknown,
+            };
+            if let Some(Kept::Gcra(before)) = self.buckets.get(&of_policy(name)).copied() {
+                bucket = Count { count: before.taken(burst, now), of: burst };
+                self.count(name, bucket, lease, now);
+            }
             let left = bucket.left_under(burst);
             return (Kept::Count(bucket), left);
         }
         let fill = interval * burst;
+        if let Some(Kept::Gcra(bucket)) = self.buckets.get_mut(name) {
+            bucket.go_back(now);
+        }
+        if let Some(Kept::Period { began, ends }) = self.buckets.get(name).copied()
+            && ends > now
+        {
+            let counted = self.buckets.get(&(Arc::clone(&name.0), Arc::clone(&name.1), Some(began)));
+            let used = if let Some(Kept::Count(count)) = counted { count.part() } else { 0.0 };
+            self.buckets.insert(name.clone(), Kept::Gcra(Gcra::used(used, fill, lease, now)));
+        }
+        let kept = self.buckets.get(name).copied();
         let began = question.outage.map_or(now, |outage| now - outage.began_ago_nanos.div_ceil(TICK_NANOS));
         let unknown = Gcra {
             tat: now.saturating_sub(MINUTE).min(began + fill),
@@ -124,20 +143,22 @@ impl Model {
     fn take(&mut self, name: Name, asked: &Asked, kept: Kept, left: u64, now: u64) -> Grant {
         let (need, want) = (u64::from(asked.need), u64::from(asked.want));
         let (interval, _, lease) = terms(asked);
-        let (kept, tokens, period, until_full) = match kept {
+        let (tokens, period, until_full) = match kept {
+            Kept::Period { .. } => unreachable!("it is no bucket"),
             Kept::Count(Count { count, of }) => {
                 let tokens = need.max(want.min(left));
-                (Kept::Count(Count { count: count + float(tokens), of }), tokens, 0, lease)
+                self.count(&name, Count { count: count + float(tokens), of }, lease, now);
+                (tokens, 0, lease)
             }
             Kept::Gcra(mut bucket) => {
                 let tokens = need.max(want.min(left.div_ceil(2)));
                 bucket.tat += tokens * interval;
                 bucket.granted += tokens;
                 bucket.at = now;
-                (Kept::Gcra(bucket), tokens, bucket.since, bucket.tat - now)
+                self.buckets.insert(name, Kept::Gcra(bucket));
+                (tokens, bucket.since, bucket.tat - now)
             }
         };
-        self.buckets.insert(name, kept);
         let whole = |number: u64| u32::try_from(number).unwrap();
         Grant {
             tokens: whole(tokens),
@@ -148,7 +169,24 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Keeps a period's count, and that the policy counts in no earlier one.
+    fn count(&mut self, name: &Name, count: Count, lease: u64, now: u64) {
+        self.buckets.insert(name.clone(), Kept::Count(count));
+        let Some(began) = name.2 else { return };
+        let latest = self.buckets.get(&of_policy(name));
+        if !matches!(latest, Some(Kept::Period { began: latest, .. }) if *latest >= began) {
+            self.buckets.insert(of_policy(name), Kept::Period { began, ends: now + lease });
+        }
+    }
+}
+
 impl Count {
+    /// The part of its quota that is used.
+    fn part(&self) -> f64 {
+        (self.count / float(self.of)).min(1.0)
+    }
+
     /// What is left of a quota, of which the same fraction is used.
     #[expect(clippy::cast_sign_loss, reason = "a cast from a float saturates")]
     fn left_under(&mut self, quota: u64) -> u64 {
@@ -166,6 +204,24 @@ const fn float(number: u64) -> f64 {
 }
 
 impl Gcra {
+    /// A bucket of which a part is used, and nothing held.
+    #[expect(clippy::cast_sign_loss, reason = "a part is not negative")]
+    fn used(part: f64, fill: u64, period: u64, now: u64) -> Self {
+        let tat = now + (part * float(fill)).ceil() as u64;
+        Self { tat, at: now, fill, since: now, period, granted: 0, earlier: 0, before: 0 }
+    }
+
+    /// What is used of it, and held, in parts of a count by the calendar.
+    fn taken(&self, requests: u64, now: u64) -> f64 {
+        let held = match now {
+            now if now < self.since + self.period => self.before + self.granted,
+            now if now < self.since + 2 * self.period => self.granted,
+            _ => 0,
+        };
+        let debt = self.tat.saturating_sub(self.at.saturating_sub(now)).saturating_sub(now);
+        (float(debt) / float(self.fill) * float(requests)).max(float(held)).min(float(requests))
+    }
+
     /// The clock went back: as far as is known no time has passed.
     fn go_back(&mut self, now: u64) {
         let back = self.at.saturating_sub(now);
@@ -230,6 +286,11 @@ impl Gcra {
         }
         self.granted += kept;
     }
+}
+
+/// Where a rate's bucket of the same policy is, and which period counts.
+fn of_policy((group, name, _): &Name) -> Name {
+    (Arc::clone(group), Arc::clone(name), None)
 }
 
 fn name(question: &Question, asked: &Asked) -> Name {

@@ -77,17 +77,29 @@
 //!
 //! # What it keeps of a [`Bucket::Calendar`]
 //!
-//! A counter of its period, and the quota that it was counted under; nothing of a period of which nothing was asked.
+//! A counter of its period, and the quota that it was counted under; nothing of a period of which nothing was asked. In the
+//! place of a [`Bucket::Gcra`] of the same name it keeps which period counts: the latest that was asked of.
 //!
 //! ```text
 //! count = count × requests / requests before                          same fraction used under another quota
 //! left  = floor(requests − count)
 //! ```
 //!
+//! A name that is asked of in the other way has been given another window. The same fraction stays used, and only the way that
+//! is asked for now is kept, so that it does not matter how often the two alternate while replicas disagree. Both are written
+//! whatever becomes of the question:
+//!
+//! ```text
+//! of a rate:      count = min(max(max(tat − max(at − now, 0) − now, 0) / fill × requests, held), requests)
+//!                 held = before + granted before since + period, granted before since + 2 × period, then 0
+//! of a period     tat = now + ceil(min(count / requests before, 1) × fill'), at = now, fill = fill',
+//! that lasts:     since = now, period = lease, granted = earlier = before = 0
+//! ```
+//!
 //! If `left < need` the answer is [`Answer::Denied`], and the wait is what remains of the period. Otherwise `grant =
 //! max(need, min(want, left))`, `count += grant`, kept until an hour after the period's end, for gateways whose clocks are
 //! behind; [`Grant::period`] is 0, and the time until full is what remains of the period. What is granted is never
-//! returned, so that in one period, as its name says it, no more than the quota is spent: by whatever number of gateways,
+//! returned, so that in one period, as its name says it, no more than the quota is granted: to whatever number of gateways,
 //! however often they are restarted, and whatever answers are lost.
 
 use std::num::NonZeroU32;

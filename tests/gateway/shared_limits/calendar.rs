@@ -1,23 +1,18 @@
 //! Counts by the calendar, and long quotas, on three gateways: exact together, across restarts and another quota.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::Fleet;
 use super::load::{Outcome, Targets, offer};
-use crate::support::{Client, request, until};
+use crate::support::{Client, request};
 
 const REPLICAS: usize = 3;
 const PATIENT: &str = "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
 
-fn addresses(fleet: &Fleet) -> Vec<SocketAddr> {
-    fleet.replicas.iter().map(|replica| replica.address).collect()
-}
-
 fn load(fleet: &Fleet, token: &str, per_second: u32, seconds: u64) -> Outcome {
     let pause = || thread::sleep(Duration::from_secs(seconds));
-    let outcome = offer(&Targets::new(addresses(fleet)), token, per_second, 6, pause);
+    let outcome = offer(&Targets::new(fleet.addresses()), token, per_second, 6, pause);
     outcome.assert_no_errors();
     outcome
 }
@@ -34,29 +29,6 @@ fn on_one_day(test: impl Fn()) {
         if day() == begun {
             return result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
-    }
-}
-
-fn restart_all(fleet: &mut Fleet) {
-    for _ in 0..REPLICAS {
-        let mut old = fleet.replicas.remove(0);
-        old.process.signal("TERM");
-        assert!(old.process.wait().success());
-        let folder = old.into_folder();
-        fleet.replicas.push(crate::support::Gateway::serve_in(folder));
-    }
-}
-
-/// Writes another quota and reloads every replica.
-fn reload(fleet: &mut Fleet, quota: &str) {
-    quota.clone_into(&mut fleet.quota);
-    for (replica, relay) in fleet.replicas.iter().zip(&fleet.relays) {
-        std::fs::write(&replica.file, fleet.config(relay.port(), "")).unwrap();
-        let before = replica.metrics().count("tollgate_config_generation", &[]);
-        replica.process.signal("HUP");
-        until("the reload", || {
-            (replica.metrics().count("tollgate_config_generation", &[]) > before).then_some(())
-        });
     }
 }
 
@@ -81,14 +53,14 @@ fn a_days_quota_is_one_quota_across_replicas_restarts_and_reloads() {
             admitted += usize::from(replica.ask(&token, "/anything").status == 200);
         }
         assert_eq!(admitted, 60);
-        restart_all(&mut fleet);
+        fleet.restart_all();
         assert_eq!(remaining(&fleet, &token), 59);
 
         // Under half the quota half of it is left, less the one that looked.
-        reload(&mut fleet, "quota = \"60 per day\"\nwindow = \"calendar\"\nshared = \"strict\"\n");
+        fleet.reload("quota = \"60 per day\"\nwindow = \"calendar\"\nshared = \"strict\"\n");
         let outcome = load(&fleet, &token, 100, 3);
         assert_eq!(outcome.admitted(), 29, "all are busy, so nothing lies idle");
-        restart_all(&mut fleet);
+        fleet.restart_all();
         let outcome = load(&fleet, &token, 100, 1);
         assert_eq!(outcome.admitted(), 0);
         let refused = fleet.replicas[0].ask(&token, "/anything");
@@ -105,7 +77,7 @@ fn a_busy_quota_is_leased_and_what_lies_idle_is_bounded() {
         let outcome = load(&fleet, &token, 150, 2);
         let first = outcome.admitted();
         // One alone goes on: the others keep a twelfth of the quota each at most.
-        let alone = Targets::new(addresses(&fleet)[..1].to_vec());
+        let alone = Targets::new(fleet.addresses()[..1].to_vec());
         let outcome = offer(&alone, &token, 200, 6, || thread::sleep(Duration::from_secs(5)));
         outcome.assert_no_errors();
         let all = first + outcome.admitted();
@@ -153,10 +125,10 @@ fn a_rolling_day_is_exact_across_restarts() {
     for number in 0..30 {
         assert_eq!(fleet.replicas[number % REPLICAS].ask(&token, "/anything").status, 200);
     }
-    restart_all(&mut fleet);
+    fleet.restart_all();
     let outcome = load(&fleet, &token, 100, 2);
     // A start counts as an outage of a moment, which takes a part of a token from whole ones.
     assert!((20 - REPLICAS..=20).contains(&outcome.admitted()), "{}", outcome.admitted());
-    restart_all(&mut fleet);
+    fleet.restart_all();
     assert_eq!(load(&fleet, &token, 100, 1).admitted(), 0);
 }

@@ -10,10 +10,14 @@ use super::server::Server as Redis;
 use super::{Fleet, is_long};
 use crate::support::ask_admin;
 
-const REPLICAS: usize = 3;
 const LIMIT: Limit = Limit { rate: 30, burst: 60 };
 const OFFERED: u32 = 300;
 const CLIENTS: u32 = 12;
+/// Three replicas, and in the long form eight.
+fn how_many() -> usize {
+    if is_long() { 8 } else { 3 }
+}
+
 /// How long the load goes on before and after a fault; the whole of a long form takes a minute.
 fn calm() -> Duration {
     Duration::from_secs(if is_long() { 15 } else { 2 })
@@ -46,7 +50,7 @@ fn burst() -> f64 {
 }
 
 fn replicas() -> f64 {
-    u32::try_from(REPLICAS).map(f64::from).unwrap()
+    u32::try_from(how_many()).map(f64::from).unwrap()
 }
 
 /// Every breaker opens, the replicas stay ready, and all find it again.
@@ -64,7 +68,7 @@ fn away(fleet: &Fleet, goes: impl FnOnce(), comes: impl FnOnce()) {
 
 #[test]
 fn redis_hangs() {
-    let fleet = Fleet::with(REPLICAS, LIMIT, "timeout_milliseconds = 100\n");
+    let fleet = Fleet::with(how_many(), LIMIT, "timeout_milliseconds = 100\n");
     let (outcome, _) = under_load(&fleet, "Redis hangs", || {
         away(&fleet, || fleet.redis.signal("STOP"), || fleet.redis.signal("CONT"));
     });
@@ -75,7 +79,7 @@ fn redis_hangs() {
 /// Losing everything costs one burst.
 #[test]
 fn redis_is_killed_and_restarted() {
-    let fleet = Fleet::start(REPLICAS, LIMIT);
+    let fleet = Fleet::start(how_many(), LIMIT);
     let (outcome, _) = under_load(&fleet, "Redis is killed and restarted", || {
         away(&fleet, || fleet.redis.kill(), || fleet.redis.go());
     });
@@ -84,7 +88,7 @@ fn redis_is_killed_and_restarted() {
 
 #[test]
 fn redis_is_flushed() {
-    let fleet = Fleet::start(REPLICAS, LIMIT);
+    let fleet = Fleet::start(how_many(), LIMIT);
     let (outcome, _) = under_load(&fleet, "Redis is flushed", || {
         fleet.redis.ask("FLUSHALL");
         lasts(0);
@@ -95,7 +99,7 @@ fn redis_is_flushed() {
 
 #[test]
 fn redis_forgets_its_scripts() {
-    let fleet = Fleet::start(REPLICAS, LIMIT);
+    let fleet = Fleet::start(how_many(), LIMIT);
     let (outcome, _) = under_load(&fleet, "Redis forgets its scripts", || {
         for _ in 0..if is_long() { 300 } else { 10 } {
             fleet.redis.ask("SCRIPT FLUSH");
@@ -109,7 +113,7 @@ fn redis_forgets_its_scripts() {
 /// What the replica had not got yet is granted once more.
 #[test]
 fn redis_fails_over_to_its_replica() {
-    let fleet = Fleet::start(REPLICAS, LIMIT);
+    let fleet = Fleet::start(how_many(), LIMIT);
     let standby = Redis::start();
     standby.ask(&format!("REPLICAOF 127.0.0.1 {}", fleet.redis.port()));
     crate::support::until("the standby to follow", || {
@@ -134,7 +138,7 @@ fn redis_fails_over_to_its_replica() {
 #[test]
 fn the_clock_jumps() {
     for (ahead_seconds, most) in [(5, 5 * LIMIT.rate), (-5, 0)] {
-        let fleet = Fleet::start(REPLICAS, LIMIT);
+        let fleet = Fleet::start(how_many(), LIMIT);
         let (outcome, _) = under_load(&fleet, &format!("the clock jumps by {ahead_seconds} s"), || {
             fleet.relays.iter().for_each(|relay| relay.shift_clock(ahead_seconds));
             lasts(3);

@@ -11,17 +11,13 @@ const LIMIT: Limit = Limit { rate: 30, burst: 60 };
 const OFFERED: u32 = 300;
 const CLIENTS: u32 = 16;
 
-fn addresses(fleet: &Fleet) -> Vec<std::net::SocketAddr> {
-    fleet.replicas.iter().map(|replica| replica.address).collect()
-}
-
 /// What is admitted together is what one limiter would have admitted.
 #[test]
 fn eight_replicas_admit_what_one_would() {
     let fleet = Fleet::start(8, LIMIT);
     let token = fleet.token();
     let time = Duration::from_secs(if is_long() { 60 } else { 8 });
-    let outcome = offer(&Targets::new(addresses(&fleet)), &token, OFFERED, CLIENTS, || thread::sleep(time));
+    let outcome = offer(&Targets::new(fleet.addresses()), &token, OFFERED, CLIENTS, || thread::sleep(time));
     outcome.print("ten times the limit", LIMIT);
     outcome.assert_no_errors();
     outcome.assert_within(LIMIT, 0.0);
@@ -33,15 +29,15 @@ fn eight_replicas_admit_what_one_would() {
 fn replicas_come_and_go_under_load() {
     let mut fleet = Fleet::start(5, LIMIT);
     let token = fleet.token();
-    let targets = Targets::new(addresses(&fleet));
+    let targets = Targets::new(fleet.addresses());
     let time = Duration::from_secs(if is_long() { 15 } else { 2 });
     let outcome = offer(&targets, &token, OFFERED, CLIENTS, || {
         thread::sleep(time);
         fleet.add(3);
-        targets.set(addresses(&fleet));
+        targets.set(fleet.addresses());
         thread::sleep(time);
         let rest = fleet.replicas.split_off(4);
-        targets.set(addresses(&fleet));
+        targets.set(fleet.addresses());
         thread::sleep(time / 4);
         for mut gone in rest {
             gone.process.signal("TERM");

@@ -106,6 +106,12 @@ pub(super) fn offer(
     Outcome { seen, took: begin.elapsed() }
 }
 
+/// Prints a figure, for whoever runs a test with `--no-capture`.
+#[expect(clippy::print_stdout, reason = "it is asked for")]
+pub(super) fn say(what: &str) {
+    println!("{what}");
+}
+
 impl Outcome {
     /// How many were admitted.
     pub(super) fn admitted(&self) -> usize {
@@ -127,15 +133,14 @@ impl Outcome {
     }
 
     /// Prints what was measured, for whoever runs a test with `--no-capture`.
-    #[expect(clippy::print_stdout, reason = "it is asked for")]
     pub(super) fn print(&self, what: &str, limit: Limit) {
         let ((excess, window), admitted) = (self.worst_excess(limit), self.admitted());
         let (requests, used) = (self.seen.len(), self.used(limit) * 100.0);
-        println!(
+        say(&format!(
             "{what}: {limit:?}, {:.1} s, {requests} requests, {admitted} admitted, {used:.2} % of the limit, worst window \
              {window:.1?} with {excess:+.2} beyond it",
             self.took.as_secs_f64()
-        );
+        ));
     }
 
     /// What was admitted, of what the limit has for the whole load.

@@ -2,19 +2,28 @@
 //!
 //! Every load is far over the limit, and what was admitted is held to the bound in every window.
 
+mod apart;
 mod calendar;
 mod calm;
+mod changes;
+mod default_timeout;
+mod explained;
 mod faults;
 mod fleet;
 mod hot;
+mod killed;
 mod load;
+mod many_keys;
+mod month;
 mod operators;
 #[path = "../../redis/relay.rs"]
 mod relay;
+mod reloads;
 mod rolling;
 #[path = "../../redis/server.rs"]
 mod server;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 
@@ -52,12 +61,16 @@ impl Fleet {
     }
 
     fn of_quota(replicas: usize, quota: &str, redis_settings: &str) -> Self {
+        Self::on(Redis::start(), replicas, quota, redis_settings)
+    }
+
+    fn on(redis: Redis, replicas: usize, quota: &str, redis_settings: &str) -> Self {
         let (postgres, shared) = (Postgres::start(), tempfile::tempdir().unwrap());
         let url = postgres.database();
         let mut fleet = Self {
             replicas: Vec::new(),
             relays: Vec::new(),
-            redis: Redis::start(),
+            redis,
             _postgres: postgres,
             url,
             upstream: Upstream::start(Behaviour::status(200, "us")),
@@ -98,8 +111,12 @@ impl Fleet {
 
     /// A replica's configuration; `listen` is more of that section.
     fn config(&self, redis_port: u16, listen: &str) -> String {
+        self.config_of(&self.quota, redis_port, listen)
+    }
+
+    fn config_of(&self, quota: &str, redis_port: u16, listen: &str) -> String {
         let pepper = self.shared.path().join("tollgate.pepper");
-        let (pepper, quota) = (pepper.display(), &self.quota);
+        let pepper = pepper.display();
         let (url, redis) = (&self.url, &self.redis_settings);
         let more = format!(
             "[endpoints]\nunmatched = \"forward\"\n[tokens]\nstore = {url:?}\npepper_file = \"{pepper}\"\n\
@@ -113,6 +130,38 @@ impl Fleet {
             &format!("[listen]\nworkers = 1\n{listen}"),
             1,
         )
+    }
+
+    /// Where the replicas listen.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.replicas.iter().map(|replica| replica.address).collect()
+    }
+
+    /// Writes what a replica's policy says from now on, and has it reload; ends when it has.
+    fn reload_one(&self, replica: usize, quota: &str) {
+        let (gateway, relay) = (&self.replicas[replica], &self.relays[replica]);
+        let text = self.config_of(quota, relay.port(), "");
+        std::fs::write(&gateway.file, text).unwrap();
+        let before = gateway.metrics().count("tollgate_config_generation", &[]);
+        gateway.process.signal("HUP");
+        until("the reload", || {
+            (gateway.metrics().count("tollgate_config_generation", &[]) > before).then_some(())
+        });
+    }
+
+    /// As [`Fleet::reload_one`], all replicas one after the other.
+    fn reload(&mut self, quota: &str) {
+        (0..self.replicas.len()).for_each(|replica| self.reload_one(replica, quota));
+        quota.clone_into(&mut self.quota);
+    }
+
+    /// Ends every replica as an operator would, and starts another on its folder.
+    fn restart_all(&mut self) {
+        for _ in 0..self.replicas.len() {
+            let mut old = self.replicas.remove(0);
+            old.stop();
+            self.replicas.push(Gateway::serve_in(old.into_folder()));
+        }
     }
 
     fn operators(&self) -> PathBuf {

@@ -10,11 +10,16 @@
 
 mod accuracy;
 mod adversary;
+mod all_or_nothing;
+mod asking;
 mod bounds;
 mod calendar;
+mod changes;
 mod crowded;
 mod outages;
+mod overflow;
 mod path;
+mod retry_after;
 mod tally;
 mod together;
 
@@ -162,6 +167,8 @@ pub(super) struct Fleet {
     resume_at: u64,
     /// Questions sent.
     pub(super) asked: u64,
+    /// When each bucket was asked of, and by which replica.
+    pub(super) asked_of: Vec<(u64, usize, Arc<str>)>,
     pub(super) ended: Vec<Ended>,
 }
 
@@ -204,6 +211,7 @@ impl Fleet {
             next: 0,
             resume_at: 0,
             asked: 0,
+            asked_of: Vec::new(),
             ended: Vec::new(),
         }
     }
@@ -370,6 +378,8 @@ impl Fleet {
         self.next += 1;
         let number = self.next;
         let question = call.question().clone();
+        let now = self.now;
+        self.asked_of.extend(question.asked.iter().map(|asked| (now, replica, Arc::clone(&asked.name))));
         self.calls.insert(number, (replica, call, self.now));
         if self.weather.is_dead && !self.weather.cut_off.contains(&replica) {
             self.goes_down(replica);
