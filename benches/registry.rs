@@ -6,18 +6,21 @@
 //! ```
 //!
 //! Every count is measured in a process of its own. A look-up is that of a request: format, hash, table, and a token
-//! in ten workspaces of a hundred. Last it fills a store on disk and starts from that, and from the saved registry. It
-//! ends with an error where a token costs more than 90 bytes at a million or more.
+//! in ten workspaces of a hundred. Last it fills a store on disk and starts from that, and from the saved registry, at
+//! last as a process of its own whose database is away. It ends with an error where a token costs more than 90 bytes at a
+//! million or more.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(clippy::cast_precision_loss, reason = "figures are printed to three digits")]
 
 use std::hint::black_box;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tollgate::clock::Clock;
 use tollgate::domain::{Plan, Problems, Region, Regions, Role, WorkspaceState};
@@ -77,7 +80,7 @@ fn start(count: u64) -> bool {
         lifetime_seconds: None,
         allowed_networks: Vec::new(),
     };
-    let act = Act { actor: "bench", now: clock.now() };
+    let act = Act::by("bench", clock.now());
     let seconds = |begun: Instant| begun.elapsed().as_secs_f64();
     let begun = Instant::now();
     let counts = mint.import(act, &mut texts.as_bytes(), &defaults, &mut |_, _| {}).unwrap();
@@ -100,7 +103,64 @@ fn start(count: u64) -> bool {
         "{count:>12}  imported {imported:.1} s, started from the store {from_store:.1} s, saved {saved:.1} s, \
          started from the saved registry {from_file:.1} s"
     );
-    matches!(registry.find(known.as_bytes(), clock.now()), Lookup::Found(_))
+    let is_found = matches!(registry.find(known.as_bytes(), clock.now()), Lookup::Found(_));
+    drop((registry, mint));
+    let (ready, serves) = start_away(folder.path(), &file, &known);
+    println!(
+        "{count:>12}  a gateway was ready {ready:.1} s after its start from that file, its database away"
+    );
+    is_found && serves
+}
+
+/// A gateway as a process of its own, started from the saved registry while its database is away: seconds until
+/// `/readyz` says so, and whether it then knows a token.
+fn start_away(folder: &Path, saved: &Path, known: &str) -> (f64, bool) {
+    let config = folder.join("tollgate.toml");
+    let text = format!(
+        "[listen]\nplain = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [upstream]\nservers = [\"http://127.0.0.1:9\"]\n\
+         [tokens]\nstore = \"postgres://nobody@127.0.0.1:9/tollgate\"\nsnapshot_file = \"{}\"\n",
+        saved.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["serve", "--config"]).arg(&config).stdin(Stdio::null()).env_remove("RUST_LOG");
+    let begun = Instant::now();
+    let mut gateway = Process(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(gateway.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut address = |what: &str| -> SocketAddr {
+        let line = lines.find(|line| line.contains(what)).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let fields = record.get("fields").unwrap_or(&record);
+        fields["address"].as_str().unwrap().parse().unwrap()
+    };
+    let (admin, public) = (address("operators' listener"), address("listening (plain text)"));
+    std::thread::spawn(move || lines.for_each(drop));
+    while !asked(admin, "/readyz", "").starts_with("HTTP/1.1 200") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let ready = begun.elapsed().as_secs_f64();
+    let whoami = asked(public, "/tollgate/v1/whoami", &format!("Authorization: Bearer {known}\r\n"));
+    (ready, whoami.starts_with("HTTP/1.1 200"))
+}
+
+/// The beginning of an answer.
+fn asked(address: SocketAddr, path: &str, fields: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{fields}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn mint(folder: &Path, clock: &Clock) -> Mint {

@@ -73,7 +73,7 @@ impl World {
             allowed_networks: Vec::new(),
         };
         let mut tokens = BufReader::new(std::fs::File::open(site.tokens()).unwrap());
-        mint.import(Act { actor: "bench", now }, &mut tokens, &defaults, &mut |_, _| {}).unwrap();
+        mint.import(Act::by("bench", now), &mut tokens, &defaults, &mut |_, _| {}).unwrap();
         let registry = Registry::open(&mint, now).unwrap();
         let build = Build { version: "bench", commit: "bench" };
         let telemetry = Telemetry::new(&config.logs, 1, &clock, 1, build).unwrap();

@@ -129,7 +129,7 @@ fn tokens(file: &Path, count: usize) -> Vec<String> {
     let loaded = load_registry(file, &|_| None).ok().unwrap();
     let clock = Clock::system();
     let mint = Mint::open(&loaded.tokens, &loaded.regions, Box::new(SystemRandom), clock.now()).unwrap();
-    let act = Act { actor: "bench", now: clock.now() };
+    let act = Act::by("bench", clock.now());
     let workspace = NewWorkspace {
         id: "ws".into(),
         region: "main".into(),

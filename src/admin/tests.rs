@@ -42,7 +42,7 @@ impl Fake {
         let home = Region { name: "main".into(), letter: 'm', base_url: "https://main.example".into() };
         let regions = Regions::new(vec![home]);
         let mint = Mint::open(&rules.unwrap(), &regions, Box::new(SystemRandom), clock.now()).unwrap();
-        let act = Act { actor: "test", now: clock.now() };
+        let act = Act::by("test", clock.now());
         let token = mint.create_operator(act, "ana", None).unwrap().token;
         let registry = Registry::open(&mint, clock.now()).unwrap();
         let (ready, seconds) = (AtomicBool::new(true), AtomicUsize::new(0));
@@ -421,7 +421,7 @@ fn settings_tell_every_mistake_at_once() {
 #[test]
 fn everything_but_probes_metrics_and_the_empty_page_needs_an_operators_token() {
     let (admin, operator) = admin("");
-    let act = Act { actor: "test", now: operator.clock.now() };
+    let act = Act::by("test", operator.clock.now());
     let minted = |name: &str| operator.mint.create_operator(act, name, Some(60)).unwrap().token;
     let (revoked, expired) = (minted("ben"), minted("cleo"));
     operator.mint.revoke_operator(act, "ben").unwrap();

@@ -42,7 +42,7 @@ pub(super) fn run(args: &InitArgs, clock: &Clock, out: &mut dyn Write) -> Result
     let config = load(&path, &environment)?;
     let now = clock.now();
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
-    let act = Act { actor: "cli:init", now };
+    let act = Act::by("cli:init", now);
     mint.create_workspace(
         act,
         &NewWorkspace {

@@ -29,7 +29,7 @@ impl RegistryAccess {
     }
 
     pub(super) fn act(&self, now: Now) -> Act<'_> {
-        Act { actor: &self.actor, now }
+        Act::by(&self.actor, now)
     }
 
     /// The region that was named, or the only one that there is.

@@ -102,7 +102,8 @@ fn kind(error: &Error) -> Kind {
         | Error::OperatorExists(_)
         | Error::TooManyOperators { .. }
         | Error::TooManyJwtRevocations { .. }
-        | Error::TooManyIdempotencyKeys { .. } => Kind::Conflict,
+        | Error::TooManyIdempotencyKeys { .. }
+        | Error::RequestAnswered => Kind::Conflict,
         Error::Invalid { what, .. } => Kind::Input(field(what)),
         Error::RegionUnknown { .. } => Kind::Input("region"),
         Error::IssuerUnknown { .. } => Kind::Input("issuer"),

@@ -50,7 +50,7 @@ impl World {
     fn new(contact: &str) -> Self {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(START));
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("tollgate.db")).unwrap());
-        let act = Act { actor: "test", now: clock.now() };
+        let act = Act::by("test", clock.now());
         let workspace = NewWorkspace {
             id: "ws".into(),
             region: "main".into(),

@@ -206,7 +206,7 @@ fn the_registry_is_read_as_it_was_and_left_as_it_is() {
     let clock = Clock::manual(START_MILLIS / 1_000 - 60);
     let mint =
         Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), clock.now()).unwrap();
-    let act = || tokens::Act { actor: "test", now: clock.now() };
+    let act = || tokens::Act::by("test", clock.now());
     let new = NewWorkspace {
         id: "acme".into(),
         region: "eu".into(),

@@ -26,8 +26,13 @@ use crate::tokens::{Registry, Store};
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// The time within which an alert must have arrived.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(15);
-/// The alerts that are worked on at once.
+/// The alerts that are verified and refused in memory at once. None of this waits for the store.
 const MOST_WORKING: usize = 2;
+/// The alerts that the store or the disk is asked to keep at once. While it hangs they do not end, and further ones are
+/// refused in memory alone.
+const MOST_WRITING: usize = 16;
+/// How long an alert counts among those whose bytes are held: a store that hangs keeps no other alert from arriving.
+const HOLD_ROOM: Duration = Duration::from_secs(10);
 
 /// Why an alert is not answered with labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,7 @@ pub struct Shared {
     pub(super) counts: Counts,
     room: Arc<Room>,
     working: Arc<Semaphore>,
+    pub(super) writing: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -67,7 +73,7 @@ impl Shared {
         self.relay.deal_with(Box::new(move |body| {
             let shared = weak.upgrade().ok_or_else(|| "the gateway is ending".to_owned())?;
             let work = Work { shared, places: places.clone(), rules: rules.clone(), written: Arc::default() };
-            work.deal(body, None).map_err(|fault| format!("{fault:?}"))
+            work.deal(body).map_err(|fault| format!("{fault:?}"))
         }));
     }
 }
@@ -98,6 +104,7 @@ impl Receiver {
             counts: Counts::default(),
             room: Arc::default(),
             working: Arc::new(Semaphore::new(MOST_WORKING)),
+            writing: Arc::new(Semaphore::new(MOST_WRITING)),
         });
         let (keys, refresher) = SignerKeys::new(rules.keys.clone(), rules.pace);
         shared.relay_by(&rules, &places);
@@ -185,8 +192,8 @@ impl Receiver {
         let late = BodyFault::Timeout { limit_seconds: ARRIVE_WITHIN.as_secs() };
         let alert = gathered.unwrap_or(Err(Fault::Body(late)))?;
         let working = Arc::clone(&self.shared.working).acquire_owned();
-        let place = tokio::time::timeout_at(answer_by, working).await;
-        let place = place.ok().and_then(Result::ok).ok_or(Fault::Overloaded)?;
+        let turn = tokio::time::timeout_at(answer_by, working).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(Fault::Overloaded)?;
         let work = Work {
             shared: Arc::clone(&self.shared),
             places: self.places.clone(),
@@ -195,14 +202,21 @@ impl Receiver {
         };
         let is_relayed = head.fields().any(|field| field.name.eq_ignore_ascii_case(RELAYED));
         let written = Arc::clone(&work.written);
+        let Held { bytes, place } = alert;
+        let (ended, ends) = tokio::sync::oneshot::channel::<()>();
         // Goes on to its end whether or not somebody waits for it.
         let done = tokio::task::spawn_blocking(move || {
-            let result = work.run(&key, &signed, &alert.bytes, is_relayed);
-            if !matches!(result, Err(Fault::Signature(_))) {
-                work.shared.room.prove(from);
+            let _ended = ended;
+            if !key.verifies(&bytes, signed.signature.as_bytes()) {
+                return Err(Fault::Signature("the signature is not that of these bytes by this key"));
             }
-            drop((place, alert));
-            result
+            work.shared.room.prove(from);
+            work.run(&signed, &bytes, is_relayed, turn)
+        });
+        tokio::spawn(async move {
+            // It ended, or has held its room for long enough.
+            let _ = tokio::time::timeout(HOLD_ROOM, ends).await;
+            drop(place);
         });
         match tokio::time::timeout_at(answer_by, done).await {
             Ok(Ok(result)) => result?,

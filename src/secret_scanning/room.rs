@@ -2,7 +2,8 @@
 //!
 //! Anybody may send an alert, and the ids of GitHub's keys are public. So that nobody keeps GitHub's alert out, an
 //! address from which none of GitHub's ever came gets room for one alert, and all such addresses together leave a part
-//! to those from which one came.
+//! to those from which one came. The first bytes of each alert, and mostly that is all of it, have a room of their own, of
+//! which an address gets a small share: to keep a short alert of a new address of GitHub's out takes hundreds of addresses.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -12,6 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MOST_KIB: usize = 64 * 1024;
 /// What of it strangers take together at most.
 const MOST_OF_STRANGERS_KIB: usize = 48 * 1024;
+/// What of the first bytes of alerts is held at once beside that.
+const MOST_OF_FIRST_KIB: usize = 16 * 1024;
+/// How much of that one address gets: some hundred tokens.
+const FIRST_KIB: usize = 64;
 /// The addresses that are remembered because an alert of GitHub's came from them, the last ones.
 const MOST_PROVEN: usize = 1_024;
 
@@ -24,6 +29,9 @@ struct State {
     taken_kib: usize,
     of_strangers_kib: usize,
     strangers: HashMap<IpAddr, usize>,
+    /// What each address holds of the room for first bytes.
+    first: HashMap<IpAddr, usize>,
+    first_kib: usize,
     proven: VecDeque<IpAddr>,
 }
 
@@ -32,7 +40,7 @@ impl Room {
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
         let address = network(address);
         let is_stranger = !self.state().proven.contains(&address);
-        Place { room: Arc::clone(self), address, is_stranger, kib: 0 }
+        Place { room: Arc::clone(self), address, is_stranger, first_kib: 0, kib: 0 }
     }
 
     /// Remembers that an alert of GitHub's came from an address.
@@ -52,12 +60,22 @@ impl Room {
     }
 }
 
+impl State {
+    /// How much more of the room for first bytes an address may have.
+    fn more_of_first(&self, address: IpAddr) -> usize {
+        let its_own = FIRST_KIB.saturating_sub(self.first.get(&address).copied().unwrap_or(0));
+        its_own.min(MOST_OF_FIRST_KIB - self.first_kib)
+    }
+}
+
 /// The room that one alert takes, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     room: Arc<Room>,
     address: IpAddr,
     is_stranger: bool,
+    /// Of the room for first bytes.
+    first_kib: usize,
     kib: usize,
 }
 
@@ -65,11 +83,21 @@ impl Place {
     /// Makes room for `bytes` in all, of at most `most_bytes`; false if there is none.
     #[must_use]
     pub(super) fn grow_to(&mut self, bytes: usize, most_bytes: usize) -> bool {
-        let wanted = bytes.div_ceil(1024).saturating_sub(self.kib);
+        let mut wanted = bytes.div_ceil(1024).saturating_sub(self.first_kib + self.kib);
         if wanted == 0 {
             return true;
         }
         let mut state = self.room.state();
+        let of_first = state.more_of_first(self.address).min(wanted);
+        if of_first > 0 {
+            state.first_kib += of_first;
+            *state.first.entry(self.address).or_insert(0) += of_first;
+            self.first_kib += of_first;
+            wanted -= of_first;
+        }
+        if wanted == 0 {
+            return true;
+        }
         if state.taken_kib + wanted > MOST_KIB {
             return false;
         }
@@ -91,10 +119,17 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.kib == 0 {
+        if self.first_kib + self.kib == 0 {
             return;
         }
         let mut state = self.room.state();
+        state.first_kib -= self.first_kib;
+        if let Some(its_own) = state.first.get_mut(&self.address) {
+            *its_own -= self.first_kib;
+            if *its_own == 0 {
+                state.first.remove(&self.address);
+            }
+        }
         state.taken_kib -= self.kib;
         if self.is_stranger {
             state.of_strangers_kib -= self.kib;
@@ -135,7 +170,9 @@ mod tests {
     fn an_address_has_room_for_one_alert() {
         let room = Arc::new(Room::default());
         let first = full(&room, address(1));
-        assert!(first.is_some() && full(&room, address(1)).is_none());
+        assert!(first.is_some());
+        // As long as the room for its first bytes and an alert.
+        assert!(full(&room, address(1)).is_none());
         let of_v6 = |last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
         let other = full(&room, of_v6(1));
         assert!(other.is_some() && full(&room, of_v6(2)).is_none(), "a network of /64 is one address");
@@ -155,6 +192,20 @@ mod tests {
         drop((strangers, github));
         let state = room.state();
         assert_eq!((state.taken_kib, state.of_strangers_kib, state.strangers.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn strangers_with_long_alerts_leave_room_for_short_ones_of_a_new_address() {
+        let room = Arc::new(Room::default());
+        let long: Vec<Place> = (0..64).filter_map(|last| full(&room, address(last))).collect();
+        let mut short = room.enter(address(100));
+        assert!(short.grow_to(FIRST_KIB * 1024, 8 * MIB), "the first bytes have a room of their own");
+        assert!(!short.grow_to(MIB, 8 * MIB));
+        let mut second = room.enter(address(100));
+        assert!(!second.grow_to(MIB, 8 * MIB), "an address has its share of it");
+        drop((long, short, second));
+        let state = room.state();
+        assert_eq!((state.first_kib, state.first.len(), state.taken_kib), (0, 0, 0));
     }
 
     #[test]

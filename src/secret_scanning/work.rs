@@ -1,19 +1,20 @@
-//! What is done with an alert that has arrived: its signature, its tokens, their revocation, the labels.
+//! What is done with an alert that is GitHub's: its tokens, their revocation, the labels.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::ACTOR;
 use super::alert::{self, Finding};
 use super::answer::{self, Label};
-use super::key_set::PublicKey;
 use super::receiver::{Fault, Shared, Signed};
 use super::relay::Spooled;
 use super::settings::Checked;
 use crate::clock::Now;
 use crate::domain::{RegionId, TokenId};
 use crate::place::Places;
-use crate::tokens::{Act, Error, Leak, LeakRevocation, LeakedToken, Lookup};
+use crate::tokens::{Act, Error, HeldTokens, Leak, LeakRevocation, LeakedToken, Lookup};
 
 /// The tokens of one transaction.
 const AT_ONCE: usize = 500;
@@ -38,20 +39,33 @@ enum Found {
     UnconfiguredRegion(char),
 }
 
+/// An alert whose tokens this process refuses for as long as this lives.
+struct Refused<'r> {
+    findings: Vec<Finding>,
+    found: Vec<Found>,
+    _held: HeldTokens<'r>,
+}
+
 impl Work {
-    /// Checks an alert and deals with it. What the store keeps us from is done when it can be.
+    /// Deals with an alert of GitHub's. What the store keeps us from is done when it can be. Its turn is over when what
+    /// works is refused here: the store may take its time, or hang.
     pub(super) fn run(
         &self,
-        key: &PublicKey,
         signed: &Signed,
         body: &[u8],
         is_relayed: bool,
+        turn: OwnedSemaphorePermit,
     ) -> Result<(), Fault> {
-        if !key.verifies(body, signed.signature.as_bytes()) {
-            return Err(Fault::Signature("the signature is not that of these bytes by this key"));
-        }
-        let relayed_by = (!is_relayed).then_some(signed);
-        let dealt = self.deal(body, relayed_by);
+        let alert = self.refuse_here(body)?;
+        let Ok(_writing) = Arc::clone(&self.shared.writing).try_acquire_owned() else {
+            self.refuse_until_written(&alert.findings, &alert.found);
+            tracing::error!(
+                "leaked tokens are refused here and wait for the store: as many alerts as may hang in it"
+            );
+            return Err(Fault::StoreUnavailable);
+        };
+        drop(turn);
+        let dealt = self.settle(alert, body, (!is_relayed).then_some(signed));
         if dealt == Err(Fault::StoreUnavailable) {
             let own = self.places.regions().name(self.places.own());
             self.keep(own, signed, body);
@@ -59,14 +73,24 @@ impl Work {
         dealt
     }
 
-    /// Deals with an alert that is believed; with its signature, it is relayed where it concerns other regions.
-    ///
-    /// What works is refused here before the store is asked anything.
-    pub(super) fn deal(&self, body: &[u8], relayed_by: Option<&Signed>) -> Result<(), Fault> {
+    /// Deals with an alert that was kept.
+    pub(super) fn deal(&self, body: &[u8]) -> Result<(), Fault> {
+        self.settle(self.refuse_here(body)?, body, None)
+    }
+
+    /// Has whatever works of an alert that is believed refused here. Asks nobody.
+    fn refuse_here(&self, body: &[u8]) -> Result<Refused<'_>, Fault> {
         let findings = alert::parse(body, self.rules.max_tokens).map_err(Fault::Alert)?;
         let now = self.shared.clock.now();
-        let mut found: Vec<Found> = findings.iter().map(|one| self.look_up(one, now)).collect();
-        let _held = self.shared.registry.hold(working(&found));
+        let found: Vec<Found> = findings.iter().map(|one| self.look_up(one, now)).collect();
+        let held = self.shared.registry.hold(working(&found));
+        Ok(Refused { findings, found, _held: held })
+    }
+
+    /// Has the store revoke what is refused here; with its signature, an alert is relayed where it concerns other regions.
+    fn settle(&self, alert: Refused<'_>, body: &[u8], relayed_by: Option<&Signed>) -> Result<(), Fault> {
+        let Refused { findings, mut found, _held } = alert;
+        let now = self.shared.clock.now();
         // A token that another process made a moment ago is ours, too. Without the store, memory says what it can.
         let synced =
             if found.iter().all(|one| matches!(one, Found::Ours(..))) { Ok(()) } else { self.sync(now) };
@@ -183,7 +207,7 @@ impl Work {
         if leaked.is_empty() {
             return Ok(0);
         }
-        let revoked = self.shared.store.revoke_leaked(Act { actor: ACTOR, now }, &leaked);
+        let revoked = self.shared.store.revoke_leaked(Act::by(ACTOR, now), &leaked);
         let revoked = revoked.map_err(|error| unavailable(&error))?;
         self.sync(self.shared.clock.now())?;
         let tokens = revoked.iter().map(|one| match one {

@@ -111,6 +111,11 @@ pub enum Error {
         /// How many are remembered.
         cap: u32,
     },
+    /// The request with this idempotency key was carried out meanwhile, or its key is gone.
+    #[error(
+        "the request with this idempotency key was carried out meanwhile; send it again to be told its answer"
+    )]
+    RequestAnswered,
     /// There is no such override.
     #[error("the {holder} has no override of the policy `{policy}`; see `tollgate limits show`")]
     OverrideUnknown {
@@ -171,7 +176,7 @@ pub enum Error {
          written as soon as the store takes it, and other instances learn of it only then: do not restart this one before"
     )]
     RevocationUnwritten {
-        /// What is revoked: `token`, `operator`, `JWT revocation`.
+        /// What is revoked: `token`, `operator`, `JWT revocation`, or a `workspace` that is deleted.
         what: &'static str,
         /// Its id or name.
         id: String,

@@ -39,8 +39,8 @@ pub use pepper_file::pepper_file_fault;
 pub use random::{Random, SystemRandom};
 pub use record::{Moment, TokenRecord, TokenState, TokenView, WorkspaceRecord, WorkspaceView};
 pub use registry::{
-    Entry, Follower, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver, SightingCounts,
-    Status, Teller,
+    Entry, Follower, HeldTokens, JwtNames, Lookup, MOST_UNWRITTEN, OperatorLookup, Registry, Saver,
+    SightingCounts, Status, Teller,
 };
 pub use rotation::{PepperState, PepperView, Rotation};
 pub use settings::{Beyond, Rules, Settings, Staleness};

@@ -46,6 +46,12 @@ pub(super) fn push_base62(into: &mut String, count: usize, random: &dyn Random) 
     Ok(())
 }
 
+/// Appends the last `count` base62 digits of a number.
+pub(super) fn push_base62_number(into: &mut String, count: usize, number: u64) {
+    let digits = (0..count as u32).rev().map(|place| number / 62_u64.pow(place) % 62);
+    into.extend(digits.map(|digit| char::from(BASE62[digit as usize])));
+}
+
 #[cfg(test)]
 pub(crate) mod dice {
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -151,7 +151,7 @@ fn kill_writers(config: &Path, moments: usize, restart: impl Fn()) -> [usize; 3]
     [answered.len(), unanswered[0], unanswered[1]]
 }
 
-fn written(folder: &tempfile::TempDir, store: &str) -> std::path::PathBuf {
+pub(crate) fn written(folder: &tempfile::TempDir, store: &str) -> std::path::PathBuf {
     let file = folder.path().join("tollgate.toml");
     let regions = "[regions.us]\nletter = \"u\"\n[regions.eu]\nletter = \"e\"\n";
     std::fs::write(&file, format!("{regions}[tokens]\nstore = {store:?}\n")).unwrap();

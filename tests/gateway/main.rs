@@ -22,6 +22,7 @@ mod jwt;
 mod jwt_revocation;
 mod killed;
 mod killed_admin;
+mod killed_import;
 mod killed_writer;
 mod leaks;
 mod limits;

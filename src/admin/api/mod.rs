@@ -126,9 +126,11 @@ impl Api {
             target: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
             query,
             parameters,
-            once: once::key(route, &head.headers)?,
+            once: None,
             body,
         };
+        let once = once::key(route, &head.headers, &work)?;
+        let work = Work { once, ..work };
         let turn = timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Refusal::Overloaded) };
         let done = tokio::task::spawn_blocking(move || {

@@ -46,6 +46,11 @@ impl Route {
         matches!(self.operation, "revokeToken" | "revokeJwts" | "revokeOperator")
     }
 
+    /// Whether what it is answered is kept in the transaction of its change.
+    pub(super) fn keeps_answer(&self) -> bool {
+        matches!(self.operation, "createWorkspace" | "createToken" | "rotateToken")
+    }
+
     /// The names of its path's parameters, in order.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))

@@ -3,11 +3,11 @@
 use http::Method;
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::page::{CURSOR, PER_PAGE, Wanted, page_schema};
 use super::route::{QueryParameter, Route};
 use super::work::{Answer, Work};
+use crate::clock::Now;
 use crate::domain::{Quota, Role};
 use crate::gateway::refuse_change::{for_operator, networks};
 use crate::reply::Refusal;
@@ -24,7 +24,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/v1/tokens",
         operation: "createToken",
-        about: "Makes a token. The answer holds it for the only time; a repeated request with the same `Idempotency-Key` is answered with `token` null.",
+        about: "Makes a token. The answer holds it for the only time; a repeated request with the same `Idempotency-Key` is answered the same with `token` null, also after a crash: rotate a token that nobody was told, or revoke it.",
         query: &[],
         body: Some(SchemaGenerator::subschema_for::<CreateToken>),
         status: 201,
@@ -184,15 +184,13 @@ page_schema!(Page, tokens: TokenView<'static>);
 /// What an old token's overlap is if nobody says.
 const OVERLAP_SECONDS: u64 = 3_600;
 
-/// The answer that holds a new token, and what of it may be kept.
+/// What a request that makes a token is answered; without the token itself where it is repeated.
+pub(super) fn made(record: &TokenRecord, token: Option<&str>, now: Now) -> Result<Answer, Refusal> {
+    Answer::of(201, "token", &MintedToken { view: record.view(now.unix_seconds()), token })
+}
+
 fn minted(work: &Work, minted: &Minted) -> Result<Answer, Refusal> {
-    let view = minted.record.view(work.now.unix_seconds());
-    let token = Some(minted.token.expose().as_str());
-    let mut answer = Answer::of(201, "token", &MintedToken { view, token })?;
-    let mut kept = answer.body.clone();
-    kept["data"]["token"]["token"] = Value::Null;
-    answer.kept = Some(kept);
-    Ok(answer)
+    made(&minted.record, Some(minted.token.expose().as_str()), work.now)
 }
 
 fn shown(work: &Work, token: &TokenRecord) -> Result<Answer, Refusal> {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::audit::Verification;
+use super::once;
 use super::route::Route;
 use crate::admin::Operator;
 use crate::clock::Now;
@@ -16,6 +17,7 @@ use crate::gateway::decoded;
 use crate::gateway::refuse_change::for_operator;
 use crate::input::read_object;
 use crate::reply::Refusal;
+use crate::tokens::store::{IdempotencyKey, KeyedRequest};
 use crate::tokens::{Act, Error, Mint, Registry};
 
 /// One request, ready to be worked on.
@@ -30,7 +32,8 @@ pub(super) struct Work {
     pub(super) target: String,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) parameters: Vec<String>,
-    pub(super) once: Option<[u8; 32]>,
+    /// Its `Idempotency-Key`.
+    pub(super) once: Option<IdempotencyKey>,
     pub(super) body: Bytes,
 }
 
@@ -38,8 +41,6 @@ pub(super) struct Work {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Value,
-    /// What may be kept of the body for a repeated request, if that is not all of it: nothing secret.
-    pub(super) kept: Option<Value>,
     pub(super) is_repeated: bool,
 }
 
@@ -50,7 +51,7 @@ impl Answer {
             tracing::error!(%error, "an answer of the admin API could not be written as JSON");
             Refusal::Internal
         })?;
-        Ok(Self { status, body: json!({"data": {name: value}}), kept: None, is_repeated: false })
+        Ok(Self { status, body: json!({"data": {name: value}}), is_repeated: false })
     }
 }
 
@@ -64,7 +65,8 @@ impl Work {
     }
 
     pub(super) fn act(&self) -> Act<'_> {
-        Act { actor: &self.actor, now: self.now }
+        let request = self.once.as_ref().map(|key| KeyedRequest { key, answer: once::kept });
+        Act { request, ..Act::by(&self.actor, self.now) }
     }
 
     /// A parameter of the path, by its place.

@@ -10,7 +10,7 @@ use super::work::{Answer, Work};
 use crate::domain::{Plan, WorkspaceState};
 use crate::gateway::refuse_change::for_operator;
 use crate::reply::Refusal;
-use crate::tokens::{NewWorkspace, WorkspaceChange, WorkspaceView};
+use crate::tokens::{NewWorkspace, WorkspaceChange, WorkspaceRecord, WorkspaceView};
 
 pub(super) const ROUTES: &[Route] = &[
     Route {
@@ -130,15 +130,19 @@ fn create(work: &Work) -> Result<Answer, Refusal> {
         features: body.features,
         contacts: body.contacts,
     };
-    let made = work.changed(work.mint().create_workspace(work.act(), &new))?;
-    Answer::of(201, "workspace", &made.view())
+    made(&work.changed(work.mint().create_workspace(work.act(), &new))?)
+}
+
+/// What a request that makes a workspace is answered.
+pub(super) fn made(workspace: &WorkspaceRecord) -> Result<Answer, Refusal> {
+    Answer::of(201, "workspace", &workspace.view())
 }
 
 fn list(work: &Work) -> Result<Answer, Refusal> {
     let wanted = Wanted::of(work)?;
     let read = work.mint().store().workspaces(&wanted.after, wanted.to_read());
     let read = read.map_err(|error| for_operator(&error))?;
-    let show = |workspace: &crate::tokens::WorkspaceRecord| serde_json::to_value(workspace.view());
+    let show = |workspace: &WorkspaceRecord| serde_json::to_value(workspace.view());
     wanted.answer("workspaces", read, |workspace| workspace.id.clone(), show)
 }
 
@@ -158,6 +162,7 @@ fn update(work: &Work) -> Result<Answer, Refusal> {
         add_contacts: body.add_contacts,
         remove_contacts: body.remove_contacts,
     };
-    let after = work.changed(work.mint().set_workspace(work.act(), work.parameter(0), &change))?;
+    let set = work.registry().set_workspace(work.mint(), work.act(), work.parameter(0), &change);
+    let after = work.changed(set)?;
     Answer::of(200, "workspace", &after.view())
 }

@@ -171,7 +171,7 @@ impl Drop for DataFolder {
 pub(super) fn tokens(config: &Config, webhook: &str, clock: &Clock) -> Result<Tokens, Error> {
     let now = clock.now();
     let mint = Mint::open(&config.tokens, config.places.regions(), Box::new(SystemRandom), now)?;
-    let act = Act { actor: "cli:demo", now };
+    let act = Act::by("cli:demo", now);
     workspaces(&mint, act)?;
     contacts(&mint, act, webhook)?;
     let five = "5 per minute".parse::<Quota>().ok();

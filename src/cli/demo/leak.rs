@@ -276,7 +276,7 @@ impl Running {
             allowed_networks: Vec::new(),
             decoy: false,
         };
-        let minted = self.mint.create_token(Act { actor: "cli:demo", now: clock.now() }, &request)?;
+        let minted = self.mint.create_token(Act::by("cli:demo", clock.now()), &request)?;
         Ok(Token { id: minted.record.id, token: minted.token })
     }
 

@@ -131,7 +131,7 @@ impl Work {
     }
 
     fn act(&self) -> Act<'_> {
-        Act { actor: &self.actor, now: self.now }
+        Act::by(&self.actor, self.now)
     }
 
     const fn seconds(&self) -> u64 {

@@ -52,6 +52,8 @@ pub(in crate::limits) struct Cell {
     /// A request of this cost or a higher one is refused until then.
     denied_cost: AtomicU32,
     denied_until: AtomicU64,
+    /// When the store certainly has room again for what it refused: not before `denied_until`, and what callers are told.
+    room_at: AtomicU64,
     /// When the bucket at the store was to be full, as far as was told.
     full_at: AtomicU64,
     /// What is known of a count by the calendar in its place.
@@ -131,6 +133,7 @@ impl Cell {
             renew_below: AtomicU32::new(0),
             denied_cost: AtomicU32::new(0),
             denied_until: AtomicU64::new(0),
+            room_at: AtomicU64::new(0),
             full_at: AtomicU64::new(0),
             count: Count::new(debit.refill),
             scale: debit.scale,
@@ -169,7 +172,10 @@ impl Cell {
     }
 
     fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
-        let wait = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
+        if self.denied_until.load(Ordering::Acquire) <= now {
+            return None;
+        }
+        let wait = self.room_at.load(Ordering::Acquire).saturating_sub(now).max(1);
         let dearer = cost.checked_sub(self.denied_cost.load(Ordering::Acquire))?;
         let wait = match self.count.period(now) {
             Some(period) => period.ends_in_nanos,
@@ -280,9 +286,9 @@ impl Cell {
         cold.period = grant.period;
         cold.counted = unspent;
         self.pay(&mut cold, grant.tokens, sent);
-        // Counted from now, when that is certainly so at the store: whoever comes then is admitted.
-        let full_at = now.saturating_add(grant.until_full_nanos);
-        self.full_at.store(full_at, Ordering::Release);
+        // Full at the earliest, so that nobody is refused whom the store would admit.
+        let full_at = sent.at.saturating_add(grant.until_full_nanos);
+        self.full_at.store(now.saturating_add(grant.until_full_nanos), Ordering::Release);
         if grant.left > 0 {
             self.denied_until.store(0, Ordering::Release);
             cold.next_question_at = sent.at + LEAST_GAP_NANOS;
@@ -311,7 +317,7 @@ impl Cell {
         cold.left = Some(0);
         let missing = interval_nanos.saturating_mul(u64::from(burst.saturating_sub(asked.need)));
         self.full_at.store(now.saturating_add(wait_nanos).saturating_add(missing), Ordering::Release);
-        self.pause(&mut cold, asked.need, now.saturating_add(wait_nanos), sent, now);
+        self.pause(&mut cold, asked.need, sent.at.saturating_add(wait_nanos), sent, now);
     }
 
     /// Ends a question of several buckets that another of them denied: nothing is learnt of this one.
@@ -329,11 +335,14 @@ impl Cell {
         cold.next_question_at = now + LEAST_GAP_NANOS;
     }
 
+    /// Asks no more until the store may have room again, which is `until` if the question took no time to get there.
     fn pause(&self, cold: &mut Cold, cost: u32, until: u64, sent: Sent, now: u64) {
         let plan = self.plan(sent.sharing, sent.replicas);
-        let next = until.max(now + plan.pause_nanos(cold.roll()));
+        let next = until.max(now.saturating_add(plan.pause_nanos(cold.roll())));
         cold.next_question_at = next;
         self.denied_cost.store(cost, Ordering::Release);
+        let took_nanos = now.saturating_sub(sent.at);
+        self.room_at.store(next.max(until.saturating_add(took_nanos)), Ordering::Release);
         self.denied_until.store(next, Ordering::Release);
     }
 

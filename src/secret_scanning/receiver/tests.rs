@@ -1,5 +1,6 @@
 //! What GitHub is answered when something takes too long, on tokio's clock.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::rand::SystemRandom as Dice;
@@ -13,7 +14,9 @@ use crate::domain::{Plan, Problems, Role};
 use crate::message::Version;
 use crate::place::{self, RegionSettings};
 use crate::secret_scanning::{Settings, from_settings};
-use crate::tokens::{self, Act, Lookup, Mint, NewWorkspace, Rules, SystemRandom, TokenRequest};
+use crate::tokens::{
+    self, Act, Lookup, Mint, NewWorkspace, Rules, SqliteStore, Store, SystemRandom, TokenRequest,
+};
 
 const KEY: &str = "a1";
 const GITHUB: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -24,6 +27,8 @@ struct World {
     receiver: Arc<Receiver>,
     registry: Arc<Registry>,
     clock: Clock,
+    mint: Mint,
+    store: Arc<SqliteStore>,
     token: String,
 }
 
@@ -48,7 +53,7 @@ upstreams = [\"http://127.0.0.1:9\"]",
         let rules =
             Rules::from_settings(&tokens::Settings::default(), folder.path(), &mut Problems::new()).unwrap();
         let mint = Mint::open(&rules, places.regions(), Box::new(SystemRandom), clock.now()).unwrap();
-        let act = Act { actor: "test", now: clock.now() };
+        let act = Act::by("test", clock.now());
         let workspace = NewWorkspace {
             id: "ws".into(),
             region: "us".into(),
@@ -57,32 +62,30 @@ upstreams = [\"http://127.0.0.1:9\"]",
             contacts: vec![],
         };
         mint.create_workspace(act, &workspace).unwrap();
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: String::new(),
-            scopes: vec![],
-            role: Role::Owner,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy: false,
-        };
-        let token = mint.create_token(act, &request).unwrap().token.into_exposed();
+        let token = minted(&mint, act);
         let registry = Registry::open(&mint, clock.now()).unwrap();
         let settings =
             Settings { path: Some("/alerts".into()), keys_file: Some(keys), ..Settings::default() };
         let checked = from_settings(&settings, Some(&places), folder.path(), &mut Problems::new()).unwrap();
         let relay = Relay::open(&checked, places.regions(), &[[7; 32]]).unwrap();
-        let store = Arc::clone(mint.store());
+        let store = Arc::new(SqliteStore::open(&folder.path().join("tollgate.db")).unwrap());
+        let used = Arc::clone(&store) as Arc<dyn Store>;
         let (receiver, refresher) =
-            Receiver::new(checked, places, clock.clone(), Arc::clone(&registry), store, relay);
+            Receiver::new(checked, places, clock.clone(), Arc::clone(&registry), used, relay);
         tokio::spawn(refresher.run(clock.clone()));
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der()).unwrap();
-        Self { folder, pair, receiver: Arc::new(receiver), registry, clock, token }
+        Self { folder, pair, receiver: Arc::new(receiver), registry, clock, mint, store, token }
+    }
+
+    /// One more token.
+    fn another(&self) -> String {
+        let token = minted(&self.mint, Act::by("test", self.clock.now()));
+        self.registry.sync(self.clock.now()).unwrap();
+        token
     }
 
     fn alert(&self) -> Vec<u8> {
-        json!([{"token": self.token, "type": "t", "url": "", "source": ""}]).to_string().into_bytes()
+        alert(&self.token)
     }
 
     fn head(&self, body: &[u8]) -> Head {
@@ -95,8 +98,30 @@ upstreams = [\"http://127.0.0.1:9\"]",
     }
 
     fn works(&self) -> bool {
-        matches!(self.registry.look_up(self.token.as_bytes(), self.clock.now()), Lookup::Found(_))
+        self.works_still(&self.token)
     }
+
+    fn works_still(&self, token: &str) -> bool {
+        matches!(self.registry.look_up(token.as_bytes(), self.clock.now()), Lookup::Found(_))
+    }
+}
+
+fn alert(token: &str) -> Vec<u8> {
+    json!([{"token": token, "type": "t", "url": "", "source": ""}]).to_string().into_bytes()
+}
+
+fn minted(mint: &Mint, act: Act<'_>) -> String {
+    let request = TokenRequest {
+        workspace: "ws".into(),
+        name: String::new(),
+        scopes: vec![],
+        role: Role::Owner,
+        own_limit: None,
+        lifetime_seconds: None,
+        allowed_networks: Vec::new(),
+        decoy: false,
+    };
+    mint.create_token(act, &request).unwrap().token.into_exposed()
 }
 
 /// A body of which nothing more comes.
@@ -163,5 +188,58 @@ fn an_alert_that_takes_too_long_is_answered_after_25_s_with_what_is_done_and_don
             assert!(std::time::Instant::now() < end, "the rest of it is not done");
             tokio::task::yield_now().await;
         }
+    });
+}
+
+/// More alerts than work at once, and none of them ends.
+#[test]
+fn a_store_that_hangs_keeps_no_token_in_force() {
+    run(async || tokio::task::LocalSet::new().run_until(hangs()).await);
+}
+
+async fn hangs() {
+    let world = World::new();
+    let tokens: Vec<String> = (0..=2 * MOST_WORKING).map(|_| world.another()).collect();
+    world.store.watched.hangs.store(true, Ordering::SeqCst);
+    let alerts: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            let (body, receiver) = (alert(token), Arc::clone(&world.receiver));
+            let head = world.head(&body);
+            tokio::task::spawn_local(async move {
+                receiver.receive(&head, RequestBody::Full(&body), GITHUB).await
+            })
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    while tokens.iter().any(|token| world.works_still(token)) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "an alert waits for those that hang");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(alerts.iter().all(|alert| !alert.is_finished()), "the store did not hang");
+    assert!(world.works(), "and no other");
+    world.store.watched.hangs.store(false, Ordering::SeqCst);
+    for answered in alerts {
+        let answered = answered.await.unwrap();
+        assert!(matches!(answered, Ok(_) | Err(Fault::StoreUnavailable)), "{answered:?}");
+    }
+    assert!(!tokens.iter().any(|token| world.works_still(token)));
+}
+
+#[test]
+fn beyond_what_may_hang_tokens_are_refused_in_memory_and_written_later() {
+    run(async || {
+        let world = World::new();
+        let writing = Arc::clone(&world.receiver.shared.writing);
+        let all = writing.try_acquire_many_owned(MOST_WRITING as u32).unwrap();
+        let body = world.alert();
+        let answered = world.receiver.receive(&world.head(&body), RequestBody::Full(&body), GITHUB).await;
+        assert_eq!(answered, Err(Fault::StoreUnavailable));
+        assert!(!world.works());
+        assert_eq!(world.registry.unwritten_revocations(), 1, "it is written when that can be done");
+        drop(all);
+        let answered = world.receiver.receive(&world.head(&body), RequestBody::Full(&body), GITHUB).await;
+        assert!(answered.is_ok(), "{answered:?}");
+        assert!(!world.works());
     });
 }

@@ -31,7 +31,7 @@ impl Shop {
 
     fn import_with(&self, text: &str, defaults: &ImportDefaults) -> (ImportCount, Vec<LineRefused>) {
         let mut refused = Vec::new();
-        let act = Act { actor: "test", now: self.clock.now() };
+        let act = Act::by("test", self.clock.now());
         let count = self
             .mint
             .import(act, &mut text.as_bytes(), defaults, &mut |_, lines| refused.extend_from_slice(lines))
@@ -109,7 +109,7 @@ fn every_token_of_a_file_is_bound_to_the_networks_that_were_named() {
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32"]);
     let many: Vec<String> = (0..17).map(|n| format!("10.0.{n}.0/24")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let act = Act { actor: "test", now: shop.clock.now() };
+    let act = Act::by("test", shop.clock.now());
     let refused = shop.mint.import(act, &mut "".as_bytes(), &bound(&many), &mut |_, _| {});
     assert!(matches!(refused, Err(Error::Invalid { what: "allowed network", .. })));
 }
@@ -117,7 +117,7 @@ fn every_token_of_a_file_is_bound_to_the_networks_that_were_named() {
 #[test]
 fn refuses_defaults_that_do_not_exist() {
     let shop = Shop::new();
-    let act = Act { actor: "test", now: shop.clock.now() };
+    let act = Act::by("test", shop.clock.now());
     for wrong in [
         ImportDefaults { region: Some("mars".into()), ..defaults() },
         ImportDefaults { workspace: Some("w s".into()), ..defaults() },
@@ -174,22 +174,21 @@ fn a_line_can_leave_workspace_and_region_to_the_command() {
     assert!(refused[1].reason.contains("--region"), "{refused:?}");
 }
 
-/// The file of the load bench: 10,000 tokens in 1,000 workspaces.
 #[test]
 fn a_long_file_comes_in_batches() {
     let shop = Shop::new();
     let mut text = String::new();
-    for n in 0..2_500 {
+    for n in 0..12_500 {
         let region = ["us", "eu"][n % 2];
         writeln!(text, "tk_{n:032x}\tws-{:04}-{region}\t{region}", n % 100).unwrap();
     }
     let mut reports = Vec::new();
-    let act = Act { actor: "test", now: shop.clock.now() };
+    let act = Act::by("test", shop.clock.now());
     let count = shop
         .mint
         .import(act, &mut text.as_bytes(), &defaults(), &mut |count, _| reports.push(count.added))
         .unwrap();
-    assert_eq!((count.lines, count.added), (2_500, 2_500));
-    assert_eq!(reports, [1_000, 2_000, 2_500]);
-    assert!(matches!(shop.find(&format!("tk_{:032x}", 2_499)), Lookup::Found(_)));
+    assert_eq!((count.lines, count.added), (12_500, 12_500));
+    assert_eq!(reports, [5_000, 10_000, 12_500]);
+    assert!(matches!(shop.find(&format!("tk_{:032x}", 12_499)), Lookup::Found(_)));
 }

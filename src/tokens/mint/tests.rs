@@ -19,7 +19,7 @@ fn open(folder: &Path, seed: u64) -> Result<Mint, Error> {
 }
 
 fn act(now: Now) -> Act<'static> {
-    Act { actor: "test", now }
+    Act::by("test", now)
 }
 
 fn workspace(id: &str, region: &str) -> NewWorkspace {

@@ -126,7 +126,7 @@ impl Registry {
         if ours.iter().any(|fingerprint| !known.contains(fingerprint)) {
             let now =
                 Now { monotonic_nanos: 0, unix_millis: self.success_unix_millis.load(Ordering::Acquire) };
-            self.store.add_fingerprints(Act { actor: "tollgate", now }, &ours)?;
+            self.store.add_fingerprints(Act::by("tollgate", now), &ours)?;
         }
         self.reached_store.store(true, Ordering::Release);
         Ok(())

@@ -26,7 +26,7 @@ use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 
 use crate::clock::Now;
-use crate::domain::{RegionId, Regions, Subject, TokenId, Workspace};
+use crate::domain::{RegionId, Regions, Subject, TokenId, Workspace, WorkspaceState};
 
 use super::import::LONGEST_BYTES;
 use super::operators::operator_format;
@@ -45,8 +45,8 @@ pub use saved::Saver;
 use sightings::Noted;
 pub use sightings::{SightingCounts, Teller};
 use table::Table;
-pub use unwritten::MOST_UNWRITTEN;
 use unwritten::Unwritten;
+pub use unwritten::{HeldTokens, MOST_UNWRITTEN};
 
 /// A look at the log that has not ended after this time will fail.
 const CURRENT: Duration = Duration::from_secs(5);
@@ -253,16 +253,21 @@ impl Registry {
         })();
         let Some(entry) = described else { return Lookup::Unplaced };
         if entry.grants.is_decoy {
-            let is_armed = values.state_at(now) == TokenState::Active && !self.unwritten.refuses(&entry.id);
+            let is_armed = values.state_at(now) == TokenState::Active && !self.is_revoked_here(&entry);
             // One that was revoked is like any that never was: nobody is to learn that it was a token of ours.
             return if is_armed { Lookup::Decoy(entry) } else { Lookup::Unknown };
         }
         match values.state_at(now) {
-            TokenState::Active if self.unwritten.refuses(&entry.id) => Lookup::Revoked(entry),
+            TokenState::Active if self.is_revoked_here(&entry) => Lookup::Revoked(entry),
             TokenState::Active => Lookup::Found(entry),
             TokenState::Expired => Lookup::Expired(entry),
             TokenState::Revoked => Lookup::Revoked(entry),
         }
+    }
+
+    /// Whether a token is revoked, by itself or with its workspace, although its record does not say so.
+    fn is_revoked_here(&self, entry: &Entry) -> bool {
+        self.unwritten.refuses(&entry.id) || self.unwritten.refuses_workspace(&entry.workspace.id)
     }
 
     fn id_of(&self, packed: PackedId) -> Option<TokenId> {
@@ -272,7 +277,11 @@ impl Registry {
     /// A workspace as it is now, for callers whom something else than an opaque token proved. [`None`] if it
     /// is not known, or if the configuration does not have its region.
     pub fn workspace(&self, id: &str) -> Option<Arc<Workspace>> {
-        self.workspaces.get(*self.workspace_numbers.get(id)?)
+        let found = self.workspaces.get(*self.workspace_numbers.get(id)?)?;
+        if self.unwritten.refuses_workspace(id) {
+            return Some(Arc::new(Workspace { state: WorkspaceState::Deleted, ..Workspace::clone(&found) }));
+        }
+        Some(found)
     }
 
     /// The region that a token of our format names, whether it is known here or not: a gateway that serves

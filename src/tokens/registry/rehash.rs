@@ -49,7 +49,7 @@ impl Registry {
         let all: Vec<Rehash> = self.outdated.waiting.iter().take(MOST_AT_A_TIME).map(|one| *one).collect();
         let mut moved = 0;
         for batch in all.chunks(AT_ONCE) {
-            moved += self.store.rehash(Act { actor: "tollgate", now }, batch)?;
+            moved += self.store.rehash(Act::by("tollgate", now), batch)?;
             for one in batch {
                 if self.outdated.waiting.remove(&one.from.key()).is_some() {
                     self.outdated.count.fetch_sub(1, Ordering::Relaxed);

@@ -275,7 +275,7 @@ impl Untold {
         if due.is_empty() {
             return Ok(());
         }
-        let told = registry.store.decoys_used(Act { actor: ACTOR, now }, &due)?;
+        let told = registry.store.decoys_used(Act::by(ACTOR, now), &due)?;
         for (uses, told) in due.iter().zip(told) {
             let id = TokenId::from(uses.last.token_id.as_str());
             match told {
@@ -312,7 +312,7 @@ impl Untold {
             return Ok(());
         }
         let (sightings, marks): (Vec<Sighting>, Vec<u64>) = networks.into_values().unzip();
-        let act = Act { actor: ACTOR, now };
+        let act = Act::by(ACTOR, now);
         let noted = registry.store.note_networks(act, &sightings, self.learning_seconds);
         if noted.is_err() {
             for mark in marks {

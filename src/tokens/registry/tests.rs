@@ -57,7 +57,7 @@ impl Two {
     }
 
     pub(super) fn act(&self) -> Act<'static> {
-        Act { actor: "test", now: self.clock.now() }
+        Act::by("test", self.clock.now())
     }
 
     pub(super) fn create(&self, lifetime_seconds: Option<u64>) -> Minted {

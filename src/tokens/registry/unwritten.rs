@@ -4,6 +4,7 @@
 //! force, with the tokens of the family that the store would revoke along, and is written as soon as that can be done.
 //! Other processes on the same store learn of it only then: the store is all that they have in common.
 
+mod names;
 mod queue;
 mod revoke;
 
@@ -21,6 +22,7 @@ use super::revoked_jwts::{JwtNames, RevokedJwts};
 use crate::clock::Now;
 use crate::domain::TokenId;
 use crate::tokens::{Error, JwtRevocation};
+use names::Names;
 use queue::{Queue, Write};
 
 /// How many revocations may wait for the store.
@@ -40,7 +42,9 @@ pub(super) struct Unwritten {
     /// How many revocations of JWTs that are of.
     jwt_count: AtomicUsize,
     /// Operators that are refused, with how many revocations say so.
-    operators: DashMap<String, u32>,
+    operators: Names,
+    /// Workspaces that are deleted, with how many revocations say so.
+    workspaces: Names,
     queue: Mutex<Queue>,
     /// Held by the one who looks for relatives.
     searching: Mutex<()>,
@@ -49,9 +53,14 @@ pub(super) struct Unwritten {
 /// What a revocation takes out of force.
 #[derive(Clone, Debug)]
 pub(super) enum Revoked {
-    Token { id: TokenId, reach: Reach },
+    Token {
+        id: TokenId,
+        reach: Reach,
+    },
     Jwts(JwtRevocation),
     Operator(String),
+    /// A workspace that is deleted, with all that is its.
+    Workspace(String),
 }
 
 /// Which tokens of a family end with one of them.
@@ -70,6 +79,7 @@ impl Revoked {
             Self::Token { id, .. } => ("token", id.to_string()),
             Self::Jwts(revocation) => ("JWT revocation", revocation.id.clone()),
             Self::Operator(name) => ("operator", name.clone()),
+            Self::Workspace(id) => ("workspace", id.clone()),
         }
     }
 
@@ -79,6 +89,7 @@ impl Revoked {
             Self::Token { id, reach } => format!("{reach:?} {}", &**id),
             Self::Jwts(revocation) => format!("{:?}", revocation.jwts),
             Self::Operator(name) => format!("operator {name}"),
+            Self::Workspace(id) => format!("workspace {id}"),
         }
     }
 }
@@ -97,7 +108,12 @@ impl Unwritten {
 
     /// Whether an operator is refused although its record does not say so.
     pub(super) fn refuses_operator(&self, name: &str) -> bool {
-        self.operators.contains_key(name)
+        self.operators.hold(name)
+    }
+
+    /// Whether a workspace is deleted although the store does not say so.
+    pub(super) fn refuses_workspace(&self, id: &str) -> bool {
+        self.workspaces.hold(id)
     }
 
     fn refuse(&self, id: &TokenId) {
@@ -118,7 +134,8 @@ impl Unwritten {
         match revoked {
             Revoked::Token { id, .. } => self.refuse(id),
             Revoked::Jwts(_) => self.refuse_jwts(queue),
-            Revoked::Operator(name) => *self.operators.entry(name.clone()).or_insert(0) += 1,
+            Revoked::Operator(name) => self.operators.refuse(name),
+            Revoked::Workspace(id) => self.workspaces.refuse(id),
         }
     }
 
@@ -127,12 +144,8 @@ impl Unwritten {
         match revoked {
             Revoked::Token { id, .. } => relatives.iter().chain([id]).for_each(|id| self.allow(id)),
             Revoked::Jwts(_) => self.refuse_jwts(queue),
-            Revoked::Operator(name) => {
-                if let Some(mut times) = self.operators.get_mut(name) {
-                    *times = times.saturating_sub(1);
-                }
-                self.operators.remove_if(name, |_, times| *times == 0);
-            }
+            Revoked::Operator(name) => self.operators.allow(name),
+            Revoked::Workspace(id) => self.workspaces.allow(id),
         }
     }
 
@@ -173,12 +186,12 @@ impl fmt::Debug for Unwritten {
 
 /// Tokens that are refused for as long as this lives.
 #[derive(Debug)]
-pub struct Held<'r> {
+pub struct HeldTokens<'r> {
     unwritten: &'r Unwritten,
     ids: Vec<TokenId>,
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldTokens<'_> {
     fn drop(&mut self) {
         self.ids.iter().for_each(|id| self.unwritten.allow(id));
     }
@@ -187,12 +200,12 @@ impl Drop for Held<'_> {
 impl Registry {
     /// Refuses tokens here, whatever their records say, for as long as what this answers lives: whoever is about to
     /// revoke them need not wait for the store.
-    pub fn hold<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Held<'_> {
+    pub fn hold<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> HeldTokens<'_> {
         let ids: Vec<TokenId> = ids.into_iter().map(TokenId::from).collect();
         for id in &ids {
             self.unwritten.refuse(id);
         }
-        Held { unwritten: &self.unwritten, ids }
+        HeldTokens { unwritten: &self.unwritten, ids }
     }
 
     /// How many revocations are in force here and not yet in the store.

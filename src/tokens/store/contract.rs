@@ -89,7 +89,7 @@ pub(crate) use prove_store;
 pub(crate) const START: u64 = 1_700_000_000;
 
 pub(crate) fn act(clock: &Clock) -> Act<'static> {
-    Act { actor: "test", now: clock.now() }
+    Act::by("test", clock.now())
 }
 
 fn clock() -> Clock {

@@ -37,7 +37,7 @@ use super::{
 };
 pub use address::StoreAddress;
 use changed::Changed;
-pub use idempotency::IdempotencyKeys;
+pub use idempotency::{IdempotencyKey, IdempotencyKeys, KeptAnswer, KeyedRequest, Made};
 pub use jwt_revocations::JwtRevocations;
 pub use leaks::{Leak, LeakRevocation, LeakedToken, Leaks};
 pub use log::{ChangeKind, LogEntry};
@@ -67,6 +67,15 @@ pub struct Act<'a> {
     pub actor: &'a str,
     /// When.
     pub now: Now,
+    /// The request with a key that asks for it, whose answer is kept with the change.
+    pub request: Option<KeyedRequest<'a>>,
+}
+
+impl<'a> Act<'a> {
+    /// Of somebody at a time.
+    pub const fn by(actor: &'a str, now: Now) -> Self {
+        Self { actor, now, request: None }
+    }
 }
 
 /// A workspace to be made.

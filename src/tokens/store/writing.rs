@@ -3,6 +3,7 @@
 //! What is checked, what is changed and what the log says of it is decided here, once for every store; a store
 //! brings the statements ([`Tables`]).
 
+mod idempotency;
 mod import;
 mod jwt_revocations;
 mod leaks;
@@ -18,9 +19,14 @@ use serde_json::{Value, json};
 
 use super::columns::pepper_number;
 use super::failure::Failure;
-use super::{Act, ChangeKind, LogEntry, MOST_WORDS, NewToken, NewWorkspace, Replacement, WorkspaceChange};
+use super::{
+    Act, ChangeKind, LogEntry, MOST_WORDS, Made, NewToken, NewWorkspace, Replacement, StoredToken,
+    WorkspaceChange,
+};
 use crate::domain::WorkspaceState;
 use crate::tokens::{Digest, Error, TokenRecord, TokenState, WorkspaceRecord};
+pub(super) use idempotency::KeyTables;
+pub(super) use import::ImportTables;
 pub(super) use peppers::PepperTables;
 pub(super) use sightings::SightingTables;
 pub(super) use tables::{NewMessage, Tables};
@@ -94,6 +100,13 @@ impl<'t, T: Tables> Writing<'t, T> {
         if self.on.workspace(&new.id)?.is_some() {
             return Err(Error::WorkspaceExists(new.id.clone()).into());
         }
+        let record = self.add_workspace(new)?;
+        self.keep_answer(Made::Workspace(&record))?;
+        Ok(record)
+    }
+
+    /// Adds a workspace that is known not to be there, and its log entry.
+    fn add_workspace(&mut self, new: &NewWorkspace) -> Result<WorkspaceRecord, Failure> {
         let record = WorkspaceRecord {
             id: new.id.clone(),
             number: self.next(),
@@ -149,11 +162,20 @@ impl<'t, T: Tables> Writing<'t, T> {
         if self.on.working_tokens(&new.workspace, self.seconds())? >= u64::from(cap) {
             return Err(Error::TooManyTokens { workspace: workspace.id, cap }.into());
         }
-        self.put_token(new, &Origin { kind: ChangeKind::TokenCreated, family: None })
+        let record = self.put_token(new, &Origin { kind: ChangeKind::TokenCreated, family: None })?;
+        self.keep_answer(Made::Token(&record))?;
+        Ok(record)
     }
 
     /// Adds a token without further checks, and its log entry.
-    pub(super) fn put_token(&mut self, new: &NewToken, origin: &Origin<'_>) -> Result<TokenRecord, Failure> {
+    fn put_token(&mut self, new: &NewToken, origin: &Origin<'_>) -> Result<TokenRecord, Failure> {
+        let added = self.added(new, origin);
+        self.on.insert_tokens(std::slice::from_ref(&added))?;
+        Ok(added.record)
+    }
+
+    /// A token that is to be inserted, and its log entry.
+    fn added(&mut self, new: &NewToken, origin: &Origin<'_>) -> StoredToken {
         let (family, number) = origin.family.unwrap_or((&new.id, self.next()));
         let record = TokenRecord {
             id: new.id.clone(),
@@ -175,9 +197,8 @@ impl<'t, T: Tables> Writing<'t, T> {
             replaced_by: None,
             last_used_unix_seconds: None,
         };
-        self.on.insert_token(&record, &new.digest, new.foreign)?;
         self.append(origin.kind, &record.id, &token_body(&record));
-        Ok(record)
+        StoredToken { record, digest: new.digest, foreign: new.foreign, former: Vec::new() }
     }
 
     pub(super) fn rotate_token(&mut self, id: &str, by: &Replacement) -> Result<TokenRecord, Failure> {
@@ -221,6 +242,7 @@ impl<'t, T: Tables> Writing<'t, T> {
         if by.overlap_seconds == 0 {
             self.mark_revoked(&old.id, &old.workspace, &old.name, "rotated")?;
         }
+        self.keep_answer(Made::Token(&record))?;
         Ok(record)
     }
 

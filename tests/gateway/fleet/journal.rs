@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::Fleet;
-use crate::support::{Gateway, Receiver, raw, until};
+use super::leak::{PATH, fleet_with};
+use super::{Fleet, REPLICAS};
+use crate::support::{Gateway, GitHub, Receiver, Sink, alert, raw, request, until};
 
 const MORE: &str = "[notifications]\nallow_private_addresses = true\n";
 
@@ -62,6 +63,53 @@ fn a_report_lists_every_write_of_every_replica() {
         "SELECT count(*) FROM tollgate.journal_entry WHERE token = '{id}' AND outcome = 'token_revoked'"
     );
     until("the refusal to be in the journal", || (fleet.server.sql("test0", &tried) == "1").then_some(()));
+}
+
+/// The alert comes to one replica while the others have just answered; webhook and e-mail tell the same.
+#[test]
+fn githubs_alert_has_every_write_of_every_replica_told_beside_the_refusals() {
+    const WRITES: usize = 500;
+    const REFUSALS: usize = 90;
+    let (github, receiver, sink) = (GitHub::new(), Receiver::start(&["204 No Content"]), Sink::start(0));
+    let port = sink.port();
+    let smtp = format!(
+        "{MORE}[notifications.smtp]\nhost = \"127.0.0.1\"\nport = {port}\nencryption = \"none\"\n\
+         from = \"tollgate@example.com\"\n"
+    );
+    let (fleet, _keys) = fleet_with(&github, &smtp);
+    add_contact(&fleet, &receiver);
+    let added = fleet.command(&["workspace", "set", "ws-us", "--add-contact", "owner@example.com"]);
+    assert!(added.status.success(), "{added:?}");
+    let (_, token) = fleet.token_with(&["--limit", "200 per minute"]);
+    let sent = write(&fleet, &token, WRITES);
+    let mut clients: Vec<_> = fleet.replicas.iter().map(Gateway::connect).collect();
+    let mut refused = HashSet::new();
+    for (place, client) in clients.iter_mut().enumerate() {
+        while refused.len() < REFUSALS / REPLICAS * (place + 1) {
+            let answer = client.send(&request("GET", "/sources", &token, ""));
+            if answer.status == 429 {
+                refused.insert(answer.field("x-request-id").unwrap().to_owned());
+            }
+        }
+    }
+    let answer = clients[1].send(&github.post(PATH, &alert([token.as_str()])));
+    assert_eq!((answer.status, &answer.json()[0]["label"]), (200, &"true_positive".into()));
+
+    let message = until("the webhook", || receiver.hooks().first().cloned()).json();
+    let activity = &message["data"]["activity"];
+    let counts = [&activity["writes"], &activity["refusals"], &activity["gatewaysMissing"]];
+    assert_eq!(
+        counts.map(Value::as_u64),
+        [Some(WRITES as u64), Some(REFUSALS as u64), Some(0)],
+        "{activity}"
+    );
+    assert_eq!(listed(&message), sent.union(&refused).cloned().collect());
+    let text = until("the mail", || sink.mails().first().cloned()).text();
+    assert!(text.contains("500 writes, 90 refused requests"), "{text}");
+    for request in &sent {
+        assert!(text.contains(request), "the mail leaves out {request}");
+    }
+    assert_eq!((receiver.hooks().len(), sink.mails().len()), (1, 1), "told twice");
 }
 
 /// What a replica saw while the database was away, or before it was killed, is told as soon as both are back.

@@ -15,7 +15,7 @@ pub(super) fn fleet(github: &GitHub) -> (Fleet, tempfile::TempDir) {
 }
 
 /// As [`fleet`] with more in every configuration.
-fn fleet_with(github: &GitHub, more: &str) -> (Fleet, tempfile::TempDir) {
+pub(super) fn fleet_with(github: &GitHub, more: &str) -> (Fleet, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.json");
     std::fs::write(&keys, github.keys()).unwrap();

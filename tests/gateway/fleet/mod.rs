@@ -84,9 +84,15 @@ impl Fleet {
 
     /// A token that every replica knows: its id and itself.
     pub(crate) fn token(&self) -> (String, String) {
+        self.token_with(&[])
+    }
+
+    /// As [`Fleet::token`] with more words.
+    fn token_with(&self, words: &[&str]) -> (String, String) {
         let file = self.operators();
-        let file = file.to_str().unwrap();
-        let made = run_json(&["token", "--config", file, "create", "--json", "--workspace", "ws-us"]);
+        let create =
+            ["token", "--config", file.to_str().unwrap(), "create", "--json", "--workspace", "ws-us"];
+        let made = run_json(&[&create, words].concat());
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         let (id, token) = (text("id"), text("token"));
         self.until_all("the token to be known", &token, |answer| answer.status == 200);

@@ -40,7 +40,7 @@ impl Fleet {
     }
 
     fn act(&self) -> Act<'static> {
-        Act { actor: "test", now: self.clock.now() }
+        Act::by("test", self.clock.now())
     }
 
     fn mint(&self) -> Mint {

@@ -97,7 +97,7 @@ impl Queue {
     pub(super) fn jwts(&self) -> impl Iterator<Item = &JwtRevocation> {
         self.all.iter().filter_map(|one| match &one.revoked {
             Revoked::Jwts(revocation) => Some(revocation),
-            Revoked::Token { .. } | Revoked::Operator(_) => None,
+            Revoked::Token { .. } | Revoked::Operator(_) | Revoked::Workspace(_) => None,
         })
     }
 
@@ -108,7 +108,7 @@ impl Queue {
         numbers.dedup();
         let token = |number| match &self.get_mut(number)?.revoked {
             Revoked::Token { id, reach } => Some((number, id.clone(), *reach)),
-            Revoked::Jwts(_) | Revoked::Operator(_) => None,
+            Revoked::Jwts(_) | Revoked::Operator(_) | Revoked::Workspace(_) => None,
         };
         numbers.into_iter().filter_map(token).collect()
     }

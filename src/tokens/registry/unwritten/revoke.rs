@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::queue::Write;
 use super::{MOST_UNWRITTEN, Reach, Registry, Revoked};
 use crate::clock::Now;
-use crate::domain::{JwtLifetime, TokenId};
+use crate::domain::{JwtLifetime, TokenId, WorkspaceState};
 use crate::tokens::mint::check_text;
 use crate::tokens::{
     Act, Error, JwtRevocation, JwtsRevoked, LeakedToken, Mint, OperatorRecord, Store, TokenRecord,
+    WorkspaceChange, WorkspaceRecord,
 };
 
 impl Registry {
@@ -21,8 +22,7 @@ impl Registry {
         check_text("reason", reason, 256)?;
         let (actor, now, owned_id, reason) =
             (act.actor.to_owned(), act.now, id.to_owned(), reason.to_owned());
-        let write =
-            move |store: &dyn Store| store.revoke_token(Act { actor: &actor, now }, &owned_id, &reason);
+        let write = move |store: &dyn Store| store.revoke_token(Act::by(&actor, now), &owned_id, &reason);
         self.revoke_by(id, now, write)
     }
 
@@ -58,7 +58,7 @@ impl Registry {
             ends_at_unix_seconds: new.ends_at_unix_seconds,
         };
         let (actor, now) = (act.actor.to_owned(), act.now);
-        let write = move |store: &dyn Store| store.revoke_jwts(Act { actor: &actor, now }, &new);
+        let write = move |store: &dyn Store| store.revoke_jwts(Act::by(&actor, now), &new);
         self.put_in_force(&Revoked::Jwts(revocation), now, write)
     }
 
@@ -68,8 +68,27 @@ impl Registry {
             return self.store.revoke_operator(act, name);
         }
         let (actor, now, owned) = (act.actor.to_owned(), act.now, name.to_owned());
-        let write = move |store: &dyn Store| store.revoke_operator(Act { actor: &actor, now }, &owned);
+        let write = move |store: &dyn Store| store.revoke_operator(Act::by(&actor, now), &owned);
         self.put_in_force(&Revoked::Operator(name.to_owned()), now, write)
+    }
+
+    /// Changes a workspace as [`Mint::set_workspace`] does. If that deletes it, it is deleted here at once, with all of
+    /// its tokens and JWTs, as [`Registry::revoke`] revokes.
+    pub fn set_workspace(
+        &self,
+        mint: &Mint,
+        act: Act<'_>,
+        id: &str,
+        change: &WorkspaceChange,
+    ) -> Result<WorkspaceRecord, Error> {
+        mint.check_workspace_change(change)?;
+        if change.state != Some(WorkspaceState::Deleted) || self.workspace(id).is_none() {
+            return self.store.set_workspace(act, id, change);
+        }
+        let (actor, now) = (act.actor.to_owned(), act.now);
+        let (owned, change) = (id.to_owned(), change.clone());
+        let write = move |store: &dyn Store| store.set_workspace(Act::by(&actor, now), &owned, &change);
+        self.put_in_force(&Revoked::Workspace(id.to_owned()), now, write)
     }
 
     /// Refuses leaked tokens here, each with its whole family, until the store has revoked them, which it has just
@@ -80,7 +99,7 @@ impl Registry {
             let id = TokenId::from(&*one.token_id);
             let token_id = one.token_id.clone();
             let write: Arc<Write> = Arc::new(move |store| {
-                store.revoke_leaked(Act { actor, now }, std::slice::from_ref(&one)).map(drop)
+                store.revoke_leaked(Act::by(actor, now), std::slice::from_ref(&one)).map(drop)
             });
             match self.enqueue(&Revoked::Token { id, reach: Reach::Family }, write) {
                 Some((number, _)) => self.unwritten.queue().wait(number),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::tests::{START, open, regions};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{JwtLifetime, Plan, Role};
+use crate::domain::{JwtLifetime, Plan, Role, WorkspaceState};
 use crate::tokens::registry::OperatorLookup;
 use crate::tokens::store::postgres::server::Server;
 use crate::tokens::store::sqlite::SqliteStore;
@@ -23,6 +23,19 @@ struct Node {
     store: Arc<SqliteStore>,
     mint: Mint,
     registry: Arc<Registry>,
+}
+
+fn request() -> TokenRequest {
+    TokenRequest {
+        workspace: "ws".into(),
+        name: String::new(),
+        scopes: vec![],
+        role: Role::Restricted,
+        own_limit: None,
+        lifetime_seconds: None,
+        allowed_networks: Vec::new(),
+        decoy: false,
+    }
 }
 
 impl Node {
@@ -51,21 +64,11 @@ impl Node {
     }
 
     fn act(&self) -> Act<'static> {
-        Act { actor: "test", now: self.clock.now() }
+        Act::by("test", self.clock.now())
     }
 
     fn create(&self) -> Minted {
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: String::new(),
-            scopes: vec![],
-            role: Role::Restricted,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy: false,
-        };
-        let minted = self.mint.create_token(self.act(), &request).unwrap();
+        let minted = self.mint.create_token(self.act(), &request()).unwrap();
         self.registry.sync(self.clock.now()).unwrap();
         minted
     }
@@ -340,7 +343,7 @@ fn all_kinds(
     operator: &MintedOperator,
     store: &dyn Fn(bool),
 ) {
-    let act = || Act { actor: "test", now: clock.now() };
+    let act = || Act::by("test", clock.now());
     let token = operator.token.expose().as_bytes();
     assert!(matches!(registry.operator(token, clock.now()), OperatorLookup::Found(_)));
     store(false);
@@ -389,7 +392,7 @@ fn jwts_and_operators_are_refused_while_the_database_is_away() {
     let mut mint = open(folder.path(), 1, &clock, &regions(&[("us", 'u')]));
     let address = PostgresAddress::parse(&server.database(), Path::new("")).unwrap();
     mint.store = Arc::new(PostgresStore::open(&address).unwrap());
-    let act = Act { actor: "test", now: clock.now() };
+    let act = Act::by("test", clock.now());
     let workspace = NewWorkspace {
         id: "ws".into(),
         region: "us".into(),
@@ -402,6 +405,9 @@ fn jwts_and_operators_are_refused_while_the_database_is_away() {
     let registry = Registry::open(&mint, clock.now()).unwrap();
     let store = |is_well: bool| if is_well { server.go() } else { server.stop() };
     all_kinds((&mint, &registry, &clock), &operator, &store);
+    let token = mint.create_token(act, &request()).unwrap();
+    registry.sync(clock.now()).unwrap();
+    deletion((&mint, &registry, &clock), &token, &store);
 }
 
 #[test]
@@ -418,6 +424,62 @@ fn what_the_store_refuses_is_not_left_in_force() {
     assert!(node.registry.jwt_revoked(&names));
     assert_eq!(node.registry.unwritten_revocations(), 0);
     assert!(node.registry.unwritten.jwts.load().is_none(), "the log says so");
+}
+
+/// Deletes a workspace while `store` cannot be used, and sees it written when it can.
+fn deletion((mint, registry, clock): (&Mint, &Registry, &Clock), token: &Minted, store: &dyn Fn(bool)) {
+    let act = || Act::by("test", clock.now());
+    let state = || registry.workspace("ws").unwrap().state;
+    let find = || registry.find(token.token.expose().as_bytes(), clock.now());
+    let deleted = WorkspaceChange { state: Some(WorkspaceState::Deleted), ..WorkspaceChange::default() };
+    let delete = || registry.set_workspace(mint, act(), "ws", &deleted);
+    store(false);
+    assert!(matches!(find(), Lookup::Found(_)) && state() == WorkspaceState::Active);
+    for _ in 0..2 {
+        let refused = delete();
+        assert!(matches!(refused, Err(Error::RevocationUnwritten { what: "workspace", .. })), "{refused:?}");
+    }
+    assert!(matches!(find(), Lookup::Revoked(_)) && state() == WorkspaceState::Deleted, "at once");
+    registry.write_revocations(clock.now());
+    assert_eq!(registry.unwritten_revocations(), 1, "it waits once");
+    store(true);
+    let begun = Instant::now();
+    while registry.unwritten_revocations() > 0 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "never written");
+        registry.write_revocations(clock.now());
+    }
+    assert_eq!(mint.workspace("ws").unwrap().state, WorkspaceState::Deleted);
+    assert!(mint.token(&token.record.id).unwrap().revoked_at_unix_seconds.is_some());
+    assert!(registry.unwritten.workspaces.is_empty(), "the log says so");
+    assert!(matches!(find(), Lookup::Revoked(_)) && state() == WorkspaceState::Deleted);
+    assert_eq!(delete().unwrap().state, WorkspaceState::Deleted, "again changes nothing");
+}
+
+#[test]
+fn a_workspace_is_deleted_while_the_disk_is_full() {
+    let node = Node::new();
+    let token = node.create();
+    deletion((&node.mint, &node.registry, &node.clock), &token, &|is_well| node.fill(!is_well));
+}
+
+#[test]
+fn a_deletion_that_the_store_refuses_is_not_left_in_force() {
+    let node = Node::new();
+    let token = node.create();
+    let delete = |id: &str, region: Option<&str>, features: usize| {
+        let change = WorkspaceChange {
+            state: Some(WorkspaceState::Deleted),
+            region: region.map(str::to_owned),
+            enable: (0..features).map(|number| format!("f{number}")).collect(),
+            ..WorkspaceChange::default()
+        };
+        node.registry.set_workspace(&node.mint, node.act(), id, &change)
+    };
+    assert!(matches!(delete("nobody", None, 0), Err(Error::WorkspaceUnknown(_))));
+    assert!(matches!(delete("ws", Some("mars"), 0), Err(Error::RegionUnknown { .. })));
+    assert!(matches!(delete("ws", None, 65), Err(Error::Invalid { .. })));
+    assert!(node.works(&token) && node.registry.unwritten.workspaces.is_empty());
+    assert_eq!(node.registry.unwritten_revocations(), 0);
 }
 
 #[test]

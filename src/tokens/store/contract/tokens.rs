@@ -19,7 +19,7 @@ proofs! { prove_tokens:
 pub(crate) fn refuses_what_does_not_fit(fixture: &dyn Fixture) {
     let (store, clock) = (fixture.open(), clock());
     let now = clock.now();
-    let act = Act { actor: "test", now };
+    let act = Act::by("test", now);
     assert!(matches!(store.create_token(act, &token("t", "ws", 1), CAP), Err(Error::WorkspaceUnknown(_))));
     assert!(matches!(
         store.set_workspace(act, "ws", &WorkspaceChange::default()),

@@ -11,6 +11,7 @@ use crate::tokens::store::failure::Failure;
 use crate::tokens::store::idempotency::{
     Begun, IdempotencyKey, IdempotencyKeys, KEY_LIFE_SECONDS, KeptAnswer, MOST_KEYS,
 };
+use crate::tokens::store::writing::KeyTables;
 
 pub(super) const TABLE: &str = r#"
 CREATE TABLE tollgate.idempotency_key (
@@ -24,6 +25,24 @@ CREATE TABLE tollgate.idempotency_key (
 );
 CREATE INDEX idempotency_key_by_start ON tollgate.idempotency_key (began_at);
 "#;
+
+impl KeyTables for Session<'_> {
+    fn keep_answer(&self, key: &IdempotencyKey, answer: &KeptAnswer) -> Result<bool, Failure> {
+        let sql = "UPDATE tollgate.idempotency_key SET status = $4, body = $5 \
+                   WHERE operator = $1 AND key = $2 AND fingerprint = $3 AND status IS NULL";
+        let kept = self.execute(
+            sql,
+            &[
+                (&key.operator, Type::TEXT),
+                (&&key.key[..], Type::BYTEA),
+                (&&key.fingerprint[..], Type::BYTEA),
+                (&i32::from(answer.status), Type::INT4),
+                (&answer.body, Type::TEXT),
+            ],
+        )?;
+        Ok(kept > 0)
+    }
+}
 
 impl IdempotencyKeys for PostgresStore {
     fn begin_request(&self, now: Now, key: &IdempotencyKey) -> Result<Begun, Error> {
@@ -60,24 +79,20 @@ impl IdempotencyKeys for PostgresStore {
     }
 
     fn answer_request(&self, key: &IdempotencyKey, answer: &KeptAnswer) -> Result<(), Error> {
-        let sql =
-            "UPDATE tollgate.idempotency_key SET status = $3, body = $4 WHERE operator = $1 AND key = $2";
-        self.note(|on| {
-            on.execute(
-                sql,
-                &[
-                    (&key.operator, Type::TEXT),
-                    (&&key.key[..], Type::BYTEA),
-                    (&i32::from(answer.status), Type::INT4),
-                    (&answer.body, Type::TEXT),
-                ],
-            )?;
-            Ok(())
+        self.note(|on| on.keep_answer(key, answer).map(drop))
+    }
+
+    fn answered_request(&self, key: &IdempotencyKey) -> Result<Option<KeptAnswer>, Error> {
+        self.read(|on| {
+            Ok(match known(on, key)? {
+                Begun::Answered(answer) => Some(answer),
+                Begun::First | Begun::Unanswered | Begun::OtherRequest => None,
+            })
         })
     }
 
     fn forget_request(&self, key: &IdempotencyKey) -> Result<(), Error> {
-        let sql = "DELETE FROM tollgate.idempotency_key WHERE operator = $1 AND key = $2";
+        let sql = "DELETE FROM tollgate.idempotency_key WHERE operator = $1 AND key = $2 AND status IS NULL";
         self.note(|on| {
             on.execute(sql, &[(&key.operator, Type::TEXT), (&&key.key[..], Type::BYTEA)])?;
             Ok(())

@@ -13,6 +13,7 @@ mod connector;
 mod database;
 mod failure;
 mod idempotency;
+mod import;
 mod journal;
 mod jwt_revocations;
 mod listen;
@@ -323,7 +324,7 @@ impl Store for PostgresStore {
     }
 
     fn import(&self, act: Act<'_>, batch: &[ImportedToken]) -> Result<Vec<Imported>, Error> {
-        self.write(act, |writing| batch.iter().map(|item| writing.import(item)).collect())
+        self.write(act, |writing| writing.import(batch))
     }
 
     fn token(&self, id: &str) -> Result<Option<TokenRecord>, Error> {

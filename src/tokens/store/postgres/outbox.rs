@@ -197,7 +197,7 @@ impl Outbox for PostgresStore {
 
     fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error> {
         if let Attempt::GivenUp { why } = end {
-            let act = Act { actor: ACTOR, now };
+            let act = Act::by(ACTOR, now);
             return self.write(act, |writing| writing.give_up(delivery_id, attempt, short(why)));
         }
         let (now, attempt) = (signed(now.unix_millis), i64::from(attempt));

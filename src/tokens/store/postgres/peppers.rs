@@ -10,8 +10,8 @@ use crate::clock::Now;
 use crate::tokens::store::columns::{self, pepper_number, signed};
 use crate::tokens::store::failure::Failure;
 use crate::tokens::store::peppers::{PepperRotation, PepperUse, Rehash};
-use crate::tokens::store::writing::{PepperTables, Tables as _};
-use crate::tokens::store::{Act, StoredOperator, StoredToken};
+use crate::tokens::store::writing::PepperTables;
+use crate::tokens::store::{Act, StoredOperator};
 use crate::tokens::{Digest, Error, Scheme, TokenRecord};
 
 pub(super) const TABLES: &str = r#"
@@ -38,18 +38,6 @@ fn pepper_use(row: &Row) -> Result<PepperUse, Failure> {
 }
 
 impl PepperTables for Session<'_> {
-    fn token_by_former_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure> {
-        let sql = "SELECT token FROM tollgate.former_digest WHERE digest = $1 AND pepper = $2";
-        for digest in digests {
-            let pepper = i32::from(pepper_number(digest.scheme));
-            let found = self.query_opt(sql, &[(&&digest.bytes[..], Type::BYTEA), (&pepper, Type::INT4)])?;
-            if let Some(row) = found {
-                return self.token(row.try_get(0)?);
-            }
-        }
-        Ok(None)
-    }
-
     fn operator_by_digest(&self, digest: &Digest) -> Result<Option<StoredOperator>, Failure> {
         let sql = "SELECT name FROM tollgate.operator WHERE digest = $1 AND pepper = $2";
         let pepper = i32::from(pepper_number(digest.scheme));

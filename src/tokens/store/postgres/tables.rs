@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::pool::{LOCK_HEAD, Session};
-use super::{jwt_revocations, operators, outbox, rows};
+use super::{import, jwt_revocations, operators, outbox, rows};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::columns::{network_texts, pepper_number, quota_text, signed};
 use crate::tokens::store::failure::Failure;
@@ -172,31 +172,8 @@ impl Tables for Session<'_> {
         revoked.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
-    fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
-        let sql = "INSERT INTO tollgate.token (id, family, number, workspace, name, scopes, role, own_limit, \
-                   created_at, expires_at, pepper, digest, is_foreign, allowed_networks, is_decoy) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-        self.execute(
-            sql,
-            &[
-                (&record.id, Type::TEXT),
-                (&record.family, Type::TEXT),
-                (&signed(record.number), Type::INT8),
-                (&record.workspace, Type::TEXT),
-                (&record.name, Type::TEXT),
-                (&record.scopes, Type::TEXT_ARRAY),
-                (&record.role.name(), Type::TEXT),
-                (&record.own_limit.map(quota_text), Type::TEXT),
-                (&signed(record.created_at_unix_seconds), Type::INT8),
-                (&record.expires_at_unix_seconds.map(signed), Type::INT8),
-                (&i32::from(pepper_number(digest.scheme)), Type::INT4),
-                (&&digest.bytes[..], Type::BYTEA),
-                (&foreign, Type::BOOL),
-                (&network_texts(&record.allowed_networks), Type::TEXT_ARRAY),
-                (&record.is_decoy, Type::BOOL),
-            ],
-        )?;
-        Ok(())
+    fn insert_tokens(&self, tokens: &[StoredToken]) -> Result<(), Failure> {
+        import::insert(self, tokens)
     }
 
     fn set_token(&self, record: &TokenRecord) -> Result<(), Failure> {

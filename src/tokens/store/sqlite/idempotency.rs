@@ -1,6 +1,6 @@
 //! Idempotency keys, as rows.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::signed;
 use super::{Failure, SqliteStore};
@@ -9,6 +9,7 @@ use crate::tokens::Error;
 use crate::tokens::store::idempotency::{
     Begun, IdempotencyKey, IdempotencyKeys, KEY_LIFE_SECONDS, KeptAnswer, MOST_KEYS,
 };
+use crate::tokens::store::writing::KeyTables;
 
 /// The table of schema 3.
 pub(super) const TABLE: &str = "
@@ -23,6 +24,15 @@ CREATE TABLE idempotency_key (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_key_by_start ON idempotency_key (began_at);
 ";
+
+impl KeyTables for Connection {
+    fn keep_answer(&self, key: &IdempotencyKey, answer: &KeptAnswer) -> Result<bool, Failure> {
+        let sql = "UPDATE idempotency_key SET status = ?4, body = ?5 \
+                   WHERE operator = ?1 AND key = ?2 AND fingerprint = ?3 AND status IS NULL";
+        let parameters = params![key.operator, key.key, key.fingerprint, answer.status, answer.body];
+        Ok(self.prepare_cached(sql)?.execute(parameters)? > 0)
+    }
+}
 
 impl IdempotencyKeys for SqliteStore {
     fn begin_request(&self, now: Now, key: &IdempotencyKey) -> Result<Begun, Error> {
@@ -46,23 +56,30 @@ impl IdempotencyKeys for SqliteStore {
     }
 
     fn answer_request(&self, key: &IdempotencyKey, answer: &KeptAnswer) -> Result<(), Error> {
-        let sql = "UPDATE idempotency_key SET status = ?3, body = ?4 WHERE operator = ?1 AND key = ?2";
-        self.note(|on| {
-            on.prepare_cached(sql)?.execute(params![key.operator, key.key, answer.status, answer.body])?;
-            Ok(())
+        self.note(|on| on.keep_answer(key, answer).map(drop))
+    }
+
+    fn answered_request(&self, key: &IdempotencyKey) -> Result<Option<KeptAnswer>, Error> {
+        self.read(|on| {
+            Ok(match known(on, key)? {
+                Some(Begun::Answered(answer)) => Some(answer),
+                Some(_) | None => None,
+            })
         })
     }
 
     fn forget_request(&self, key: &IdempotencyKey) -> Result<(), Error> {
         self.note(|on| {
-            on.prepare_cached("DELETE FROM idempotency_key WHERE operator = ?1 AND key = ?2")?
-                .execute(params![key.operator, key.key])?;
+            on.prepare_cached(
+                "DELETE FROM idempotency_key WHERE operator = ?1 AND key = ?2 AND status IS NULL",
+            )?
+            .execute(params![key.operator, key.key])?;
             Ok(())
         })
     }
 }
 
-fn known(on: &rusqlite::Connection, key: &IdempotencyKey) -> Result<Option<Begun>, Failure> {
+fn known(on: &Connection, key: &IdempotencyKey) -> Result<Option<Begun>, Failure> {
     let sql = "SELECT fingerprint, status, body FROM idempotency_key WHERE operator = ?1 AND key = ?2";
     let row = on
         .prepare_cached(sql)?

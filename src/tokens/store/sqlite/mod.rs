@@ -8,6 +8,7 @@
 //! write lock first (`BEGIN IMMEDIATE`), which gives the log its order.
 
 mod idempotency;
+mod import;
 mod jwt_revocations;
 mod operators;
 mod outbox;
@@ -54,12 +55,13 @@ pub struct SqliteStore {
     pub(crate) watched: Watched,
 }
 
-/// For tests: how often the store was asked, and whether its disk is full.
+/// For tests: how often the store was asked, whether its disk is full, and what keeps changes from ending.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) asked: std::sync::atomic::AtomicU64,
     pub(crate) is_full: std::sync::atomic::AtomicBool,
+    pub(crate) hangs: std::sync::atomic::AtomicBool,
 }
 
 impl SqliteStore {
@@ -127,6 +129,9 @@ impl Watched {
     fn ask(&self, writes: bool) -> Result<(), Failure> {
         use std::sync::atomic::Ordering;
         self.asked.fetch_add(1, Ordering::SeqCst);
+        while writes && self.hangs.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if writes && self.is_full.load(Ordering::SeqCst) {
             let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
             return Err(rusqlite::Error::SqliteFailure(full, None).into());
@@ -217,7 +222,9 @@ impl Store for SqliteStore {
     }
 
     fn import(&self, act: Act<'_>, batch: &[ImportedToken]) -> Result<Vec<Imported>, Error> {
-        self.write(act, |writing| batch.iter().map(|item| writing.import(item)).collect())
+        let made = self.writer.take(|connection| Ok(import::make_room(connection)?));
+        made.map_err(|failure| failure.at(&self.place))?;
+        self.write(act, |writing| writing.import(batch))
     }
 
     fn token(&self, id: &str) -> Result<Option<TokenRecord>, Error> {

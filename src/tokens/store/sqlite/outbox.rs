@@ -171,7 +171,7 @@ impl Outbox for SqliteStore {
 
     fn settle(&self, now: Now, delivery_id: &str, attempt: u32, end: &Attempt) -> Result<(), Error> {
         if let Attempt::GivenUp { why } = end {
-            let act = Act { actor: ACTOR, now };
+            let act = Act::by(ACTOR, now);
             return self.write(act, |writing| writing.give_up(delivery_id, attempt, short(why)));
         }
         let now = signed(now.unix_millis);

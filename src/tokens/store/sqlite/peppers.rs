@@ -7,7 +7,7 @@ use super::{Failure, SqliteStore, operators, rows};
 use crate::clock::Now;
 use crate::tokens::store::peppers::{PepperRotation, PepperUse, Rehash};
 use crate::tokens::store::writing::PepperTables;
-use crate::tokens::store::{Act, StoredOperator, StoredToken};
+use crate::tokens::store::{Act, StoredOperator};
 use crate::tokens::{Digest, Error, Scheme, TokenRecord};
 
 /// What schema 6 adds.
@@ -39,20 +39,6 @@ fn pepper_use(row: &Row<'_>) -> rusqlite::Result<PepperUse> {
 }
 
 impl PepperTables for Connection {
-    fn token_by_former_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure> {
-        let sql = "SELECT token FROM former_digest WHERE digest = ?1 AND pepper = ?2";
-        let mut statement = self.prepare_cached(sql)?;
-        for digest in digests {
-            let id: Option<String> = statement
-                .query_row(params![digest.bytes, pepper_number(digest.scheme)], |row| row.get(0))
-                .optional()?;
-            if let Some(id) = id {
-                return Ok(rows::token_by_id(self, &id)?);
-            }
-        }
-        Ok(None)
-    }
-
     fn operator_by_digest(&self, digest: &Digest) -> Result<Option<StoredOperator>, Failure> {
         let sql = "SELECT name FROM operator WHERE digest = ?1 AND pepper = ?2";
         let parameters = params![digest.bytes, pepper_number(digest.scheme)];

@@ -121,27 +121,30 @@ impl Tables for Connection {
         Ok(revoked.collect::<Result<_, _>>()?)
     }
 
-    fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure> {
+    fn insert_tokens(&self, tokens: &[StoredToken]) -> Result<(), Failure> {
         let sql = "INSERT INTO token (id, family, number, workspace, name, scopes, role, own_limit, created_at, \
                    expires_at, pepper, digest, is_foreign, allowed_networks, is_decoy) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-        self.prepare_cached(sql)?.execute(params![
-            record.id,
-            record.family,
-            signed(record.number),
-            record.workspace,
-            record.name,
-            json(&record.scopes),
-            record.role.name(),
-            record.own_limit.map(quota_text),
-            signed(record.created_at_unix_seconds),
-            record.expires_at_unix_seconds.map(signed),
-            pepper_number(digest.scheme),
-            digest.bytes,
-            foreign,
-            json(&network_texts(&record.allowed_networks)),
-            record.is_decoy,
-        ])?;
+        let mut statement = self.prepare_cached(sql)?;
+        for StoredToken { record, digest, foreign, .. } in tokens {
+            statement.execute(params![
+                record.id,
+                record.family,
+                signed(record.number),
+                record.workspace,
+                record.name,
+                json(&record.scopes),
+                record.role.name(),
+                record.own_limit.map(quota_text),
+                signed(record.created_at_unix_seconds),
+                record.expires_at_unix_seconds.map(signed),
+                pepper_number(digest.scheme),
+                digest.bytes,
+                foreign,
+                json(&network_texts(&record.allowed_networks)),
+                record.is_decoy,
+            ])?;
+        }
         Ok(())
     }
 

@@ -5,14 +5,11 @@ use serde_json::json;
 use super::{Failure, Tables, Writing};
 use crate::tokens::store::columns::pepper_number;
 use crate::tokens::store::peppers::{PepperUse, Rehash};
-use crate::tokens::store::{ChangeKind, StoredOperator, StoredToken};
+use crate::tokens::store::{ChangeKind, StoredOperator};
 use crate::tokens::{Digest, Error, Scheme};
 
 /// The statements on digests.
 pub(in crate::tokens::store) trait PepperTables {
-    /// The token that a digest stood for before it was moved.
-    fn token_by_former_digest(&self, digests: &[Digest]) -> Result<Option<StoredToken>, Failure>;
-
     fn operator_by_digest(&self, digest: &Digest) -> Result<Option<StoredOperator>, Failure>;
 
     /// Replaces a token's digest and keeps the former one.

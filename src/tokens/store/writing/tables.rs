@@ -1,6 +1,6 @@
 //! What a change needs of a database.
 
-use super::{Failure, PepperTables, SightingTables};
+use super::{Failure, ImportTables, KeyTables, PepperTables, SightingTables};
 use crate::domain::OverrideHolder;
 use crate::tokens::store::{LogEntry, StoredOperator, StoredToken};
 use crate::tokens::{
@@ -18,7 +18,9 @@ pub(in crate::tokens::store) struct NewMessage {
 }
 
 /// The statements of one open transaction. They check nothing that [`super::Writing`] checks.
-pub(in crate::tokens::store) trait Tables: SightingTables + PepperTables {
+pub(in crate::tokens::store) trait Tables:
+    SightingTables + PepperTables + ImportTables + KeyTables
+{
     /// Number and hash of the log's last entry. Until the transaction ends, no other changes anything.
     fn lock_head(&self) -> Result<(u64, [u8; 32]), Failure>;
 
@@ -52,7 +54,7 @@ pub(in crate::tokens::store) trait Tables: SightingTables + PepperTables {
         count: u32,
     ) -> Result<Vec<(String, String)>, Failure>;
 
-    fn insert_token(&self, record: &TokenRecord, digest: &Digest, foreign: bool) -> Result<(), Failure>;
+    fn insert_tokens(&self, tokens: &[StoredToken]) -> Result<(), Failure>;
 
     /// Replaces a token's name and networks.
     fn set_token(&self, record: &TokenRecord) -> Result<(), Failure>;
