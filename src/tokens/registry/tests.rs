@@ -391,7 +391,7 @@ fn a_wall_clock_that_runs_ahead_for_a_while_brings_no_revoked_jwt_back() {
     two.sync().unwrap();
     let ahead = Now { unix_millis: (START + 86_400) * 1_000, ..two.clock.now() };
     two.registry.sync(ahead).unwrap();
-    let act = Act { actor: "test", now: ahead };
+    let act = Act::by("test", ahead);
     two.other.revoke_jwts(act, &named("other".into()), "x", &accepted).unwrap();
     two.registry.sync(ahead).unwrap();
     let jwt = JwtNames {
