@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::Builder as RuntimeBuilder;
 use tokio::sync::watch;
@@ -61,14 +62,24 @@ pub(super) fn start(
             };
             tasks.spawn_local(link.run(tried, random, stopped.clone()));
         }
+        drop(tried);
         runtime.block_on(tasks);
+        // A look-up of a host's name cannot be stopped, and is not waited for.
+        runtime.shutdown_background();
     };
     let thread = Builder::new().name("tollgate-limits".to_owned()).spawn(run).map_err(StartError::Thread)?;
-    for _ in links {
-        // A store that is away is told by its link, after its own time-outs.
-        let _ = answers.recv();
-    }
+    // A store that is away is told by its link, after its own time-outs.
+    let longest = links.iter().map(|link| link.first_tries()).max().unwrap_or_default();
+    wait_for(&answers, links.len(), longest + SPARE);
     Ok(Some(thread))
+}
+
+/// How much later than it may take a link's first answer is waited for, on a machine that is busy.
+const SPARE: Duration = Duration::from_secs(1);
+
+/// Waits for so many answers, for each no longer than that, and for none any more when one has not come.
+fn wait_for(answers: &mpsc::Receiver<()>, count: usize, longest: Duration) {
+    let _all = (0..count).all(|_| answers.recv_timeout(longest).is_ok());
 }
 
 /// `SplitMix64` (Steele et al., OOPSLA 2014), its upper halves.
@@ -194,4 +205,18 @@ pub(super) fn notes(node: &Node) -> Vec<String> {
         Some(format!("limits of {} are not shared, because Redis is away: {error}", status.region))
     };
     node.links.iter().filter_map(away).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_says_nothing_is_not_waited_for_for_ever() {
+        let (tried, answers) = mpsc::channel();
+        tried.send(()).unwrap();
+        wait_for(&answers, 3, Duration::from_millis(1));
+        drop(tried);
+        wait_for(&answers, 3, Duration::MAX);
+    }
 }

@@ -1,13 +1,19 @@
 //! When a store is given up, and when it is tried again (Nygard, "Release It!", 2007).
 //!
-//! One broken connection is enough; of calls that were not answered in time it takes three within a second, because
-//! one may be this machine's own fault.
+//! One broken connection is enough; of calls that were not answered in time it takes three within a second, or within as
+//! long as three take one after the other, because one may be this machine's own fault.
 
 use std::time::Duration;
 
-/// Calls not answered in time, within [`WITHIN_NANOS`], after which a store is given up.
-const TIME_OUTS: usize = 3;
-const WITHIN_NANOS: u64 = 1_000_000_000;
+use crate::limits::shared::CALLS_IN_VAIN;
+
+/// Calls not answered in time after which a store is given up.
+const TIME_OUTS: usize = CALLS_IN_VAIN as usize;
+/// So long after the first of them, or longer where three take longer.
+const WITHIN: Duration = Duration::from_secs(1);
+/// How soon a replica that was not heard tries to say again that it is there, so that a store that hangs is given up even
+/// where nobody asks it.
+pub(super) const NEXT_TRY: Duration = Duration::from_millis(100);
 
 const FIRST_PROBE: Duration = Duration::from_millis(250);
 const LONGEST_PROBE: Duration = Duration::from_millis(500);
@@ -16,18 +22,25 @@ const LONGEST_PROBE: Duration = Duration::from_millis(500);
 pub(super) const GRACE: Duration = Duration::from_millis(750);
 
 /// The time-outs of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TimeOuts {
+    within_nanos: u64,
     /// When the last ones were, in monotonic nanoseconds, the oldest first.
     last: [Option<u64>; TIME_OUTS],
 }
 
 impl TimeOuts {
+    /// None, of calls that are waited for so long.
+    pub(super) fn new(timeout: Duration) -> Self {
+        let within = WITHIN.max(timeout.saturating_add(NEXT_TRY).saturating_mul(CALLS_IN_VAIN));
+        Self { within_nanos: u64::try_from(within.as_nanos()).unwrap_or(u64::MAX), last: [None; TIME_OUTS] }
+    }
+
     /// Notes one, of a call that was made then; the first of those that make the store given up, if they do.
     pub(super) fn note(&mut self, now_nanos: u64) -> Option<u64> {
         self.last.rotate_left(1);
         self.last[TIME_OUTS - 1] = Some(now_nanos);
-        self.last[0].filter(|oldest| now_nanos.saturating_sub(*oldest) <= WITHIN_NANOS)
+        self.last[0].filter(|oldest| now_nanos.saturating_sub(*oldest) <= self.within_nanos)
     }
 }
 
@@ -46,11 +59,22 @@ mod tests {
 
     #[test]
     fn three_time_outs_within_a_second_are_enough_and_fewer_are_not() {
-        let mut time_outs = TimeOuts::default();
+        let mut time_outs = TimeOuts::new(Duration::from_millis(50));
         let times = [0, 600, 1_001, 1_500, 1_501, 9_000].map(|milliseconds| milliseconds * MILLISECOND);
         let enough = times.map(|time| time_outs.note(time));
         // The third comes more than a second after the first; the fourth within one of the second, and so it goes on.
         assert_eq!(enough, [None, None, None, Some(times[1]), Some(times[2]), None]);
+    }
+
+    /// One after the other, as slowly as they may come where nobody asks.
+    #[test]
+    fn a_long_time_out_is_given_up_after_three_of_them_too() {
+        for timeout in [5, 50, 250, 1_000] {
+            let mut time_outs = TimeOuts::new(Duration::from_millis(timeout));
+            let gap = (timeout + 100) * MILLISECOND;
+            let enough = [0, gap, 2 * gap].map(|time| time_outs.note(time));
+            assert_eq!(enough, [None, None, Some(0)], "{timeout} ms");
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Live {
     async fn load(&self, script: &str, timeout: Duration) -> Result<String, Fault> {
         let mut command = redis::cmd("SCRIPT");
         command.arg("LOAD").arg(script);
-        match self.call(&command, timeout).await? {
+        match self.call(&command, timeout).await?.extract_error()? {
             Value::BulkString(digest) => String::from_utf8(digest).map_err(|_| Fault::Unintelligible),
             Value::SimpleString(digest) => Ok(digest),
             _ => Err(Fault::Unintelligible),

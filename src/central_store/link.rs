@@ -12,24 +12,28 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::breaker::{GRACE, TimeOuts, probe_after};
+use super::breaker::{GRACE, NEXT_TRY, TimeOuts, probe_after};
 use super::connect::{GRANT, Live, PRESENCE, within};
 use super::counts::{CallEnd, Counts};
 use super::fault::Fault;
 use super::script::{self, Presence};
-use super::settings::Server;
+use super::settings::{MOST_REPLICAS, Server};
 use crate::clock::{Clock, Now};
-use crate::limits::shared::{Answer, Asking, CentralStore, Outage, Question, StoreFault, TICK_NANOS};
+use crate::limits::shared::{
+    Answer, Asked, Asking, Bucket, CentralStore, Held, Outage, Question, StoreFault, TICK_NANOS,
+};
 use crate::telemetry::Timings;
 
 /// How often a replica says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How soon again after one that was not answered.
-const NEXT_TRY: Duration = Duration::from_millis(100);
 /// How long a start goes on trying. A server that has not answered by then is away, and the gateway serves without.
 const FIRST_TRIES: Duration = Duration::from_secs(1);
 /// How soon again while a start waits.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// What the bucket of a proof holds, of which a token comes back with every tick.
+const PROOF_BURST: u32 = 1_000_000;
+/// Answers that a probe waits for once it is connected: two scripts are loaded and run, and it is asked what it is.
+const CALLS_OF_A_PROBE: u32 = 5;
 /// How long a replica counts that is not heard of.
 const COUNTS_FOR: Duration = Duration::from_secs(6);
 
@@ -114,7 +118,7 @@ impl Link {
             clock,
             live: ArcSwapOption::empty(),
             calls: Semaphore::new(server.max_calls),
-            time_outs: Mutex::default(),
+            time_outs: Mutex::new(TimeOuts::new(server.timeout)),
             lost: Notify::new(),
             replicas: AtomicU32::new(server.min_replicas.get()),
             state: AtomicU8::new(LinkState::HalfOpen as u8),
@@ -127,21 +131,32 @@ impl Link {
         })
     }
 
-    /// Keeps the connection until `stopped`. `tried` is told when it is made, or was tried for a second in vain; nothing
-    /// may be asked before. `random` spreads the attempts of replicas.
+    /// Keeps the connection until `stopped`, whatever it is at then. `tried` is told when it is made, or was tried for a
+    /// second in vain; nothing may be asked before. `random` spreads the attempts of replicas.
     pub async fn run(
         self: Arc<Self>,
         tried: impl FnOnce(),
-        mut random: impl FnMut() -> u32,
+        random: impl FnMut() -> u32,
         mut stopped: watch::Receiver<bool>,
     ) {
+        tokio::select! {
+            () = self.keep(tried, random) => {}
+            () = told(&mut stopped) => self.leave().await,
+        }
+    }
+
+    /// What [`Link::run`] takes at most until `tried` is told.
+    pub fn first_tries(&self) -> Duration {
+        let Server { timeout, connect_timeout, .. } = self.server;
+        FIRST_TRIES + FIRST_PAUSE + connect_timeout + timeout.saturating_mul(CALLS_OF_A_PROBE)
+    }
+
+    /// Keeps the connection for ever.
+    async fn keep(&self, tried: impl FnOnce(), mut random: impl FnMut() -> u32) {
         let begun = self.clock.now();
         let mut probe = self.probe().await;
         while probe.is_err() && self.clock.now().since(begun) < FIRST_TRIES {
-            tokio::select! {
-                () = tokio::time::sleep(FIRST_PAUSE) => {}
-                () = told(&mut stopped) => return,
-            }
+            tokio::time::sleep(FIRST_PAUSE).await;
             probe = self.probe().await;
         }
         if probe.is_ok() {
@@ -154,19 +169,12 @@ impl Link {
             match probe {
                 Ok(()) => {
                     failures = 0;
-                    tokio::select! {
-                        () = self.stay() => {}
-                        () = told(&mut stopped) => return self.leave().await,
-                    }
+                    self.stay().await;
                 }
                 Err(fault) => self.give_up(&fault, self.clock.now()),
             }
-            let pause = tokio::time::sleep(probe_after(failures, random()));
+            tokio::time::sleep(probe_after(failures, random())).await;
             failures += 1;
-            tokio::select! {
-                () = pause => {}
-                () = told(&mut stopped) => return,
-            }
             probe = self.probe().await;
         }
     }
@@ -177,15 +185,15 @@ impl Link {
         let live = Arc::new(Live::connect(&self.server).await?);
         let grace = if self.was_tried.load(Ordering::Relaxed) { GRACE } else { Duration::ZERO };
         let presence = self.say_present(&live, COUNTS_FOR, grace).await?;
+        self.grant_one(&live).await?;
         // A server that has forgotten the others enlarges no share while they come back.
         self.replicas.fetch_max(presence.replicas, Ordering::Relaxed);
-        let resumes =
-            presence.resume_ticks.saturating_sub(live.server_time.at(self.clock.now().monotonic_nanos));
+        let resumes = live.server_time.until(presence.resume_ticks, self.clock.now().monotonic_nanos);
         tokio::select! {
             () = live.closed.notified() => return Err(Fault::closed()),
-            () = tokio::time::sleep(Duration::from_nanos(resumes * TICK_NANOS).min(grace)) => {}
+            () = tokio::time::sleep(resumes.min(grace)) => {}
         }
-        *self.time_outs.lock().unwrap_or_else(PoisonError::into_inner) = TimeOuts::default();
+        *self.time_outs.lock().unwrap_or_else(PoisonError::into_inner) = TimeOuts::new(self.server.timeout);
         self.live.store(Some(live));
         self.recovered();
         Ok(())
@@ -204,13 +212,14 @@ impl Link {
                 () = tokio::time::sleep(pause) => {}
             }
             let started = self.clock.now();
-            pause = match self.say_present(&live, COUNTS_FOR, Duration::ZERO).await {
-                Ok(presence) => {
+            let present = self.say_present(&live, COUNTS_FOR, Duration::ZERO);
+            pause = match tokio::try_join!(present, self.grant_one(&live)) {
+                Ok((presence, ())) => {
                     self.replicas.store(presence.replicas, Ordering::Relaxed);
                     HEARTBEAT
                 }
                 Err(fault) => {
-                    self.failed(&live, &fault, started);
+                    self.failed_to_prove(&live, &fault, started);
                     NEXT_TRY
                 }
             };
@@ -240,8 +249,17 @@ impl Link {
         let reply = within(self.server.timeout, live.run(&command, PRESENCE)).await?;
         let reply = script::presence(&reply).ok_or(Fault::Unintelligible)?;
         self.answered(live, reply.server_ticks, sent_nanos);
-        let replicas = reply.said.replicas.max(self.server.min_replicas.get());
+        let replicas = reply.said.replicas.clamp(self.server.min_replicas.get(), MOST_REPLICAS);
         Ok(Presence { replicas, ..reply.said })
+    }
+
+    /// Proves that the store grants, on a bucket that is never empty: a server that lets nobody do so fails every question,
+    /// each of which says nothing of the others.
+    async fn grant_one(&self, live: &Live) -> Result<(), Fault> {
+        let bucket = Bucket::Gcra { interval_nanos: TICK_NANOS, burst: PROOF_BURST, lease_nanos: 0 };
+        let asked = Asked { name: "proof".into(), bucket, need: 1, want: 1, held: Held::default() };
+        let question = Question { group: "replicas".into(), asked: vec![asked], outage: None };
+        within(self.server.timeout, self.ask(live, &question, self.clock.now())).await.map(|_| ())
     }
 
     /// Notes an answer to what was sent then.
@@ -290,19 +308,33 @@ impl Link {
     /// Notes that a call on a connection failed, and gives the connection up if that was enough.
     fn failed(&self, live: &Arc<Live>, fault: &Fault, started: Now) {
         let began = match fault {
-            Fault::TimedOut => {
+            Fault::TimedOut | Fault::TooLate => {
                 let mut time_outs = self.time_outs.lock().unwrap_or_else(PoisonError::into_inner);
                 time_outs.note(started.monotonic_nanos)
             }
             _ => fault.gives_up().then_some(started.monotonic_nanos),
         };
-        let Some(began_nanos) = began else {
-            return tracing::debug!(region = %self.server.region, %fault, "shared limits: a call of Redis failed");
-        };
+        match began {
+            Some(began_nanos) => self.let_go(live, fault, Now { monotonic_nanos: began_nanos, ..started }),
+            None => {
+                tracing::debug!(region = %self.server.region, %fault, "shared limits: a call of Redis failed");
+            }
+        }
+    }
+
+    /// The same of a call that every server answers that works.
+    fn failed_to_prove(&self, live: &Arc<Live>, fault: &Fault, started: Now) {
+        match fault {
+            Fault::TimedOut | Fault::TooLate => self.failed(live, fault, started),
+            _ => self.let_go(live, fault, started),
+        }
+    }
+
+    fn let_go(&self, live: &Arc<Live>, fault: &Fault, began: Now) {
         // Only whoever takes this very connection away says so.
         let previous = self.live.compare_and_swap(live, None);
         if previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, live)) {
-            self.give_up(fault, Now { monotonic_nanos: began_nanos, ..started });
+            self.give_up(fault, began);
             self.lost.notify_one();
         }
     }

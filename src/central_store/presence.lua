@@ -14,6 +14,8 @@ if counts == 0 then
 else
   redis.call('ZADD', KEYS[1], now, ARGV[1])
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - counts)
+  -- Heard of before the clock was set back: those that are there say so again.
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
   redis.call('PEXPIRE', KEYS[1], counts)
 end
 if grace > 0 then

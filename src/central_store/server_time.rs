@@ -8,6 +8,7 @@
 //! is refused would not have been answered in time either.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::limits::shared::TICK_NANOS;
 
@@ -25,8 +26,8 @@ impl Default for ServerTime {
 impl ServerTime {
     /// An answer said `ticks`, to what was sent and came at these monotonic nanoseconds.
     pub(super) fn observe(&self, ticks: u64, sent_nanos: u64, came_nanos: u64) {
-        let least = ticks.cast_signed() - (came_nanos.div_ceil(TICK_NANOS)).cast_signed();
-        let most = ticks.cast_signed() - (sent_nanos / TICK_NANOS).cast_signed();
+        let ahead = |nanos: u64| ticks.cast_signed().saturating_sub(nanos.cast_signed());
+        let (least, most) = (ahead(came_nanos.div_ceil(TICK_NANOS)), ahead(sent_nanos / TICK_NANOS));
         if !(least..=most).contains(&self.0.load(Ordering::Relaxed)) {
             self.0.store(least, Ordering::Relaxed);
         }
@@ -36,6 +37,11 @@ impl ServerTime {
     pub(super) fn at(&self, nanos: u64) -> u64 {
         let ticks = (nanos / TICK_NANOS).cast_signed().saturating_add(self.0.load(Ordering::Relaxed));
         u64::try_from(ticks).unwrap_or(0)
+    }
+
+    /// How long it is at a monotonic time until the server's clock shows so many ticks, at most.
+    pub(super) fn until(&self, ticks: u64, nanos: u64) -> Duration {
+        Duration::from_nanos(ticks.saturating_sub(self.at(nanos)).saturating_mul(TICK_NANOS))
     }
 }
 
@@ -55,6 +61,19 @@ mod tests {
             let said = (1_000 + u64::midpoint(sent, came)) * TICKS;
             server.observe(said, sent * MILLISECOND, came * MILLISECOND);
             assert_eq!(server.at(100 * MILLISECOND), (1_100 - at_best) * TICKS);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_number_of_a_server_is_too_large(
+            ticks in proptest::array::uniform2(proptest::prelude::any::<u64>()),
+            mut nanos in proptest::array::uniform3(proptest::prelude::any::<u64>()),
+        ) {
+            nanos.sort_unstable();
+            let server = ServerTime::default();
+            server.observe(ticks[0], nanos[0], nanos[1]);
+            let _ = (server.at(nanos[2]), server.until(ticks[1], nanos[2]));
         }
     }
 

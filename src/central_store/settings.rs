@@ -9,6 +9,8 @@ use super::address::{StoreAddress, StoreAddressError};
 use crate::domain::{Problems, UrlText};
 
 const LONGEST_PREFIX: usize = 32;
+/// Replicas that share one store at most; what says that there are more is not believed.
+pub(super) const MOST_REPLICAS: u32 = 1_024;
 
 /// `[redis]`: the Redis or Valkey server in which several gateways share limits. Without one, each gateway keeps
 /// limits of its own.
@@ -111,7 +113,7 @@ pub fn from_settings(
         ("timeout_milliseconds", settings.timeout_milliseconds, 5, 1_000),
         ("connect_timeout_milliseconds", settings.connect_timeout_milliseconds, 10, 10_000),
         ("max_calls", u64::from(settings.max_calls), 1, 65_536),
-        ("min_replicas", u64::from(settings.min_replicas), 1, 1_024),
+        ("min_replicas", u64::from(settings.min_replicas), 1, u64::from(MOST_REPLICAS)),
     ] {
         if !(least..=most).contains(&value) {
             problems.add(
@@ -167,7 +169,7 @@ fn server(
         timeout: Duration::from_millis(settings.timeout_milliseconds),
         connect_timeout: Duration::from_millis(settings.connect_timeout_milliseconds),
         max_calls: settings.max_calls as usize,
-        min_replicas: NonZeroU32::new(settings.min_replicas).unwrap_or(NonZeroU32::MIN),
+        min_replicas: NonZeroU32::new(settings.min_replicas.min(MOST_REPLICAS)).unwrap_or(NonZeroU32::MIN),
     })
 }
 

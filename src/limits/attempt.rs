@@ -1,24 +1,19 @@
 //! The decision where limits are shared: by what is leased, at once; else by what the central store answers.
 //!
 //! All or nothing over local and shared policies: what is taken before another refuses is given back, to the same cell
-//! and the same lease. Buckets of one workspace are asked of in one question, so that the store grants all or none. While
-//! one of a request's buckets refuses, no other is asked of.
-
-use std::sync::Arc;
+//! and the same lease. While one of a request's buckets refuses, no other is asked of.
 
 use super::Limits;
-use super::admission::{Admission, Decision, Exceeded, ExceededKind, Headroom};
+use super::admission::{Admission, Decision, Exceeded, Headroom};
 use super::bucket::{Scale, Verdict};
 use super::cells::Taken;
 use super::claims::{Charge, Claim};
 use super::in_flight::InFlightGuard;
 use super::inline::Inline;
 use super::owing::Owing;
-use super::shared::call::{Want, state_of};
 use super::shared::cell::count::untouched;
-use super::shared::cell::{Cell, Lacking, StoreState};
-use super::shared::wanted::Waiting;
-use super::shared::{Call, CentralStore, MOST_ASKED, Mark, OnStoreFailure, Waited, Wanted};
+use super::shared::cell::{Cell, StoreState};
+use super::shared::{Call, Mark, OnStoreFailure, Waited, Wanted};
 use crate::authorization::Permit;
 use crate::clock::Now;
 use crate::domain::LimitPath;
@@ -33,14 +28,14 @@ pub enum Attempt<'r> {
 }
 
 /// Why nothing was taken.
-enum Short {
+pub(super) enum Short {
     Exceeded(Box<Exceeded>),
     Wanted(Box<Wanted>),
 }
 
 /// Where a claim's tokens come from.
 #[derive(Clone, Copy)]
-enum Source {
+pub(super) enum Source {
     /// The cell here, or the lease.
     Held,
     /// What is done without the store.
@@ -69,16 +64,11 @@ const fn waited_path(has_waited: bool) -> LimitPath {
     if has_waited { LimitPath::Store } else { LimitPath::Lease }
 }
 
-/// Where a bucket is kept.
-type Store<'a> = &'a Arc<dyn CentralStore>;
-/// Buckets that are asked of together, by the group's name.
-type Group<'a> = (Arc<str>, Store<'a>, Vec<Want>);
-
 /// One decision's circumstances.
-struct Asker<'a, 'c> {
-    permit: &'a Permit<'a>,
-    charge: &'a Charge<'c>,
-    now: u64,
+pub(super) struct Asker<'a, 'c> {
+    pub(super) permit: &'a Permit<'a>,
+    pub(super) charge: &'a Charge<'c>,
+    pub(super) now: u64,
     /// When it began to wait, or now: it may spend a token that lived then, or is granted since.
     since: u64,
 }
@@ -148,24 +138,18 @@ impl Limits {
         let enforced = claims.iter().take_while(|claim| !claim.shadow).count();
         let mut sources = Inline::new(Source::Held);
         (0..claims.len()).for_each(|_| sources.push(Source::Held));
+        let waits = so_far.waits;
         let mut so_far = Some(so_far);
         // The first claim is taken without a look; it is looked at when that fails. Losing every race twice is rare
         // enough to be told to come back.
         for first in [1, 0, 0] {
-            let mut lacking = Inline::new(0);
-            for place in first..enforced {
-                if let Source::WithoutStore(_) = sources[place] {
-                    continue;
-                }
-                let claim = &claims[place];
-                match self.look(claim, asker) {
-                    Some(verdict) if verdict.wait_nanos.is_none() => {}
-                    Some(verdict) => return Err(self.exceeds(claims, place, &verdict, asker.now)),
-                    None => lacking.push(place),
-                }
-            }
-            if !lacking.is_empty() {
-                self.obtain(claims, &lacking, &mut sources, asker, so_far.take())?;
+            let held = |place: &usize| matches!(sources[*place], Source::Held);
+            if !self.without_token(claims, (first..enforced).filter(held), asker)?.is_empty() {
+                // All of them, so that one that refuses keeps the others from being asked of, and all are asked of together.
+                let lacking = self.without_token(claims, (0..enforced).filter(held), asker)?;
+                // It is counted among those that wait until it asks.
+                drop(so_far.take());
+                self.obtain(claims, &lacking, &mut sources, asker, waits)?;
             }
             match self.take_each(claims, headrooms, &sources, asker) {
                 Ok(renew) => {
@@ -184,6 +168,24 @@ impl Limits {
         let verdict = self.seen(&claims[0], asker.now);
         let verdict = Verdict { wait_nanos: verdict.wait_nanos.or(Some(1_000_000)), ..verdict };
         Err(self.exceeds(claims, 0, &verdict, asker.now))
+    }
+
+    /// Of the claims in some places those whose bucket is not known to have room, unless one is known to refuse.
+    pub(super) fn without_token(
+        &self,
+        claims: &[Claim],
+        places: impl Iterator<Item = usize>,
+        asker: &Asker<'_, '_>,
+    ) -> Result<Inline<usize>, Short> {
+        let mut lacking = Inline::new(0);
+        for place in places {
+            match self.look(&claims[place], asker) {
+                Some(verdict) if verdict.wait_nanos.is_none() => {}
+                Some(verdict) => return Err(self.exceeds(claims, place, &verdict, asker.now)),
+                None => lacking.push(place),
+            }
+        }
+        Ok(lacking)
     }
 
     /// Room or refusal as far as it is known here; [`None`] if the store has to be asked.
@@ -212,107 +214,6 @@ impl Limits {
             cell.look(cost, now, now).or_else(without_store).unwrap_or_else(|| cell.told(now))
         });
         seen.or_else(|| untouched(&claim.debit, now)).unwrap_or(full)
-    }
-
-    /// Finds out how claims without a token are decided: refused, by waiting, or without the store.
-    #[cold]
-    fn obtain(
-        &self,
-        claims: &mut [Claim],
-        lacking: &[usize],
-        sources: &mut Inline<Source>,
-        asker: &Asker<'_, '_>,
-        so_far: Option<Waited>,
-    ) -> Result<(), Short> {
-        let now = asker.now;
-        let so_far = so_far.unwrap_or_else(Waited::not);
-        let waits = so_far.waits;
-        drop(so_far);
-        for &place in lacking {
-            self.place(&mut claims[place], asker);
-        }
-        if self.without_store(claims, lacking, sources, waits.in_vain, now)? {
-            return Ok(());
-        }
-        let (mut pending, mut due, mut unasked) = (None, None, Vec::new());
-        for &place in lacking {
-            let claim = &claims[place];
-            let lacks = |cell: &Cell| cell.lacking(claim.tokens(), now);
-            match self.counters.shared.with(claim.key, &claim.debit, now, lacks) {
-                Some(Lacking::Denied(verdict)) => return Err(self.exceeds(claims, place, &verdict, now)),
-                Some(Lacking::Pending(one)) => pending = Some(one),
-                Some(Lacking::Due(at)) => due = due.max(Some(at)),
-                Some(Lacking::Unasked) | None => unasked.push(place),
-            }
-        }
-        let may_wait = match due.filter(|_| pending.is_none()) {
-            Some(due) => waits.may_wait_until(due),
-            None => waits.may_ask(now),
-        };
-        if !may_wait {
-            let place = lacking[0];
-            let claim = &claims[place];
-            let verdict =
-                self.counters.shared.with(claim.key, &claim.debit, now, |cell| cell.out_of_patience(now));
-            let verdict = verdict.unwrap_or_else(|| self.seen(claim, now));
-            return Err(self.exceeds(claims, place, &verdict, now));
-        }
-        let keys = lacking.iter().map(|&place| (claims[place].key, claims[place].tokens())).collect();
-        let deadlines = lacking.iter().filter_map(|&place| self.state_of(&claims[place]));
-        let deadline_nanos = deadlines.map(|state| state.deadline_nanos).max().unwrap_or(0);
-        let mut wanted = Wanted::new(waits, deadline_nanos, now);
-        if let Some(one) = pending {
-            wanted.pending.push(one);
-        } else if due.is_some() {
-            wanted.due = due;
-        } else {
-            for (store, wants) in self.questions(claims, &unasked) {
-                match Call::begin(&self.counters.shared, store, &wants, now) {
-                    Some((call, pending)) => {
-                        wanted.calls.push(call);
-                        wanted.pending.push(pending);
-                    }
-                    // Another thread asks at this moment; what it asks is looked for at once.
-                    None => wanted.due = Some(now),
-                }
-            }
-        }
-        wanted.waiting = Waiting::at(&self.counters.shared, keys);
-        Err(Short::Wanted(Box::new(wanted)))
-    }
-
-    /// Decides claims whose store does not answer, or has not in time: all or none. Answers whether it decided all; if
-    /// not, the others are to be asked for.
-    fn without_store(
-        &self,
-        claims: &[Claim],
-        lacking: &[usize],
-        sources: &mut Inline<Source>,
-        in_vain: bool,
-        now: u64,
-    ) -> Result<bool, Short> {
-        let mut all = true;
-        for &place in lacking {
-            let claim = &claims[place];
-            let (Some(shared), Some(state)) = (claim.shared, self.state_of(claim)) else { continue };
-            if state.down_since.is_none() && !in_vain {
-                all = false;
-                continue;
-            }
-            let decided = self.counters.shared.with(claim.key, &claim.debit, now, |cell| {
-                cell.without_store(claim.tokens(), shared, state, now, false)
-            });
-            match decided.flatten() {
-                None => return Err(self.unavailable(claim)),
-                Some(verdict) if verdict.wait_nanos.is_some() => {
-                    let mut exceeded = self.refuse(claims, place, &verdict, now);
-                    exceeded.path = Some(LimitPath::Share);
-                    return Err(Short::Exceeded(Box::new(exceeded)));
-                }
-                Some(_) => sources[place] = Source::WithoutStore(state),
-            }
-        }
-        Ok(all)
     }
 
     /// Takes for each claim from its source. Otherwise what was taken is given back, and the answer is who refused;
@@ -417,75 +318,10 @@ impl Limits {
         }
     }
 
-    /// Where a claim's bucket is kept.
-    fn store_of(&self, claim: &Claim) -> Option<Store<'_>> {
-        self.stores.of(claim.home)
-    }
-
-    fn state_of(&self, claim: &Claim) -> Option<StoreState> {
-        self.store_of(claim).map(|store| state_of(&**store))
-    }
-
-    /// Makes a claim's shared cell, if need be.
-    fn place(&self, claim: &mut Claim, asker: &Asker<'_, '_>) {
-        let (key, debit) = (claim.key, claim.debit);
-        let name = |is_overflow| self.bucket_name(claim, is_overflow, asker.permit, asker.charge);
-        claim.key = self.counters.shared.make(key, &debit, asker.now, &name);
-    }
-
-    /// Wants by question: the buckets of one group together.
-    fn questions(&self, claims: &[Claim], places: &[usize]) -> Vec<(Store<'_>, Vec<Want>)> {
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        for &place in places {
-            let claim = &claims[place];
-            let Some(shared) = claim.shared else { continue };
-            let want = Want { key: claim.key, debit: claim.debit, shared, cost: claim.tokens() };
-            let group = |cell: &Cell| Arc::clone(&cell.name.group);
-            let Some(group) = self.counters.shared.with_known(claim.key, group) else { continue };
-            match groups.iter_mut().find(|(known, _, wants)| *known == group && wants.len() < MOST_ASKED) {
-                Some((.., wants)) if wants.iter().any(|other| other.key == want.key) => {}
-                Some((.., wants)) => wants.push(want),
-                None => groups.extend(self.store_of(claim).map(|store| (group, store, vec![want]))),
-            }
-        }
-        groups.into_iter().map(|(_, store, wants)| (store, wants)).collect()
-    }
-
-    /// Renews leases that an admitted request has nearly spent, each by a question of its own.
     #[cold]
-    fn ask_ahead(&self, claims: &[Claim], places: &[usize], asker: &Asker<'_, '_>) -> Vec<Call> {
-        let call = |&place: &usize| {
-            let claim = &claims[place];
-            let store = self.store_of(claim).filter(|store| store.is_up())?;
-            let want = Want { key: claim.key, debit: claim.debit, shared: claim.shared?, cost: 0 };
-            Call::begin(&self.counters.shared, store, &[want], asker.now).map(|(call, _)| call)
-        };
-        places.iter().filter_map(call).collect()
-    }
-
-    #[cold]
-    fn exceeds(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Short {
+    pub(super) fn exceeds(&self, claims: &[Claim], place: usize, verdict: &Verdict, now: u64) -> Short {
         let path = claims[place].shared.map(|_| LimitPath::Denied);
         Short::Exceeded(Box::new(Exceeded { path, ..self.refuse(claims, place, verdict, now) }))
-    }
-
-    /// The refusal of a policy that refuses while the store does not answer.
-    #[cold]
-    fn unavailable(&self, claim: &Claim) -> Short {
-        Short::Exceeded(Box::new(Exceeded {
-            kind: ExceededKind::LimitsUnavailable,
-            policy: claim.policy,
-            name: Arc::clone(self.rules.name(claim.policy)),
-            quota: None,
-            burst: claim.quota.burst.get(),
-            wait: std::time::Duration::from_secs(1),
-            remaining: 0,
-            consumed: 0,
-            exposed: false,
-            path: Some(LimitPath::Closed),
-            headrooms: Box::default(),
-            rules: Arc::clone(&self.rules),
-        }))
     }
 }
 

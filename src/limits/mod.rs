@@ -38,6 +38,7 @@ mod inline;
 mod key;
 mod modes;
 mod names;
+mod obtain;
 mod overridable;
 mod overridden;
 mod owing;

@@ -127,9 +127,13 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if self.buckets.is_empty() {
+            return;
+        }
         for (key, sent) in self.buckets.drain(..) {
             self.cells.with_known(key, |cell| cell.unanswered(sent.at));
         }
+        self.done.send_replace(Fate::Failed);
     }
 }
 

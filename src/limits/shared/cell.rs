@@ -81,8 +81,10 @@ struct Cold {
     waiting: u32,
     /// Charged without a token; paid from the next grants.
     owed: u32,
-    /// Admitted because a question failed, while the store is not away; paid first.
+    /// Admitted because questions failed, while the store is not away; paid first.
     credit: u32,
+    /// When what is owed is forgotten, if nobody comes by then to pay it: the bucket would be full without.
+    debt_ends: u64,
     /// What was left at the last answer; [`None`] before it.
     left: Option<u32>,
     share: Share,
@@ -272,14 +274,14 @@ impl Cell {
         cold.pending = None;
         cold.left = Some(grant.left);
         let before = self.lease.unspent(now);
-        let unspent = self.lease.renew(grant.tokens, sent.at + lease_nanos, now);
+        let unspent = self.lease.renew(grant.tokens, sent.at.saturating_add(lease_nanos), now);
         cold.recent += f64::from(cold.counted.saturating_sub(before));
         cold.account = asked.held.kept.saturating_add(grant.tokens);
         cold.period = grant.period;
         cold.counted = unspent;
         self.pay(&mut cold, grant.tokens, sent);
         // Counted from now, when that is certainly so at the store: whoever comes then is admitted.
-        let full_at = now + grant.until_full_nanos;
+        let full_at = now.saturating_add(grant.until_full_nanos);
         self.full_at.store(full_at, Ordering::Release);
         if grant.left > 0 {
             self.denied_until.store(0, Ordering::Release);
@@ -335,8 +337,9 @@ impl Cell {
         self.denied_until.store(next, Ordering::Release);
     }
 
-    /// Decides a request of `cost` that the store does not answer for. `take` counts it. Where one question failed and the
-    /// store is not given up, one request is admitted until it is paid for, and none of a bucket that had nothing left.
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it. Where a question failed and the
+    /// store is not given up, what is admitted is paid for by the next grants, and nothing is admitted of a bucket that had
+    /// nothing left.
     pub(in crate::limits) fn without_store(
         &self,
         cost: u32,
@@ -352,7 +355,7 @@ impl Cell {
                 let plan = self.plan(shared.sharing, store.replicas);
                 let mut cold = self.cold();
                 let is_empty = cold.left == Some(0) && self.full_at.load(Ordering::Acquire) > now;
-                if store.down_since.is_none() && (cold.credit > 0 || is_empty) {
+                if store.down_since.is_none() && is_empty {
                     return Some(self.verdict(0, Some(plan.share_interval_nanos()), now));
                 }
                 if let Some(verdict) = self.share_of_period(&mut cold, &plan, cost, (store, take), now) {
@@ -360,7 +363,7 @@ impl Cell {
                 }
                 let verdict = cold.share.decide(&plan, cost, store.down_since, now, take);
                 if take && verdict.wait_nanos.is_none() && store.down_since.is_none() {
-                    cold.credit = cost;
+                    self.borrow(&mut cold, cost, now);
                 }
                 Some(verdict)
             }
@@ -373,8 +376,15 @@ impl Cell {
         if spent < cost {
             let mut cold = self.cold();
             cold.owed = cold.owed.saturating_add(cost - spent).min(self.scale.burst.get());
+            cold.debt_ends = now.saturating_add(self.scale.fill_nanos());
         }
         self.told(now)
+    }
+
+    /// Notes what was admitted because a question failed.
+    fn borrow(&self, cold: &mut Cold, cost: u32, now: u64) {
+        cold.credit = cold.credit.saturating_add(cost).min(self.scale.burst.get());
+        cold.debt_ends = now.saturating_add(self.scale.fill_nanos());
     }
 
     /// Counts a request as waiting, and not any more.
@@ -410,15 +420,12 @@ impl Cell {
         let unspent = self.lease.unspent(now) > 0;
         let period = self.count.period(now);
         let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(period) = period {
+        // `now` may be of the period before.
+        if let Some(period) = period.filter(|period| period.number > cold.number) {
             cold.enter(period.number);
         }
-        full && !unspent
-            && cold.pending.is_none()
-            && cold.waiting == 0
-            && cold.owed == 0
-            && cold.credit == 0
-            && !cold.share.counts(now)
+        let owes = cold.owed.saturating_add(cold.credit) > 0 && cold.debt_ends > now;
+        full && !unspent && !owes && cold.pending.is_none() && cold.waiting == 0 && !cold.share.counts(now)
     }
 
     fn cold(&self) -> MutexGuard<'_, Cold> {

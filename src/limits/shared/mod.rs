@@ -13,7 +13,7 @@
 //! | | admitted at most |
 //! |---|---|
 //! | the store answers, however slowly, and replicas come and go | B + r W |
-//! | it leaves questions unanswered, and is not given up | B + r W + N |
+//! | it leaves questions unanswered, and is not given up | B + r W + N, and r / N for the time by which a replica is granted nothing that it asks for |
 //! | it is away, for however long | B + r W + N (for each outage), and r (N − 1) / N for the time by which replicas go on apart |
 //! | k of N are cut off, each for its D | B + r W + k + (r / N) × all D together; where all are cut off alike, k + (k / N) r D |
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
@@ -44,9 +44,9 @@
 //! - A request that waits spends a token whose lease lived when it began to wait, or that was granted since. Tokens that
 //!   are asked for requests (`strict`) are for no others: their lease ends as it begins, so they hold back no refill.
 //! - Tokens that are kept over a question may have died when its answer comes. Then they stay dead.
-//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one
-//!   until it is paid for, first of all from the next grants, and none of a bucket that had nothing left. A replica that
-//!   goes may leave it unpaid.
+//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one in
+//!   each N / r, and none of a bucket that had nothing left. They are paid for first of all from the next grants. A replica
+//!   that goes may leave them unpaid; so does one whose bucket can never be asked of, which so goes on with its share.
 //!
 //! Nothing here counts replicas: one that joins has no token before it is granted one, and it does not serve before it has
 //! found the store or tried for a second; one that leaves drops tokens that the store counts as held until they die.
@@ -127,9 +127,10 @@
 //!
 //! # Faults on real processes
 //!
-//! Three gateways (eight where it says so) on one Redis, a limit of 30 a second with a burst of 60, ten times that offered for
-//! a minute, and in its middle half a minute's fault: `TOLLGATE_LONG=1 cargo nextest run -E 'test(shared_limits::faults)'`,
-//! four at a time. *Used*: of the burst and the rate for the whole time.
+//! Three gateways (eight where it says so; the test's long form starts eight for each) on one Redis, a limit of 30 a second with
+//! a burst of 60, ten times that offered for a minute, and in its middle half a minute's fault:
+//! `TOLLGATE_LONG=1 cargo nextest run -E 'test(shared_limits::faults)'`, four at a time. *Used*: of the burst and the rate for
+//! the whole time.
 //!
 //! | Redis: | used | worst window |
 //! |---|---|---|
@@ -145,6 +146,18 @@
 //! A key with a steady demand does not notice that Redis hangs: its lease is renewed early enough to last until that is given
 //! up, where it holds six requests or more. Of 60 requests a second none waited for Redis, in a minute of it
 //! (`shared_limits::hot`).
+//!
+//! # Changes on real processes
+//!
+//! Eight gateways on one Redis, ten times the limit of 30 a second with a burst of 60 offered for a minute, on the same busy
+//! machine: `TOLLGATE_LONG=1 cargo nextest run --no-capture -E 'test(shared_limits)'`. *Used*: of the burst and the rate.
+//!
+//! | | used | worst window |
+//! |---|---|---|
+//! | gateways are killed (SIGKILL), 12 one after the other | 99.76 % | -0.8 (≤ 0) |
+//! | each reloads ten times a second, to twice the quota and back: 4,496 reloads | 99.4 % | 0.88 bursts (≤ 1) |
+//!
+//! With 40 keys at once, each at nine tenths of 10 a second, none of 21,931 requests was refused.
 //!
 //! # What others publish
 //!
@@ -176,7 +189,7 @@ pub(super) mod wanted;
 pub use call::Call;
 pub(super) use lease::{MOST_TOKENS, Mark};
 pub(super) use plan::mode_of;
-pub use plan::{OnStoreFailure, Shared, Sharing};
+pub use plan::{CALLS_IN_VAIN, OnStoreFailure, Shared, Sharing};
 pub use store::{
     Answer, Asked, Asking, Bucket, CentralStore, Grant, Held, MOST_ASKED, Outage, OutageAgo, Question,
     StoreFault, TICK_NANOS,

@@ -68,7 +68,7 @@ const COUNTED_PARTS: u32 = 4;
 /// Twice a slow round trip: a lease is renewed when it will be spent within this, at the latest.
 const AHEAD_SECONDS: f64 = 0.004;
 /// Calls without an answer after which the store is given up.
-const CALLS_IN_VAIN: u32 = 3;
+pub const CALLS_IN_VAIN: u32 = 3;
 /// A lease is renewed earlier to outlast those, while most of it is spent: three quarters, or half of a small one.
 const AHEAD_PARTS: f64 = 4.0;
 const AHEAD_PARTS_OF_SMALL: f64 = 2.0;
@@ -132,7 +132,7 @@ impl Plan {
         if self.is_strict || self.is_counted {
             return 1;
         }
-        self.scale.burst.get().div_ceil(16 * self.replicas).min(FIRST_TOKENS)
+        self.scale.burst.get().div_ceil(self.replicas.saturating_mul(16)).min(FIRST_TOKENS)
     }
 
     /// A lease with fewer tokens than this is renewed in the background; 0 for never, where it would mostly be wasted.

@@ -39,16 +39,16 @@ impl Share {
         let most = plan.scale.fill_nanos().max(price);
         let mut tat = self.tat.max(now);
         if outage != Some(self.outage) {
-            tat = tat.max((now + most).saturating_sub(interval));
+            tat = tat.max(now.saturating_add(most).saturating_sub(interval));
         }
         let after = tat.saturating_add(price);
-        let wait = after.saturating_sub(now + most);
+        let wait = after.saturating_sub(now.saturating_add(most));
         let tat = if wait == 0 { after } else { tat };
         if take {
             (self.tat, self.outage) = (tat, outage.unwrap_or(0));
         }
         let burst = u64::from(plan.scale.burst.get());
-        let left = ((now + most).saturating_sub(tat) / interval.max(1)).min(burst);
+        let left = (now.saturating_add(most).saturating_sub(tat) / interval.max(1)).min(burst);
         let tat = now + plan.scale.interval_nanos * (burst - left);
         Verdict { tat, wait_nanos: (wait > 0).then_some(wait), scale: plan.scale, counted: None }
     }

@@ -127,7 +127,10 @@ impl Wanted {
         } else {
             let fates = || self.pending.iter().map(|pending| *pending.borrow());
             waits.was_asked |= self.is_known && fates().all(|fate| fate == Fate::Answered);
-            waits.in_vain = fates().any(|fate| fate == Fate::Failed);
+            // One that has not ended by now hangs; one that was never sent has nobody left to end it, and is asked anew.
+            let hangs =
+                |pending: &Pending| *pending.borrow() == Fate::Pending && pending.has_changed().is_ok();
+            waits.in_vain = fates().any(|fate| fate == Fate::Failed) || self.pending.iter().any(hangs);
         }
         Waited { waits, _waiting: self.waiting }
     }

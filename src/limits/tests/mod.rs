@@ -15,4 +15,5 @@ mod reload;
 mod saved;
 mod settings;
 mod standing;
+mod store_faults;
 mod world;

@@ -211,8 +211,11 @@ impl Cell {
         let wait_nanos = cold.share.decide(plan, cost, store.down_since, now, take).wait_nanos;
         match (take && wait_nanos.is_none(), store.down_since) {
             (false, _) => {}
-            (true, None) => cold.credit = cost,
-            (true, Some(_)) => cold.owed = cold.owed.saturating_add(cost).min(self.scale.burst.get()),
+            (true, None) => self.borrow(cold, cost, now),
+            (true, Some(_)) => {
+                cold.owed = cold.owed.saturating_add(cost).min(self.scale.burst.get());
+                cold.debt_ends = now.saturating_add(self.scale.fill_nanos());
+            }
         }
         Some(Verdict { wait_nanos, ..told })
     }
@@ -234,4 +237,47 @@ impl Cold {
 pub(in crate::limits) fn untouched(debit: &Debit, now: u64) -> Option<Verdict> {
     let at = At { refill: debit.refill, now, unix_millis: debit.unix_millis };
     (debit.refill != Refill::Gradual).then(|| calendar::peek(0, &at, debit.scale, NonZeroU32::MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::super::{BucketName, Fate};
+    use super::*;
+    use crate::limits::shared::plan::Shared;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// What is owed of a day that has just begun stays owed, whatever the clock readings are that come from the day before.
+    #[test]
+    fn a_sweep_does_not_go_back_to_the_day_before() {
+        let quota = "10 per day".parse().unwrap();
+        let debit = Debit {
+            scale: Scale::of(&quota),
+            refill: Refill::Daily,
+            cost: NonZeroU32::MIN,
+            revision: 1,
+            own: false,
+            unix_millis: 20_000 * DAY_SECONDS * 1_000 + 3_000,
+        };
+        let now = 3_600 * SECOND;
+        let name = BucketName { group: "w1".into(), name: "default:t1".into() };
+        let mut cell = Cell::new(&debit, name, 7);
+        cell.sees(now, debit.unix_millis);
+        let (_done, pending) = watch::channel(Fate::Pending);
+        let store = StoreState { replicas: 2, deadline_nanos: 50_000_000, down_since: None };
+        let begin = |cell: &Cell, now| cell.begin(1, &pending, Shared::default(), store, now).unwrap();
+        begin(&cell, now);
+        cell.abandoned();
+        cell.owe(5, now);
+        assert!(!cell.is_idle(now - 10 * SECOND), "five are owed");
+        let asked = begin(&cell, now + SECOND);
+        assert_eq!(asked.need, 6);
+        cell.abandoned();
+        // The next day they are forgotten.
+        let tomorrow = now + 25 * 3_600 * SECOND;
+        cell.sees(tomorrow, debit.unix_millis + 25 * 3_600_000);
+        assert!(cell.is_idle(tomorrow - 10 * SECOND));
+    }
 }

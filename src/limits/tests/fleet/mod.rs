@@ -15,11 +15,13 @@ mod asking;
 mod bounds;
 mod calendar;
 mod changes;
+mod crowded;
 mod outages;
 mod overflow;
 mod path;
 mod retry_after;
 mod tally;
+mod together;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
