@@ -114,7 +114,13 @@ impl Fleet {
                 (metrics.count("tollgate_redis_breaker", &region) == 0).then_some(metrics)
             });
             let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
-            let log = replica.process.stderr.text();
+            // The log is written after what the metrics say.
+            let log = until("the log to say so", || {
+                let log = replica.process.stderr.text();
+                let count = |words: &str| log.matches(words).count();
+                let is_told = count("shared limits: Redis answers") > count("shared limits: Redis is away");
+                is_told.then_some(log)
+            });
             let away = log.split("\"away_seconds\":").skip(1).filter_map(|rest| {
                 let end = rest.find([',', '}'])?;
                 rest[..end].parse::<f64>().ok()

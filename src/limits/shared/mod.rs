@@ -127,9 +127,10 @@
 //!
 //! # Faults on real processes
 //!
-//! Three gateways (eight where it says so) on one Redis, a limit of 30 a second with a burst of 60, ten times that offered for
-//! a minute, and in its middle half a minute's fault: `TOLLGATE_LONG=1 cargo nextest run -E 'test(shared_limits::faults)'`,
-//! four at a time. *Used*: of the burst and the rate for the whole time.
+//! Three gateways (eight where it says so; the test's long form starts eight for each) on one Redis, a limit of 30 a second with
+//! a burst of 60, ten times that offered for a minute, and in its middle half a minute's fault:
+//! `TOLLGATE_LONG=1 cargo nextest run -E 'test(shared_limits::faults)'`, four at a time. *Used*: of the burst and the rate for
+//! the whole time.
 //!
 //! | Redis: | used | worst window |
 //! |---|---|---|
@@ -145,6 +146,18 @@
 //! A key with a steady demand does not notice that Redis hangs: its lease is renewed early enough to last until that is given
 //! up, where it holds six requests or more. Of 60 requests a second none waited for Redis, in a minute of it
 //! (`shared_limits::hot`).
+//!
+//! # Changes on real processes
+//!
+//! Eight gateways on one Redis, ten times the limit of 30 a second with a burst of 60 offered for a minute, on the same busy
+//! machine: `TOLLGATE_LONG=1 cargo nextest run --no-capture -E 'test(shared_limits)'`. *Used*: of the burst and the rate.
+//!
+//! | | used | worst window |
+//! |---|---|---|
+//! | gateways are killed (SIGKILL), 12 one after the other | 99.76 % | -0.8 (≤ 0) |
+//! | each reloads ten times a second, to twice the quota and back: 4,496 reloads | 99.4 % | 0.88 bursts (≤ 1) |
+//!
+//! With 40 keys at once, each at nine tenths of 10 a second, none of 21,931 requests was refused.
 //!
 //! # What others publish
 //!

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Fleet;
 use super::load::Limit;
-use crate::support::Gateway;
+use crate::support::{Gateway, until};
 
 /// What one gateway's questions without an answer came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +35,13 @@ impl Failures {
     fn of(gateway: &Gateway) -> Self {
         let metrics = gateway.metrics();
         let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
-        let log = gateway.process.stderr.text();
+        // The log is written after what the metrics say.
+        let log = until("the log to say that Redis answers", || {
+            let log = gateway.process.stderr.text();
+            let count = |words: &str| log.matches(words).count();
+            let is_told = count("shared limits: Redis answers") > count("shared limits: Redis is away");
+            is_told.then_some(log)
+        });
         let away = log.split("\"away_seconds\":").skip(1).filter_map(|rest| {
             let end = rest.find([',', '}'])?;
             rest[..end].parse::<f64>().ok()

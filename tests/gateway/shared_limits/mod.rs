@@ -189,14 +189,15 @@ impl Fleet {
         token
     }
 
-    /// Questions that Redis was asked, by its own count. Each replica's sign of life is another script, and no question.
+    /// Questions that Redis was asked of limits, by its own count. Each replica's sign of life is two more: another script, and
+    /// a question that proves that Redis grants.
     fn questions(&self) -> u64 {
         let counts = self.redis.ask("INFO commandstats");
         let calls = |command: &str| {
             let line = counts.lines().find_map(|line| line.strip_prefix(command));
             line.and_then(|line| line.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
         };
-        calls("cmdstat_evalsha:calls=") - calls("cmdstat_zadd:calls=")
+        calls("cmdstat_evalsha:calls=").saturating_sub(2 * calls("cmdstat_zadd:calls="))
     }
 
     /// Waits until every replica's breaker stands so.

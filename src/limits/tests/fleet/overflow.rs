@@ -39,6 +39,15 @@ fn strangers(numbers: std::ops::Range<u64>) -> Vec<Ask> {
     numbers.map(stranger).collect()
 }
 
+/// How many of those who came twice had a bucket of their own, by what was admitted: two of each, and of all the others the
+/// three of the bucket that they share on both replicas.
+fn with_room(admitted: &[usize]) -> usize {
+    let own = (admitted.iter().sum::<usize>() - 3) / 2;
+    assert!(admitted[..own].iter().all(|admitted| *admitted == 2), "{admitted:?}");
+    assert_eq!(admitted[own..].iter().sum::<usize>(), 3, "one bucket for both replicas: {admitted:?}");
+    own
+}
+
 fn overflowed(fleet: &Fleet) -> u64 {
     fleet.replicas.iter().map(|replica| replica.limits.counters().overflowed()).sum()
 }
@@ -51,10 +60,8 @@ fn newcomers_share_one_bucket_across_the_fleet_and_nobody_known_is_counted_anew(
     assert_eq!(overflowed(&fleet), 0);
     let newcomers = admitted(&mut fleet, &tokens(1_000..1_400), 2);
     assert!(overflowed(&fleet) > 0);
-    let own = newcomers.iter().take_while(|admitted| **admitted == 2).count();
+    let own = with_room(&newcomers);
     assert!((10..200).contains(&own), "{own} had room");
-    let together: usize = newcomers[own..].iter().sum();
-    assert!(together <= 3, "one bucket of 3 for both replicas: {together}");
     assert!(admitted(&mut fleet, &known, 4).iter().all(|admitted| *admitted == 1), "each has one left");
     assert_eq!(admitted(&mut fleet, &tokens(2_000..2_050), 2).iter().sum::<usize>(), 0, "it is used up");
 }
@@ -63,9 +70,8 @@ fn newcomers_share_one_bucket_across_the_fleet_and_nobody_known_is_counted_anew(
 fn strangers_have_an_eighth_and_take_no_place_of_a_caller() {
     let mut fleet = Fleet::new(2, REPLICAS, SMALL);
     let crowd = admitted(&mut fleet, &strangers(0..600), 2);
-    let own = crowd.iter().take_while(|admitted| **admitted == 2).count();
+    let own = with_room(&crowd);
     assert!((1..=30).contains(&own), "{own} strangers had room");
-    assert!(crowd[own..].iter().sum::<usize>() <= 3, "the rest share one bucket");
     let before = overflowed(&fleet);
     assert!(before > 0);
     let callers = admitted(&mut fleet, &tokens(1..40), 4);

@@ -69,6 +69,22 @@ proptest! {
         let policy = format!(r#"name = "default", per = ["token"], cost = {cost}, quota = "{requests} per {period}""#);
         obeys(&format!("policies = [{{ {policy}, burst = {burst} }}]"), replicas, &moves, &gaps);
     }
+
+    #[test]
+    fn the_same_of_two_shared_limits_together(
+        (each, all) in (1_u32..60, 1_u32..60),
+        replicas in 1_usize..9,
+        moves in prop::collection::vec(0_usize..8, 1..20),
+        gaps in prop::collection::vec(0_u64..400, 1..20),
+    ) {
+        let policies = format!(
+            r#"policies = [
+                {{ name = "each", per = ["token"], quota = "{each} per minute", burst = 3 }},
+                {{ name = "all", per = ["workspace"], quota = "{all} per minute", burst = 5 }},
+            ]"#
+        );
+        obeys(&policies, replicas, &moves, &gaps);
+    }
 }
 
 fn cases() -> u32 {
