@@ -18,7 +18,7 @@ use crate::clock::{Clock, Now};
 use crate::domain::{Region, Regions};
 use crate::limits::SharedMode;
 use crate::limits::shared::CentralStore;
-use crate::telemetry::Gauge;
+use crate::telemetry::{Gauge, split_mix};
 
 /// The thread that keeps the connections.
 pub(super) type Running = JoinHandle<()>;
@@ -82,15 +82,10 @@ fn wait_for(answers: &mpsc::Receiver<()>, count: usize, longest: Duration) {
     let _all = (0..count).all(|_| answers.recv_timeout(longest).is_ok());
 }
 
-/// `SplitMix64` (Steele et al., OOPSLA 2014), its upper halves.
+/// Numbers that spread, from a seed.
 fn randoms(seed: u64) -> impl FnMut() -> u32 {
     let mut state = seed;
-    move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ mixed >> 31) >> 32) as u32
-    }
+    move || (split_mix(&mut state) >> 32) as u32
 }
 
 /// Registers the metrics of the stores.

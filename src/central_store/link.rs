@@ -441,7 +441,8 @@ impl Store {
     }
 
     /// Its link.
-    pub const fn link(&self) -> &Arc<Link> {
+    #[cfg(test)]
+    pub(super) const fn link(&self) -> &Arc<Link> {
         &self.0
     }
 }

@@ -145,7 +145,7 @@ impl Limits {
         for first in [1, 0, 0] {
             let held = |place: &usize| matches!(sources[*place], Source::Held);
             if !self.without_token(claims, (first..enforced).filter(held), asker)?.is_empty() {
-                // All of them, so that one that refuses keeps the others from being asked of, and all are asked of together.
+                // All of them: one that refuses keeps the others from being asked of, and all are asked of together.
                 let lacking = self.without_token(claims, (0..enforced).filter(held), asker)?;
                 // It is counted among those that wait until it asks.
                 drop(so_far.take());

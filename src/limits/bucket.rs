@@ -44,6 +44,11 @@ impl Scale {
         self.interval_nanos * self.burst.get() as u64
     }
 
+    /// A number of its own for each scale that anybody is likely to have, for names.
+    pub(super) const fn number(self) -> u64 {
+        self.interval_nanos ^ (self.burst.get() as u64).rotate_right(32)
+    }
+
     /// Whole requests left while `debt_nanos` remain until the bucket is full.
     pub(super) const fn remaining(self, debt_nanos: u64) -> u32 {
         (self.fill_nanos().saturating_sub(debt_nanos) / self.interval_nanos) as u32

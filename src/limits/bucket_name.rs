@@ -32,10 +32,8 @@ impl Limits {
         let former = policy.and_then(|policy| policy.formerly.as_ref());
         let mut name = word(former.unwrap_or_else(|| self.rules.name(claim.bucket))).into_owned();
         if is_overflow {
-            let own = claim.debit.own.then_some(claim.debit.scale);
             let kind = if permit.caller().is_none() { "anonymous" } else { "overflow" };
-            let quota =
-                own.map_or(0, |scale| scale.interval_nanos ^ u64::from(scale.burst.get()).rotate_right(32));
+            let quota = if claim.debit.own { claim.debit.scale.number() } else { 0 };
             let _ = write!(name, ":{kind}:{quota:x}");
             return BucketName { group: "overflow".into(), name: name.into() };
         }

@@ -14,6 +14,7 @@ use super::bucket::{Scale, Verdict};
 use super::calendar::Refill;
 use super::cell::{Cell, Measure, Moment};
 use super::key::{Key, Kind, Spread};
+use super::room::{Left, Room};
 use super::saved::SavedCell;
 use super::tables::Tables;
 use crate::clock::Now;
@@ -68,9 +69,7 @@ pub struct Swept {
 pub(super) struct Cells {
     tables: Tables,
     overflow: DashMap<Key, Cell, Spread>,
-    cap: AtomicUsize,
-    tenants: AtomicUsize,
-    anonymous: AtomicUsize,
+    room: Room,
     overflow_until: AtomicU64,
     overflowed: AtomicU64,
     next_sweep: AtomicUsize,
@@ -85,9 +84,7 @@ impl Cells {
         Self {
             tables: Tables::new(spread, cap),
             overflow: DashMap::with_capacity_and_hasher_and_shard_amount(0, spread, 4),
-            cap: AtomicUsize::new(cap),
-            tenants: AtomicUsize::new(0),
-            anonymous: AtomicUsize::new(0),
+            room: Room::new(cap),
             overflow_until: AtomicU64::new(0),
             overflowed: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
@@ -97,7 +94,7 @@ impl Cells {
 
     /// Sets how many cells there may be. Existing ones stay until they are full.
     pub(super) fn set_cap(&self, cap: usize) {
-        self.cap.store(cap, Ordering::Relaxed);
+        self.room.set_cap(cap);
         self.tables.set_room(cap);
     }
 
@@ -108,7 +105,7 @@ impl Cells {
 
     /// How many cells there are, the shared overflow cells aside.
     pub(super) fn len(&self) -> usize {
-        self.tenants.load(Ordering::Relaxed) + self.anonymous.load(Ordering::Relaxed)
+        self.room.taken()
     }
 
     /// How many decisions were made on a shared cell because there was no room for another.
@@ -151,23 +148,21 @@ impl Cells {
     /// cells take some ten seconds; one table is locked at a time.
     pub(super) fn sweep(&self, now: Now) -> Swept {
         let step = self.next_sweep.fetch_add(1, Ordering::Relaxed) % STEPS;
-        let (mut tenants, mut anonymous) = (0, 0);
+        let mut left = Left::default();
         let is_full = |cell: &mut Cell| cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS);
         self.tables.retain(step, STEPS, |key, cell| {
             let drop = is_full(cell);
-            match key.kind() {
-                Kind::Tenant => tenants += usize::from(drop),
-                Kind::Anonymous | Kind::Overflow => anonymous += usize::from(drop),
+            if drop {
+                left.add(*key);
             }
             !drop
         });
-        self.tenants.fetch_sub(tenants, Ordering::Relaxed);
-        self.anonymous.fetch_sub(anonymous, Ordering::Relaxed);
+        self.room.free(&left);
         let pass_ended = step + 1 == STEPS;
         if pass_ended {
             self.overflow.retain(|_, cell| !is_full(cell));
         }
-        Swept { removed: tenants + anonymous, pass_ended }
+        Swept { removed: left.count(), pass_ended }
     }
 
     /// Into how many parts [`Cells::copy_part`] divides all cells. There come to be more, and a cell only moves to a later
@@ -189,7 +184,7 @@ impl Cells {
         let told = cell.measure().peek(cell.word(), NonZeroU32::MIN, now.monotonic_nanos, now.unix_millis);
         let mut is_put = false;
         let make = || {
-            is_put = self.reserve(key);
+            is_put = self.room.take(key);
             is_put.then_some(cell)
         };
         self.find_or_make(key, make, |_| ());
@@ -226,7 +221,7 @@ impl Cells {
 
     fn take_exclusively(&self, key: Key, debit: &Debit, now: u64) -> Taken {
         let inherited = self.overflow_word(key, debit, now);
-        let make = || self.reserve(key).then(|| Cell::new(inherited, debit.measure(), debit.revision));
+        let make = || self.room.take(key).then(|| Cell::new(inherited, debit.measure(), debit.revision));
         let taken = self.find_or_make(key, make, |cell| {
             let moment = self.moment(cell, debit, now);
             let by = cell.settle(debit.measure(), debit.revision, &moment);
@@ -239,19 +234,6 @@ impl Cells {
         let taken = self.take(key.overflow(debit.own.then_some(debit.scale)), debit, now);
         self.overflow_until.fetch_max(taken.verdict.tat, Ordering::AcqRel);
         taken
-    }
-
-    /// Makes room for one more cell. Callers without a credential get an eighth of the cap beside the tenants',
-    /// and can never take a tenant's place.
-    fn reserve(&self, key: Key) -> bool {
-        let cap = self.cap.load(Ordering::Relaxed);
-        let (count, cap) = match key.kind() {
-            Kind::Tenant => (&self.tenants, cap - cap / 8),
-            Kind::Anonymous => (&self.anonymous, cap / 8),
-            Kind::Overflow => return true,
-        };
-        let more = |count: usize| (count < cap).then_some(count + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// What a key without a cell of its own is counted from.

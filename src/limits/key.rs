@@ -138,8 +138,7 @@ impl Key {
     pub(super) fn overflow(self, own: Option<Scale>) -> Self {
         let policy = self.low & u64::from(MOST_POLICIES);
         let anonymous = u64::from(self.kind() == Kind::Anonymous);
-        let quota =
-            own.map_or(0, |scale| scale.interval_nanos ^ u64::from(scale.burst.get()).rotate_right(32));
+        let quota = own.map_or(0, Scale::number);
         Self::of(quota, OVERFLOW << KIND_SHIFT | anonymous << POLICY_BITS | policy)
     }
 

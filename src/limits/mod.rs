@@ -43,6 +43,7 @@ mod overridable;
 mod overridden;
 mod owing;
 mod policy;
+mod room;
 mod rules;
 mod saved;
 mod settings;
@@ -125,7 +126,7 @@ impl Counters {
         swept
     }
 
-    /// Buckets that are not full, or were not a moment ago; at most [`Rules::max_cells`].
+    /// Buckets that are not full, or were not a moment ago, shared ones among them; at most [`Rules::max_cells`].
     pub fn cells(&self) -> usize {
         self.cells.len() + self.shared.len()
     }
@@ -181,7 +182,6 @@ impl Limits {
     /// bucket's scale, so that requests which still hold an older snapshot cannot undo a reload.
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
-        counters.shared.set_cap(rules.max_cells);
         let policy_numbers = policy_numbers(&rules, &counters.policies);
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let stores = Stores { by_region: Box::default(), own: RegionId(0) };
@@ -194,6 +194,12 @@ impl Limits {
     /// workspace is counted in `own`'s.
     #[must_use]
     pub fn shared_through(self, by_region: Vec<Option<Arc<dyn CentralStore>>>, own: RegionId) -> Self {
+        if by_region.iter().any(Option::is_some) {
+            // The memory is the same: half of it for buckets that are shared.
+            let shared = self.rules.max_cells / 2;
+            self.counters.cells.set_cap(self.rules.max_cells - shared);
+            self.counters.shared.set_cap(shared);
+        }
         Self { stores: Stores { by_region: by_region.into(), own }, ..self }
     }
 

@@ -41,7 +41,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Checks `[limits]` against the endpoint table, whose rows stand at their indexes. [`None`] if anything was added to `problems`.
+    /// Checks `[limits]` against the endpoint table, whose rows stand at their indexes. [`None`] if anything was added to
+    /// `problems`.
     pub fn from_settings(
         settings: &Settings,
         endpoints: &[Endpoint],

@@ -13,8 +13,8 @@ pub struct Settings {
     /// it; an empty list leaves only the endpoint table's quotas and the tokens' own limits.
     pub policies: Vec<PolicySettings>,
     /// The most memory in bytes that buckets take, 50 for each where it is reached; at least 1 MiB. A bucket is kept while
-    /// it is not full. Past the bound, callers without a bucket share one for each policy. Buckets that are shared through
-    /// Redis take as much again at most, 750 bytes each. Default: 104,857,600 (100 MiB, 2,097,152 buckets).
+    /// it is not full. Past the bound, callers without a bucket share one for each policy. With Redis, half of it is for
+    /// buckets that gateways share, 750 bytes each. Default: 104,857,600 (100 MiB, 2,097,152 buckets).
     pub memory_bytes: usize,
     /// The longest wait in seconds that `Retry-After` tells; for longer ones the field is left out, because
     /// clients sleep on it blindly (the body still says when). Default: 21,600 (6 hours).

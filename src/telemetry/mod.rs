@@ -48,7 +48,7 @@ pub use panics::tell_panics_by_place;
 pub use per_core::{Connection, Core};
 pub use program_log::ProgramLog;
 pub use record::Record;
-pub use request_id::{RequestId, RequestIds};
+pub use request_id::{RequestId, RequestIds, split_mix};
 pub use settings::{Access, Checked, Format, Settings, from_settings};
 pub use timings::Timings;
 pub use topk::{Top, TopK};

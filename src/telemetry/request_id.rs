@@ -89,6 +89,12 @@ fn write_base32(mut number: u64, out: &mut [u8]) {
     }
 }
 
+/// The next number of `SplitMix64` from a seed, whose low and high halves are equally good.
+pub const fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    stir(*state)
+}
+
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood, 2014): a bijection that spreads neighbouring numbers.
 pub(super) const fn stir(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,8 +1,8 @@
 //! The live state in a file, so that a restart is no amnesty.
 //!
 //! Saved are the buckets and counts that are not full, and failed authentications by address: under numbers of the
-//! registry and under keyed hashes with their key, so that the file names nobody and holds no credential. It is written while requests
-//! go on, a small part of the cells at a time, to a file of its own that then takes the name.
+//! registry and under keyed hashes with their key, so that the file names nobody and holds no credential. It is written
+//! while requests go on, a small part of the cells at a time, to a file of its own that then takes the name.
 //!
 //! Invariants: after a clean end nothing that was used is forgotten; after a kill at most what was used since the last
 //! file was begun; what passed meanwhile by the wall clock has come back and not more, and a clock that was set back

@@ -1,7 +1,6 @@
 //! One question on its way to the central store.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
@@ -69,7 +68,6 @@ impl Call {
             let sent = Sent { at: now, sharing: want.shared.sharing, replicas: state.replicas };
             call.buckets.push((want.key, sent));
         }
-        cells.asked.fetch_add(1, Ordering::Relaxed);
         Some((call, pending))
     }
 
@@ -111,7 +109,6 @@ impl Call {
                 for (key, sent) in &buckets {
                     self.cells.with_known(*key, |cell| cell.unanswered(sent.at.max(now)));
                 }
-                self.cells.unanswered.fetch_add(1, Ordering::Relaxed);
                 Fate::Failed
             }
         };

@@ -18,6 +18,7 @@ use super::store::{Asked, Bucket, Grant, Held};
 use crate::limits::bucket::{Scale, Verdict};
 use crate::limits::calendar::Refill;
 use crate::limits::cells::Debit;
+use crate::telemetry::split_mix;
 
 /// A count that has faded to less is begun anew.
 const FORGOTTEN: f64 = 0.05;
@@ -450,12 +451,7 @@ impl Cold {
         per_second.max((per_second / (1.0 - (-counted).exp())).min(plan.fair_per_second() * 2.0))
     }
 
-    fn roll(&mut self) -> u64 {
-        // splitmix64
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.dice;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+    const fn roll(&mut self) -> u64 {
+        split_mix(&mut self.dice)
     }
 }

@@ -1,7 +1,7 @@
 //! The shared buckets of everybody, as this replica knows them; bounded.
 //!
-//! Invariants: there are never more cells than the cap; past it unknown keys are counted in one bucket a policy, which the
-//! fleet shares too; a cell leaves only when forgetting it changes no decision. A map's guard never leaves a function of
+//! Invariants: there are never more cells than the cap; past it unknown keys are counted in one bucket a policy, which
+//! the fleet shares too; a cell leaves only when forgetting it changes no decision. A map's guard never leaves a function of
 //! this file.
 
 use std::hash::BuildHasher;
@@ -13,27 +13,22 @@ use super::cell::{BucketName, Cell};
 use crate::limits::bucket::Verdict;
 use crate::limits::cells::Debit;
 use crate::limits::key::{Key, Kind, Spread};
+use crate::limits::room::{Left, Room};
 
 const SEGMENTS: usize = 64;
 /// A cell stays so long after it is idle, because a request decides by the clock reading of its arrival.
 const GRACE_NANOS: u64 = 10_000_000_000;
-/// How many buckets that are not shared one shared bucket takes as much memory as, so that at the cap these take what those
-/// may take, beside them. That is 750 bytes: a place in a map of 249, of which there are up to 2.3 for each bucket after
-/// the map doubled, and some 100 for the bucket's names.
+/// How many buckets that are not shared one shared bucket takes as much memory as: 750 bytes, for a place in a map of 249,
+/// of which there are up to 2.3 for each bucket after the map doubled, and some 100 for the bucket's names.
 const WEIGHT: usize = 15;
 
 /// All shared buckets of the process. Outlives every configuration.
 pub(in crate::limits) struct SharedCells {
     segments: Box<[DashMap<Key, Cell, Spread>]>,
     spread: Spread,
-    cap: AtomicUsize,
-    tenants: AtomicUsize,
-    anonymous: AtomicUsize,
+    room: Room,
     next_sweep: AtomicUsize,
     overflowed: AtomicU64,
-    /// Questions asked, and of them those without an answer.
-    pub(in crate::limits) asked: AtomicU64,
-    pub(in crate::limits) unanswered: AtomicU64,
 }
 
 impl SharedCells {
@@ -43,23 +38,19 @@ impl SharedCells {
         Self {
             segments: (0..SEGMENTS).map(segment).collect(),
             spread,
-            cap: AtomicUsize::new(usize::MAX),
-            tenants: AtomicUsize::new(0),
-            anonymous: AtomicUsize::new(0),
+            room: Room::new(usize::MAX),
             next_sweep: AtomicUsize::new(0),
             overflowed: AtomicU64::new(0),
-            asked: AtomicU64::new(0),
-            unanswered: AtomicU64::new(0),
         }
     }
 
     /// Sets the bound, in the memory of so many cells that are not shared. Existing ones stay until they are idle.
     pub(in crate::limits) fn set_cap(&self, max_cells: usize) {
-        self.cap.store(max_cells.div_ceil(WEIGHT), Ordering::Relaxed);
+        self.room.set_cap(max_cells / WEIGHT);
     }
 
     pub(in crate::limits) fn len(&self) -> usize {
-        self.tenants.load(Ordering::Relaxed) + self.anonymous.load(Ordering::Relaxed)
+        self.room.taken()
     }
 
     pub(in crate::limits) fn overflowed(&self) -> u64 {
@@ -104,7 +95,7 @@ impl SharedCells {
             return key;
         }
         if let Entry::Vacant(vacant) = self.segment(key).entry(key)
-            && self.reserve(key)
+            && self.room.take(key)
         {
             let dice = self.spread.hash_one(key) ^ now;
             let cell = Cell::new(debit, name(key.kind() == Kind::Overflow), dice);
@@ -128,36 +119,22 @@ impl SharedCells {
     pub(in crate::limits) fn sweep(&self, now: u64) {
         let at = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SEGMENTS;
         let segment = &self.segments[at];
-        let (mut tenants, mut anonymous) = (0, 0);
+        let mut left = Left::default();
         segment.retain(|key, cell| {
             let keep = !cell.is_idle(now.saturating_sub(GRACE_NANOS));
-            match key.kind() {
-                Kind::Tenant => tenants += usize::from(!keep),
-                Kind::Anonymous => anonymous += usize::from(!keep),
-                Kind::Overflow => {}
+            if !keep {
+                left.add(*key);
             }
             keep
         });
-        self.tenants.fetch_sub(tenants, Ordering::Relaxed);
-        self.anonymous.fetch_sub(anonymous, Ordering::Relaxed);
-        if tenants + anonymous > 0 && segment.capacity() > 4 * segment.len() + 64 {
+        self.room.free(&left);
+        if left.count() > 0 && segment.capacity() > 4 * segment.len() + 64 {
             segment.shrink_to_fit();
         }
     }
 
     fn segment(&self, key: Key) -> &DashMap<Key, Cell, Spread> {
         &self.segments[(self.spread.hash_one(key) >> 40) as usize % SEGMENTS]
-    }
-
-    fn reserve(&self, key: Key) -> bool {
-        let cap = self.cap.load(Ordering::Relaxed);
-        let (count, cap) = match key.kind() {
-            Kind::Tenant => (&self.tenants, cap - cap / 8),
-            Kind::Anonymous => (&self.anonymous, cap / 8),
-            Kind::Overflow => return true,
-        };
-        let more = |count: usize| (count < cap).then_some(count + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 }
 

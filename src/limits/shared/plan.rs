@@ -163,7 +163,7 @@ impl Plan {
         1.0 / seconds(self.share_interval_nanos())
     }
 
-    /// The scale of this replica's share: an Nth of the rate, up to as much as an Nth of the burst.
+    /// Time in which one token of this replica's share comes back: an Nth of the rate.
     pub(super) fn share_interval_nanos(&self) -> u64 {
         self.scale.interval_nanos.saturating_mul(u64::from(self.replicas))
     }

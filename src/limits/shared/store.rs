@@ -32,8 +32,8 @@
 //! unknown: tat = min(now − 60 s, now − began_ago + fill'), at = 0, fill = fill',
 //!          since = now, period = lease, granted = earlier = before = 0
 //!
-//! if now < at:      tat, since, earlier −= at − now;  at = now       the clock went back: as far as is known, no time passed;
-//!                                                                     this is written whatever becomes of the question
+//! if now < at:      tat, since, earlier −= at − now;  at = now       the clock went back: as far as is known, no time
+//!                                                                     passed; this is written whatever is answered
 //! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota
 //! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
 //! if from < to:  tat = max(tat, from + held × interval) + to − from   what was left at its begin is left at its end;
@@ -67,8 +67,8 @@
 //!
 //! Otherwise of each `grant = max(need, min(want, ceil(left / 2)))` is taken: `tat += grant × interval`, `granted +=
 //! grant`, `fill = fill'`, `at = now`, kept until 60 s after both `tat` and `since + 2 × period` have passed. Half, so
-//! that one replica does not drain what others are about to need. [`Grant::period`] is `since`, [`Grant::left`] is `left − grant`,
-//! [`Grant::until_full_nanos`] is `tat − now`.
+//! that one replica does not drain what others are about to need. [`Grant::period`] is `since`, [`Grant::left`] is
+//! `left − grant`, [`Grant::until_full_nanos`] is `tat − now`.
 //!
 //! An outage is settled once, however many replicas tell of it: the first that is granted tokens afterwards moves `at`
 //! past its end. A bucket that is unknown was full a minute ago, so that an outage of less finds it full at its begin.
@@ -225,7 +225,7 @@ pub enum StoreFault {
     Broken,
 }
 
-/// An answer to come. It ends within the store's own deadline whatever happens, and may be polled on any runtime.
+/// An answer to come, to be polled on any tokio runtime with a timer: polled, it ends within the store's own deadline.
 pub type Asking = Pin<Box<dyn Future<Output = Result<Answer, StoreFault>> + Send>>;
 
 /// When the store did not answer, by the process's monotonic clock ([`Now::monotonic_nanos`](crate::clock::Now)).
@@ -241,8 +241,9 @@ pub struct Outage {
 /// Where limits are kept that replicas share.
 pub trait CentralStore: Send + Sync {
     /// Asks. What is not answered in time must not be answered later either: tokens that are granted when nobody waits for
-    /// them any more are lost, and move `at` past an outage that nobody has settled. Made at most once per bucket and 5 ms, never while [`CentralStore::is_up`] is false, and never twice for one
-    /// question: a question that is repeated is granted twice.
+    /// them any more are lost, and move `at` past an outage that nobody has settled. Made at most once per bucket and 5 ms,
+    /// never while [`CentralStore::is_up`] is false, and never twice for one question: a question that is repeated is
+    /// granted twice.
     fn ask(&self, question: Question) -> Asking;
 
     /// Whether it is worth asking: false from a failure until the store answers again, which the client finds out by

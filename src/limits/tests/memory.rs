@@ -2,16 +2,19 @@
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use super::store_faults::shared_by;
+use super::world::{checked, endpoints};
 use crate::clock::Now;
 use crate::domain::{Quota, Subject};
+use crate::limits::Counters;
 use crate::limits::bucket::Scale;
 use crate::limits::calendar::Refill;
 use crate::limits::cells::{Cells, Debit, STEPS};
 use crate::limits::key::{Key, Parts};
 use crate::limits::settings::cells_in;
 use crate::limits::shared::cell::BucketName;
-use crate::limits::shared::cells::SharedCells;
 
 const START: u64 = 3_600_000_000_000;
 
@@ -88,22 +91,27 @@ fn millions_of_keys_take_the_configured_memory_and_none_gets_more_than_its_limit
     }
 }
 
-/// The bound is one at which the maps have just doubled, where a bucket takes the most.
+/// Both kinds as many as there may be. Half of the bound is one at which the maps of shared buckets have just doubled, where
+/// such a bucket takes the most.
 #[test]
-fn shared_buckets_take_no_more_than_as_much_again() {
-    let bound = 21 << 20;
-    let debit = debit("2 per minute");
-    let cells = SharedCells::new(&[5; 32]);
-    cells.set_cap(cells_in(bound));
+fn shared_buckets_and_others_take_the_configured_memory_together() {
+    let bound = 42 << 20;
+    let (most, debit) = (cells_in(bound), debit("2 per minute"));
+    let rules = checked(&format!("memory_bytes = {bound}"), &endpoints()).unwrap();
+    let counters = Counters::with_room([5; 32], most);
+    let _limits = shared_by(Arc::new(rules), &counters, 2);
     let before = anonymous_bytes();
-    for number in 0..cells_in(bound) {
+    for number in 0..most {
         let name = |_| BucketName {
             group: format!("w{number:012x}").into(),
             name: format!("requests:t{number:012x}").into(),
         };
-        cells.make(key(number), &debit, START, &name);
+        counters.shared.make(key(number), &debit, START, &name);
+        counters.cells.take(key(number), &debit, START);
     }
-    let held = cells.len();
-    assert!(held.abs_diff(bound / 750) <= 1, "{held}");
-    assert_taken(before, bound / 2..=bound, "shared");
+    let (shared, others) = (counters.shared.len(), counters.cells.len());
+    assert!(shared.abs_diff(bound / 2 / 750) <= 2, "{shared} shared");
+    assert!((most / 20 * 9..=most.div_ceil(2)).contains(&others), "{others} others");
+    assert!(counters.cells() <= most);
+    assert_taken(before, bound / 10 * 6..=bound / 10 * 11, "both");
 }

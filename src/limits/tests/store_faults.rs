@@ -11,7 +11,7 @@ use crate::clock::{Clock, Now};
 use crate::domain::RegionId;
 use crate::limits::cells::STEPS;
 use crate::limits::shared::{Answer, Asking, CentralStore, Grant, Outage, Question, StoreFault, Wanted};
-use crate::limits::{Attempt, Audience, Counters, Limits, Strictest};
+use crate::limits::{Attempt, Audience, Counters, Limits, Rules, Strictest};
 
 const REPLICAS: u32 = 8;
 const SECOND: u64 = 1_000_000_000;
@@ -45,10 +45,14 @@ impl CentralStore for Store {
     }
 }
 
-fn shared(world: &World, replicas: u32) -> Limits {
+/// Limits that so many replicas share through a store that answers nothing.
+pub(super) fn shared_by(rules: Arc<Rules>, counters: &Arc<Counters>, replicas: u32) -> Limits {
     let store: Arc<dyn CentralStore> = Arc::new(Store { replicas });
-    Limits::new(Arc::clone(world.limits.rules()), Counters::new([3; 32]))
-        .shared_through(vec![Some(store)], RegionId(0))
+    Limits::new(rules, Arc::clone(counters)).shared_through(vec![Some(store)], RegionId(0))
+}
+
+fn shared(world: &World, replicas: u32) -> Limits {
+    shared_by(Arc::clone(world.limits.rules()), &Counters::new([3; 32]), replicas)
 }
 
 fn at(nanos: u64) -> Now {

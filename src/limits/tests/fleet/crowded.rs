@@ -6,7 +6,7 @@ use crate::limits::tests::world::Ask;
 
 /// Room for seven shared buckets of tenants on each replica, which they take first.
 fn crowded(seed: u64, policies: &str) -> Fleet {
-    let mut fleet = Fleet::new(seed, 2, &format!("max_cells = 120\npolicies = [{policies}]"));
+    let mut fleet = Fleet::new(seed, 2, &format!("max_cells = 240\npolicies = [{policies}]"));
     for token in 0..14 {
         fleet.request(SECOND, (token % 2) as usize, &Ask::by(1_000 + token));
     }
