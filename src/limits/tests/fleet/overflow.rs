@@ -7,7 +7,7 @@ use crate::limits::tests::world::Ask;
 const REPLICAS: usize = 2;
 /// In cells that are not shared; shared ones take more room, so that there is room for some tens of them.
 const SMALL: &str = r#"
-max_cells = 960
+max_cells = 1920
 policies = [{ name = "default", per = ["token"], quota = "3 per day" }]
 "#;
 
