@@ -89,16 +89,7 @@ impl Sightings for SqliteStore {
         if known.iter().all(|is_known| *is_known) {
             return Ok(vec![NetworkNoted::Known; known.len()]);
         }
-        self.write(act, |writing| {
-            let note = |(sighting, is_known): (&Sighting, bool)| {
-                if is_known {
-                    Ok(NetworkNoted::Known)
-                } else {
-                    writing.note_network(sighting, learning_seconds)
-                }
-            };
-            sightings.iter().zip(known).map(note).collect()
-        })
+        self.write(act, |writing| writing.note_networks(sightings, &known, learning_seconds))
     }
 
     fn known_networks(&self, token_id: &str) -> Result<Vec<KnownNetwork>, Error> {

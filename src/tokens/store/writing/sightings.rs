@@ -57,11 +57,20 @@ impl<T: Tables> Writing<'_, T> {
         Ok(DecoyTold::Told)
     }
 
-    pub(in crate::tokens::store) fn note_network(
+    /// Notes those of which it is not known already that they are nothing new.
+    pub(in crate::tokens::store) fn note_networks(
         &mut self,
-        sighting: &Sighting,
+        sightings: &[Sighting],
+        known: &[bool],
         learning_seconds: u64,
-    ) -> Result<NetworkNoted, Failure> {
+    ) -> Result<Vec<NetworkNoted>, Failure> {
+        let note = |(sighting, is_known): (&Sighting, &bool)| {
+            if *is_known { Ok(NetworkNoted::Known) } else { self.note_network(sighting, learning_seconds) }
+        };
+        sightings.iter().zip(known).map(note).collect()
+    }
+
+    fn note_network(&mut self, sighting: &Sighting, learning_seconds: u64) -> Result<NetworkNoted, Failure> {
         let Some(token) = self.on.token(&sighting.token_id)?.map(|stored| stored.record) else {
             return Ok(NetworkNoted::Unknown);
         };
