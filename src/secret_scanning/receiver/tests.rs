@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{Plan, Problems, Role};
+use crate::domain::{Problems, Role};
 use crate::message::Version;
 use crate::place::{self, RegionSettings};
 use crate::secret_scanning::{Settings, from_settings};
@@ -49,24 +49,9 @@ upstreams = [\"http://127.0.0.1:9\"]",
             Rules::from_settings(&tokens::Settings::default(), folder.path(), &mut Problems::new()).unwrap();
         let mint = Mint::open(&rules, places.regions(), Box::new(SystemRandom), clock.now()).unwrap();
         let act = Act { actor: "test", now: clock.now() };
-        let workspace = NewWorkspace {
-            id: "ws".into(),
-            region: "us".into(),
-            plan: Plan::Team,
-            features: vec![],
-            contacts: vec![],
-        };
+        let workspace = NewWorkspace::ordinary("ws", "us");
         mint.create_workspace(act, &workspace).unwrap();
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: String::new(),
-            scopes: vec![],
-            role: Role::Owner,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy: false,
-        };
+        let request = TokenRequest { role: Role::Owner, ..TokenRequest::ordinary("ws") };
         let token = mint.create_token(act, &request).unwrap().token.into_exposed();
         let registry = Registry::open(&mint, clock.now()).unwrap();
         let settings =

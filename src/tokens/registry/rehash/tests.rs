@@ -27,13 +27,7 @@ struct Gateway {
 impl Fleet {
     fn new() -> Self {
         let fleet = Self { folder: tempfile::tempdir().unwrap(), clock: Clock::manual(START) };
-        let workspace = NewWorkspace {
-            id: "ws".into(),
-            region: "us".into(),
-            plan: Plan::Team,
-            features: vec![],
-            contacts: vec![],
-        };
+        let workspace = NewWorkspace::ordinary("ws", "us");
         let mint = fleet.mint();
         mint.create_workspace(fleet.act(), &workspace).unwrap();
         fleet
@@ -78,16 +72,7 @@ impl Fleet {
 
 impl Gateway {
     fn make(&self, fleet: &Fleet) -> Minted {
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: String::new(),
-            scopes: vec![],
-            role: Role::Restricted,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy: false,
-        };
+        let request = TokenRequest::ordinary("ws");
         self.mint.create_token(fleet.act(), &request).unwrap()
     }
 
