@@ -156,6 +156,7 @@ impl Mint {
     pub fn create_token(&self, act: Act<'_>, request: &TokenRequest) -> Result<Minted, Error> {
         check_name(&request.name)?;
         check_scopes(&request.scopes)?;
+        self.check_pepper()?;
         let workspace = self.workspace(&request.workspace)?;
         let token = self.plain(&workspace)?;
         let scopes = if request.scopes.is_empty() { &self.rules.scopes } else { &request.scopes };
@@ -197,6 +198,7 @@ impl Mint {
         if overlap_seconds > LONGEST_LIFETIME_SECONDS {
             return Err(invalid("overlap", &overlap_seconds.to_string(), "write at most 100 years"));
         }
+        self.check_pepper()?;
         let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
         let replacement = Replacement {
             id: self.token_id()?,
@@ -220,6 +222,16 @@ impl Mint {
     pub fn revoke_leaked(&self, act: Act<'_>, id: &str, leak: Leak) -> Result<TokenRecord, Error> {
         self.store.revoke_leaked(act, &[LeakedToken { token_id: id.to_owned(), leak }])?;
         self.token(id)
+    }
+
+    /// Refuses to hash anything under a pepper that was retired since its file was read: it would work until the next
+    /// start and no longer.
+    pub(super) fn check_pepper(&self) -> Result<(), Error> {
+        let version = self.peppers.writes();
+        if self.store.retired_peppers()?.contains(&version) {
+            return Err(Error::PepperRetired(version));
+        }
+        Ok(())
     }
 
     pub(super) fn token_id(&self) -> Result<String, Error> {

@@ -94,6 +94,7 @@ impl Mint {
         }
         let token = operator_format().mint(NO_REGION, &*self.random)?;
         let new = NewOperator {
+        self.check_pepper()?;
             name: name.to_owned(),
             expires_at_unix_seconds: end(act, lifetime_seconds)?,
             digest: self.peppers.digest(token.expose().as_bytes()),
