@@ -333,7 +333,7 @@ pub(super) fn check_text(what: &'static str, text: &str, most: usize) -> Result<
     if has_token(text.as_bytes()) {
         return Err(invalid(
             what,
-            "***",
+            text,
             "it holds what looks like a token or a JWT; write an id in its place",
         ));
     }
@@ -407,7 +407,9 @@ fn check_words(
     }
 }
 
+/// A value that cannot be taken, quoted unless it holds a token.
 pub(super) fn invalid(what: &'static str, value: &str, fix: &'static str) -> Error {
+    let value = if has_token(value.as_bytes()) { "***" } else { value };
     Error::Invalid { what, value: value.chars().take(80).collect(), fix }
 }
 

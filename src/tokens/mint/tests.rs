@@ -171,6 +171,8 @@ fn a_secret_is_no_name_and_no_reason() {
             .err(),
             mint.revoke_token(act, &token.record.id, &said).err(),
             mint.revoke_jwts(act, &jwts, &said, &accepted).err(),
+            mint.create_workspace(act, &NewWorkspace::ordinary(secret, "us")).err(),
+            mint.create_operator(act, secret, None).err(),
         ] {
             let Some(error @ Error::Invalid { .. }) = refused else { panic!("{secret} was kept") };
             assert!(!error.to_string().contains(secret), "{error}");
