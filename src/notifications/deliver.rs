@@ -367,60 +367,61 @@ impl Notifier {
         sent: Result<Channel, (Channel, Failure)>,
     ) {
         let now = self.0.clock.now();
-        let (token, event) =
-            delivery.entries.first().map_or(("", ""), |entry| (&*entry.subject, &*entry.kind));
-        let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
         let (channel, counted, end) = match sent {
             Ok(channel) => {
+                let (token, event) = about(delivery);
+                let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
                 let by = channel.name();
                 tracing::info!(message, event, token, leaks, attempt, channel = by, "owners were told");
                 (channel, End::Delivered, Attempt::Delivered)
             }
             Err((channel, failure)) => {
-                let (why, due) = match failure {
-                    Failure::Final(why) => (why, None),
-                    Failure::Again(why) => (why, self.due(delivery, now, settings.give_up_after)),
-                };
-                if let Some(due_at_unix_millis) = due {
-                    let again_seconds = due_at_unix_millis.saturating_sub(now.unix_millis) / 1_000;
-                    let by = channel.name();
-                    tracing::warn!(
-                        message,
-                        event,
-                        token,
-                        leaks,
-                        attempt,
-                        channel = by,
-                        why,
-                        again_seconds,
-                        "owners were not told yet"
-                    );
-                    (channel, End::Failed, Attempt::Failed { due_at_unix_millis, why })
-                } else {
-                    let by = channel.name();
-                    tracing::error!(
-                        message,
-                        event,
-                        token,
-                        leaks,
-                        attempt,
-                        channel = by,
-                        why,
-                        "owners could not be told; given up"
-                    );
-                    (channel, End::GivenUp, Attempt::GivenUp { why })
-                }
+                let (counted, end) = self.failed(delivery, settings, now, channel, failure);
+                (channel, counted, end)
             }
         };
         if !matches!(end, Attempt::Failed { .. }) {
             self.1.forget(delivery);
         }
-        let id = delivery.id.clone();
+        let (id, attempt) = (delivery.id.clone(), delivery.attempt);
         if let Err(why) = self.of_store(move |store| store.settle(now, &id, attempt, &end)).await {
+            let message = &*delivery.id;
             tracing::warn!(why, message, "how a delivery ended was not written down; it is tried again");
         }
         // Counted last: whoever sees it counted finds it written.
         self.0.counts.add(channel, counted);
+    }
+
+    /// How an attempt that failed ends. What is not tried again is delivered all the same if one of several contacts has it.
+    fn failed(
+        &self,
+        delivery: &Delivery,
+        settings: &Checked,
+        now: Now,
+        channel: Channel,
+        failure: Failure,
+    ) -> (End, Attempt) {
+        let (token, event) = about(delivery);
+        let (message, attempt, leaks) = (&*delivery.id, delivery.attempt, delivery.leaks);
+        let (why, due) = match failure {
+            Failure::Final(why) => (why, None),
+            Failure::Again(why) => (why, self.due(delivery, now, settings.give_up_after)),
+        };
+        let channel = channel.name();
+        if let Some(due_at_unix_millis) = due {
+            let again_seconds = due_at_unix_millis.saturating_sub(now.unix_millis) / 1_000;
+            let said = "owners were not told yet";
+            tracing::warn!(message, event, token, leaks, attempt, channel, why, again_seconds, "{said}");
+            (End::Failed, Attempt::Failed { due_at_unix_millis, why })
+        } else if self.1.has_some(delivery) {
+            let said = "given up on one contact; others were told";
+            tracing::warn!(message, event, token, leaks, attempt, channel, why, "{said}");
+            (End::Delivered, Attempt::Delivered)
+        } else {
+            let said = "owners could not be told; given up";
+            tracing::error!(message, event, token, leaks, attempt, channel, why, "{said}");
+            (End::GivenUp, Attempt::GivenUp { why })
+        }
     }
 
     fn due(&self, delivery: &Delivery, now: Now, give_up_after: Duration) -> Option<u64> {
@@ -443,6 +444,11 @@ impl Told {
         self.0.borrow().contains(&(delivery.id.clone(), contact.to_owned()))
     }
 
+    /// Whether any contact of a delivery was told.
+    fn has_some(&self, delivery: &Delivery) -> bool {
+        self.0.borrow().iter().any(|(id, _)| *id == delivery.id)
+    }
+
     fn add(&self, delivery: &Delivery, contact: &str) {
         let mut told = self.0.borrow_mut();
         if told.len() < MOST_TOLD {
@@ -453,6 +459,11 @@ impl Told {
     fn forget(&self, delivery: &Delivery) {
         self.0.borrow_mut().retain(|(id, _)| *id != delivery.id);
     }
+}
+
+/// The token and the kind of what a delivery tells of first.
+fn about(delivery: &Delivery) -> (&str, &str) {
+    delivery.entries.first().map_or(("", ""), |entry| (&*entry.subject, &*entry.kind))
 }
 
 /// Work that blocks, on a thread of its own.

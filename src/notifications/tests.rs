@@ -48,6 +48,10 @@ struct World {
 
 impl World {
     fn new(contact: &str) -> Self {
+        Self::with(vec![contact.to_owned()], vec![])
+    }
+
+    fn with(contacts: Vec<String>, operator_contacts: Vec<String>) -> Self {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(START));
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("tollgate.db")).unwrap());
         let act = Act::by("test", clock.now());
@@ -56,7 +60,7 @@ impl World {
             region: "main".into(),
             plan: Plan::Team,
             features: vec![],
-            contacts: vec![contact.to_owned()],
+            contacts,
         };
         store.create_workspace(act, &workspace).unwrap();
         let token = NewToken {
@@ -75,7 +79,7 @@ impl World {
         store.create_token(act, &token, 10).unwrap();
         let leak = Leak::new("test", "token", "https://example.com", "commit", START);
         store.revoke_leaked(act, &[LeakedToken { token_id: "tok_1".into(), leak }]).unwrap();
-        let settings = Settings { allow_private_addresses: true, ..Settings::default() };
+        let settings = Settings { allow_private_addresses: true, operator_contacts, ..Settings::default() };
         let settings = from_settings(&settings, Path::new(""), &mut Problems::new()).unwrap();
         let kept = journal::from_settings(&journal::Settings::default(), folder.path(), &mut Problems::new());
         let kept = kept.unwrap();
@@ -178,5 +182,23 @@ fn a_message_that_was_taken_is_not_given_up() {
         told.attempt_after(Duration::from_secs(1)).await;
         assert_eq!(told.counts.attempts(Channel::Webhook, End::Delivered), 1);
         assert_eq!((received.load(SeqCst), told.untold().len()), (1, 0));
+    });
+}
+
+#[test]
+fn one_of_the_operators_contacts_that_hears_is_enough() {
+    let (url, received) = receiver("204 No Content");
+    let (deaf, _) = receiver("500 Oops");
+    World::with(vec![], vec![url, deaf]).run(async |told| {
+        told.attempt_after(Duration::from_secs(1)).await;
+        for attempt in 2.. {
+            assert!(attempt <= 40, "it does not end");
+            told.attempt_after(6 * HOUR).await;
+            if told.store.backlog().unwrap().messages == 0 {
+                break;
+            }
+        }
+        assert_eq!((received.load(SeqCst), told.untold()), (1, vec![]));
+        assert_eq!(told.counts.attempts(Channel::Webhook, End::Delivered), 1);
     });
 }

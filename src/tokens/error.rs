@@ -296,7 +296,9 @@ pub enum Error {
     )]
     PepperInUse(u16),
     /// A pepper that was retired is not used again.
-    #[error("pepper version {0} was retired; add another one with `tollgate token peppers add`")]
+    #[error(
+        "pepper version {0} was retired; put another line first in the pepper file (`tollgate token peppers add` makes one) and restart"
+    )]
     PepperRetired(u16),
     /// The pepper is not the one that the store's tokens were made with.
     #[error("the pepper file {} is not the one that this store was made with ({scheme:?} differs); restore the right one from a copy", .file.display())]

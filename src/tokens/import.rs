@@ -75,6 +75,7 @@ impl Mint {
         defaults: &ImportDefaults,
         report: &mut dyn FnMut(&ImportCount, &[LineRefused]),
     ) -> Result<ImportCount, Error> {
+        self.check_pepper()?;
         self.check_defaults(act, defaults)?;
         let mut count = ImportCount::default();
         let mut lines = Lines { file, buffer: Vec::new() };

@@ -187,11 +187,7 @@ fn check_named(what: &'static str, name: &str) -> Result<(), Error> {
 /// A whole JWT in place of its `jti` would revoke nothing, and be kept where many can read it.
 fn check_is_no_jwt(jti: &str) -> Result<(), Error> {
     if jti.starts_with("eyJ") && jti.matches('.').count() == 2 {
-        return Err(invalid(
-            "jti",
-            "***",
-            "it is a whole JWT; write the claim's text, which is inside of it",
-        ));
+        return Err(invalid("jti", jti, "it is a whole JWT; write the claim's text, which is inside of it"));
     }
     Ok(())
 }

@@ -161,6 +161,7 @@ impl Mint {
     pub fn create_token(&self, act: Act<'_>, request: &TokenRequest) -> Result<Minted, Error> {
         check_name(&request.name)?;
         check_scopes(&request.scopes)?;
+        self.check_pepper()?;
         let workspace = self.workspace(&request.workspace)?;
         let token = self.plain(&workspace)?;
         let scopes = if request.scopes.is_empty() { &self.rules.scopes } else { &request.scopes };
@@ -202,6 +203,7 @@ impl Mint {
         if overlap_seconds > LONGEST_LIFETIME_SECONDS {
             return Err(invalid("overlap", &overlap_seconds.to_string(), "write at most 100 years"));
         }
+        self.check_pepper()?;
         let token = self.plain(&self.workspace(&self.token(id)?.workspace)?)?;
         let replacement = Replacement {
             id: self.token_id(act.now.unix_millis)?,
@@ -225,6 +227,16 @@ impl Mint {
     pub fn revoke_leaked(&self, act: Act<'_>, id: &str, leak: Leak) -> Result<TokenRecord, Error> {
         self.store.revoke_leaked(act, &[LeakedToken { token_id: id.to_owned(), leak }])?;
         self.token(id)
+    }
+
+    /// Refuses to hash anything under a pepper that was retired since its file was read: it would work until the next
+    /// start and no longer.
+    pub(super) fn check_pepper(&self) -> Result<(), Error> {
+        let version = self.peppers.writes();
+        if self.store.retired_peppers()?.contains(&version) {
+            return Err(Error::PepperRetired(version));
+        }
+        Ok(())
     }
 
     /// A public id, 7 characters of the time in milliseconds before 9 of chance: what is made at about the same time lies
@@ -329,7 +341,7 @@ pub(super) fn check_text(what: &'static str, text: &str, most: usize) -> Result<
     if has_token(text.as_bytes()) {
         return Err(invalid(
             what,
-            "***",
+            text,
             "it holds what looks like a token or a JWT; write an id in its place",
         ));
     }
@@ -403,7 +415,9 @@ fn check_words(
     }
 }
 
+/// A value that cannot be taken, quoted unless it holds a token.
 pub(super) fn invalid(what: &'static str, value: &str, fix: &'static str) -> Error {
+    let value = if has_token(value.as_bytes()) { "***" } else { value };
     Error::Invalid { what, value: value.chars().take(80).collect(), fix }
 }
 

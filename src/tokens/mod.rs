@@ -16,6 +16,8 @@ mod import;
 mod jwt_revocations;
 mod mint;
 mod operators;
+#[cfg(test)]
+mod ordinary;
 mod overrides;
 mod pepper_file;
 mod random;

@@ -10,6 +10,7 @@ use super::mint::{end, invalid};
 use super::store::operators::NewOperator;
 use super::{Act, Error, Format, Mint, Moment, TokenState};
 use crate::domain::Secret;
+use crate::telemetry::has_token;
 
 /// What every operator's token starts with.
 pub const OPERATOR_PREFIX: &str = "sga_";
@@ -88,10 +89,12 @@ impl Mint {
         lifetime_seconds: Option<u64>,
     ) -> Result<MintedOperator, Error> {
         let is_good = (1..=64).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && !has_token(name.as_bytes());
         if !is_good {
             return Err(invalid("operator's name", name, "write 1 to 64 of A-Z a-z 0-9 . _ -"));
         }
+        self.check_pepper()?;
         let token = operator_format().mint(NO_REGION, &*self.random)?;
         let new = NewOperator {
             name: name.to_owned(),

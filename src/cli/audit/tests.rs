@@ -30,25 +30,10 @@ impl Registry {
         let mint = access.open(&clock).unwrap();
         let act = access.act(clock.now());
         for id in ["ws", "other"] {
-            let new = NewWorkspace {
-                id: id.into(),
-                region: "eu".into(),
-                plan: Plan::Team,
-                features: vec![],
-                contacts: vec![],
-            };
+            let new = NewWorkspace::ordinary(id, "eu");
             mint.create_workspace(act, &new).unwrap();
         }
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: "ci".into(),
-            scopes: vec![],
-            role: crate::domain::Role::Restricted,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy: false,
-        };
+        let request = TokenRequest::ordinary("ws");
         let id = mint.create_token(act, &request).unwrap().record.id;
         let leak = Leak::new("github-secret-scanning", "t", "https://github.com/o/r", "commit", START);
         mint.revoke_leaked(act, &id, leak).unwrap();

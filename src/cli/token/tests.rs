@@ -30,13 +30,7 @@ impl Shell {
             access: RegistryAccess::new(rules, regions, None),
             clock: Clock::manual(1_700_000_000),
         };
-        let new = NewWorkspace {
-            id: "ws".into(),
-            region: "eu".into(),
-            plan: Plan::Business,
-            features: vec![],
-            contacts: vec![],
-        };
+        let new = NewWorkspace { plan: Plan::Business, ..NewWorkspace::ordinary("ws", "eu") };
         let mint = shell.access.open(&shell.clock).unwrap();
         mint.create_workspace(shell.access.act(shell.clock.now()), &new).unwrap();
         shell

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use self::count::Count;
-use super::lease::{Lease, MOST_TOKENS, Mark};
+use super::lease::{Lease, MOST_TOKENS, Mark, UNIT_NANOS};
 use super::plan::{LEAST_GAP_NANOS, OnStoreFailure, PATIENCE_NANOS, Plan, Shared, Sharing, seconds, whole};
 use super::share::Share;
 use super::store::{Asked, Bucket, Grant, Held};
@@ -336,14 +336,15 @@ impl Cell {
         cold.next_question_at = now + LEAST_GAP_NANOS;
     }
 
-    /// Asks no more until the store may have room again, which is `until` if the question took no time to get there.
+    /// Asks no more until the store may have room again, which is `until` if the question took no time to get there; what
+    /// was granted to be spent at once may have been spent a lease's unit later.
     fn pause(&self, cold: &mut Cold, cost: u32, until: u64, sent: Sent, now: u64) {
         let plan = self.plan(sent.sharing, sent.replicas);
         let next = until.max(now.saturating_add(plan.pause_nanos(cold.roll())));
         cold.next_question_at = next;
         self.denied_cost.store(cost, Ordering::Release);
-        let took_nanos = now.saturating_sub(sent.at);
-        self.room_at.store(next.max(until.saturating_add(took_nanos)), Ordering::Release);
+        let late_nanos = now.saturating_sub(sent.at).saturating_add(UNIT_NANOS);
+        self.room_at.store(next.max(until.saturating_add(late_nanos)), Ordering::Release);
         self.denied_until.store(next, Ordering::Release);
     }
 

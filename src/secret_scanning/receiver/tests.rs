@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{Plan, Problems, Role};
+use crate::domain::{Problems, Role};
 use crate::message::Version;
 use crate::place::{self, RegionSettings};
 use crate::secret_scanning::{Settings, from_settings};
@@ -54,14 +54,7 @@ upstreams = [\"http://127.0.0.1:9\"]",
             Rules::from_settings(&tokens::Settings::default(), folder.path(), &mut Problems::new()).unwrap();
         let mint = Mint::open(&rules, places.regions(), Box::new(SystemRandom), clock.now()).unwrap();
         let act = Act::by("test", clock.now());
-        let workspace = NewWorkspace {
-            id: "ws".into(),
-            region: "us".into(),
-            plan: Plan::Team,
-            features: vec![],
-            contacts: vec![],
-        };
-        mint.create_workspace(act, &workspace).unwrap();
+        mint.create_workspace(act, &NewWorkspace::ordinary("ws", "us")).unwrap();
         let token = minted(&mint, act);
         let registry = Registry::open(&mint, clock.now()).unwrap();
         let settings =
@@ -111,16 +104,7 @@ fn alert(token: &str) -> Vec<u8> {
 }
 
 fn minted(mint: &Mint, act: Act<'_>) -> String {
-    let request = TokenRequest {
-        workspace: "ws".into(),
-        name: String::new(),
-        scopes: vec![],
-        role: Role::Owner,
-        own_limit: None,
-        lifetime_seconds: None,
-        allowed_networks: Vec::new(),
-        decoy: false,
-    };
+    let request = TokenRequest { role: Role::Owner, ..TokenRequest::ordinary("ws") };
     mint.create_token(act, &request).unwrap().token.into_exposed()
 }
 

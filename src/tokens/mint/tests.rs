@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{JwtLifetime, Plan, Problems, Region};
+use crate::domain::{JwtLifetime, Problems, Region};
 use crate::tokens::random::dice::Dice;
 use crate::tokens::{JwtsRevoked, Settings, TokenState};
 
@@ -22,29 +22,6 @@ fn act(now: Now) -> Act<'static> {
     Act::by("test", now)
 }
 
-fn workspace(id: &str, region: &str) -> NewWorkspace {
-    NewWorkspace {
-        id: id.into(),
-        region: region.into(),
-        plan: Plan::Team,
-        features: vec![],
-        contacts: vec![],
-    }
-}
-
-fn request(workspace: &str) -> TokenRequest {
-    TokenRequest {
-        workspace: workspace.into(),
-        name: "ci".into(),
-        scopes: vec![],
-        role: Role::Restricted,
-        own_limit: None,
-        lifetime_seconds: None,
-        allowed_networks: Vec::new(),
-        decoy: false,
-    }
-}
-
 #[test]
 fn refuses_what_cannot_be_stored_or_sent() {
     let folder = tempfile::tempdir().unwrap();
@@ -52,12 +29,18 @@ fn refuses_what_cannot_be_stored_or_sent() {
     let act = act(clock.now());
     for id in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
         assert!(
-            matches!(mint.create_workspace(act, &workspace(id, "us")), Err(Error::Invalid { .. })),
+            matches!(
+                mint.create_workspace(act, &NewWorkspace::ordinary(id, "us")),
+                Err(Error::Invalid { .. })
+            ),
             "{id}"
         );
     }
-    assert!(matches!(mint.create_workspace(act, &workspace("a", "mars")), Err(Error::RegionUnknown { .. })));
-    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
+    assert!(matches!(
+        mint.create_workspace(act, &NewWorkspace::ordinary("a", "mars")),
+        Err(Error::RegionUnknown { .. })
+    ));
+    mint.create_workspace(act, &NewWorkspace::ordinary("ws", "us")).unwrap();
     for contact in [
         "",
         "nobody",
@@ -96,7 +79,7 @@ fn refuses_what_cannot_be_stored_or_sent() {
     let elsewhere = WorkspaceChange { region: Some("mars".into()), ..WorkspaceChange::default() };
     assert!(matches!(mint.set_workspace(act, "ws", &elsewhere), Err(Error::RegionUnknown { .. })));
     let asked = |change: &dyn Fn(&mut TokenRequest)| {
-        let mut request = request("ws");
+        let mut request = TokenRequest::ordinary("ws");
         change(&mut request);
         mint.create_token(act, &request)
     };
@@ -130,8 +113,8 @@ fn a_new_token_is_its_regions_and_no_plain_text_stays() {
     let folder = tempfile::tempdir().unwrap();
     let (mint, clock) = (open(folder.path(), 1).unwrap(), Clock::manual(START));
     let act = act(clock.now());
-    mint.create_workspace(act, &workspace("ws", "eu")).unwrap();
-    let first = mint.create_token(act, &request("ws")).unwrap();
+    mint.create_workspace(act, &NewWorkspace::ordinary("ws", "eu")).unwrap();
+    let first = mint.create_token(act, &TokenRequest::ordinary("ws")).unwrap();
     let second = mint.rotate_token(act, &first.record.id, 60, None).unwrap();
     for minted in [&first, &second] {
         assert_eq!(mint.format().recognise(minted.token.expose().as_bytes()), Some('e'));
@@ -153,7 +136,7 @@ fn contacts_and_features_do_not_grow_from_change_to_change() {
     let folder = tempfile::tempdir().unwrap();
     let mint = open(folder.path(), 1).unwrap();
     let act = act(Clock::manual(START).now());
-    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
+    mint.create_workspace(act, &NewWorkspace::ordinary("ws", "us")).unwrap();
     let contacts = |from, to| (from..to).map(|n| format!("owner{n}@a.example")).collect();
     let add = |add_contacts| WorkspaceChange { add_contacts, ..WorkspaceChange::default() };
     mint.set_workspace(act, "ws", &add(contacts(0, 64))).unwrap();
@@ -169,14 +152,14 @@ fn a_secret_is_no_name_and_no_reason() {
     let folder = tempfile::tempdir().unwrap();
     let mint = open(folder.path(), 1).unwrap();
     let act = act(Clock::manual(START).now());
-    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
-    let token = mint.create_token(act, &request("ws")).unwrap();
+    mint.create_workspace(act, &NewWorkspace::ordinary("ws", "us")).unwrap();
+    let token = mint.create_token(act, &TokenRequest::ordinary("ws")).unwrap();
     let operator = mint.create_operator(act, "ana", None).unwrap();
     let jwt = ["eyJhbGciOiJFUzI1NiJ9", "eyJzdWIiOiJhbmEifQ", "c2lnbmF0dXJl"].join(".");
     let accepted = [JwtLifetime { issuer: "i".into(), longest_seconds: 60, claims_suffice: false }];
     for secret in [token.token.expose(), operator.token.expose(), &jwt] {
         let said = format!("old one: {secret}, gone");
-        let named = TokenRequest { name: said.clone(), ..request("ws") };
+        let named = TokenRequest { name: said.clone(), ..TokenRequest::ordinary("ws") };
         let jwts = JwtsRevoked::Token { issuer: "i".into(), jti: "1".into() };
         for refused in [
             mint.create_token(act, &named).err(),
@@ -188,6 +171,8 @@ fn a_secret_is_no_name_and_no_reason() {
             .err(),
             mint.revoke_token(act, &token.record.id, &said).err(),
             mint.revoke_jwts(act, &jwts, &said, &accepted).err(),
+            mint.create_workspace(act, &NewWorkspace::ordinary(secret, "us")).err(),
+            mint.create_operator(act, secret, None).err(),
         ] {
             let Some(error @ Error::Invalid { .. }) = refused else { panic!("{secret} was kept") };
             assert!(!error.to_string().contains(secret), "{error}");
@@ -196,7 +181,7 @@ fn a_secret_is_no_name_and_no_reason() {
     let whole = JwtsRevoked::Token { issuer: "i".into(), jti: jwt };
     assert!(matches!(mint.revoke_jwts(act, &whole, "x", &accepted), Err(Error::Invalid { what: "jti", .. })));
     for name in ["eyJ", "a.b.c", "sgp_", "tok_4cXd7QpL0aZsW1vB"] {
-        mint.create_token(act, &TokenRequest { name: name.into(), ..request("ws") }).unwrap();
+        mint.create_token(act, &TokenRequest { name: name.into(), ..TokenRequest::ordinary("ws") }).unwrap();
     }
 }
 
@@ -205,8 +190,8 @@ fn an_overlap_has_an_end() {
     let folder = tempfile::tempdir().unwrap();
     let mint = open(folder.path(), 1).unwrap();
     let act = act(Clock::manual(START).now());
-    mint.create_workspace(act, &workspace("ws", "us")).unwrap();
-    let id = mint.create_token(act, &request("ws")).unwrap().record.id;
+    mint.create_workspace(act, &NewWorkspace::ordinary("ws", "us")).unwrap();
+    let id = mint.create_token(act, &TokenRequest::ordinary("ws")).unwrap().record.id;
     let refused = mint.rotate_token(act, &id, u64::MAX, None);
     assert!(matches!(refused, Err(Error::Invalid { what: "overlap", .. })), "{refused:?}");
     mint.rotate_token(act, &id, 3_600, None).unwrap();

@@ -62,14 +62,11 @@ impl Two {
 
     pub(super) fn create(&self, lifetime_seconds: Option<u64>) -> Minted {
         let request = TokenRequest {
-            workspace: "ws".into(),
-            name: "ci".into(),
             scopes: vec!["read".into()],
             role: Role::Owner,
             own_limit: Some("5 per minute".parse().unwrap()),
             lifetime_seconds,
-            allowed_networks: Vec::new(),
-            decoy: false,
+            ..TokenRequest::ordinary("ws")
         };
         self.other.create_token(self.act(), &request).unwrap()
     }

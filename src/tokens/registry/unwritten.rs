@@ -247,7 +247,8 @@ impl Registry {
     }
 
     /// Refuses those that the store would revoke with what waits. A family is known by its number, and predecessors by
-    /// their end, which only a rotated token has. Looks through all tokens, twice; meanwhile nobody waits for the queue,
+    /// their end, which only a rotated token has; of a token that was rotated itself they cannot be told from what came
+    /// after it, and wait for the store. Looks through all tokens, twice; meanwhile nobody waits for the queue,
     /// and whoever comes meanwhile is dealt with by the next look, together with all others.
     fn refuse_relatives(&self) {
         let _one_at_a_time = self.unwritten.searching.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,13 +27,7 @@ struct Gateway {
 impl Fleet {
     fn new() -> Self {
         let fleet = Self { folder: tempfile::tempdir().unwrap(), clock: Clock::manual(START) };
-        let workspace = NewWorkspace {
-            id: "ws".into(),
-            region: "us".into(),
-            plan: Plan::Team,
-            features: vec![],
-            contacts: vec![],
-        };
+        let workspace = NewWorkspace::ordinary("ws", "us");
         let mint = fleet.mint();
         mint.create_workspace(fleet.act(), &workspace).unwrap();
         fleet
@@ -78,16 +72,7 @@ impl Fleet {
 
 impl Gateway {
     fn make(&self, fleet: &Fleet) -> Minted {
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: String::new(),
-            scopes: vec![],
-            role: Role::Restricted,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy: false,
-        };
+        let request = TokenRequest::ordinary("ws");
         self.mint.create_token(fleet.act(), &request).unwrap()
     }
 
@@ -97,6 +82,18 @@ impl Gateway {
         self.registry.move_outdated(fleet.clock.now()).unwrap();
         self.registry.sync(fleet.clock.now()).unwrap();
         found
+    }
+}
+
+fn import_defaults() -> ImportDefaults {
+    ImportDefaults {
+        workspace: Some("ws".into()),
+        region: None,
+        plan: Plan::Team,
+        scopes: vec![],
+        role: Role::Owner,
+        lifetime_seconds: None,
+        allowed_networks: Vec::new(),
     }
 }
 
@@ -212,15 +209,7 @@ fn imported_hashes_move_to_a_pepper_and_stay_what_they_are() {
         hex
     });
     let file = format!("sha256:{hex}\n");
-    let defaults = ImportDefaults {
-        workspace: Some("ws".into()),
-        region: None,
-        plan: Plan::Team,
-        scopes: vec![],
-        role: Role::Owner,
-        lifetime_seconds: None,
-        allowed_networks: Vec::new(),
-    };
+    let defaults = import_defaults();
     let import =
         || gateway.mint.import(fleet.act(), &mut file.as_bytes(), &defaults, &mut |_, _| {}).unwrap();
     assert_eq!(import().added, 1);
@@ -379,4 +368,28 @@ fn a_pepper_is_missed_also_where_the_store_fails_as_it_is_met() {
     database.execute_batch("ALTER TABLE away RENAME TO pepper").unwrap();
     first.registry.sync(fleet.clock.now()).unwrap();
     assert_eq!(first.registry.missing_pepper(), Some(2));
+}
+
+/// What is hashed under it would work until the next start, and then never again.
+#[test]
+fn nothing_is_hashed_under_a_pepper_that_was_retired_meanwhile() {
+    let fleet = Fleet::new();
+    let behind = fleet.gateway();
+    let token = behind.make(&fleet);
+    fleet.rotation().add(fleet.clock.now()).unwrap();
+    fleet.rotation().put_first(2).unwrap();
+    let ahead = fleet.gateway();
+    ahead.sees(&fleet, token.token.expose());
+    fleet.rotation().retire(fleet.act(), 1, false).unwrap();
+    let made = behind.mint.create_token(fleet.act(), &TokenRequest::ordinary("ws"));
+    assert!(matches!(made, Err(Error::PepperRetired(1))), "{made:?}");
+    let rotated = behind.mint.rotate_token(fleet.act(), &token.record.id, 0, None);
+    assert!(matches!(rotated, Err(Error::PepperRetired(1))), "{rotated:?}");
+    let operator = behind.mint.create_operator(fleet.act(), "ana", None);
+    assert!(matches!(operator, Err(Error::PepperRetired(1))), "{operator:?}");
+    let defaults = import_defaults();
+    let imported =
+        behind.mint.import(fleet.act(), &mut &b"legacy-4f0c8b7a2d91"[..], &defaults, &mut |_, _| {});
+    assert!(matches!(imported, Err(Error::PepperRetired(1))), "{imported:?}");
+    ahead.make(&fleet);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::super::tests::{START, Two, regions};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{JwtLifetime, Network, OverrideHolder, Role};
+use crate::domain::{JwtLifetime, Network, OverrideHolder};
 use crate::tokens::{JwtsRevoked, Lookup, Minted, NewOverride, OperatorLookup, TokenRequest};
 
 /// A node that saved its registry: a working, an expiring and a revoked token, one that is bound to a network, and a
@@ -28,14 +28,8 @@ impl Saved {
         };
         two.other.set_override(two.act(), &OverrideHolder::Token(tokens[0].record.id.clone()), &new).unwrap();
         let request = TokenRequest {
-            workspace: "ws".into(),
-            name: String::new(),
-            scopes: vec![],
-            role: Role::Restricted,
-            own_limit: None,
-            lifetime_seconds: None,
             allowed_networks: vec![Network::parse("192.0.2.0/24").unwrap()],
-            decoy: false,
+            ..TokenRequest::ordinary("ws")
         };
         tokens.push(two.other.create_token(two.act(), &request).unwrap());
         let decoy = TokenRequest { decoy: true, ..request };

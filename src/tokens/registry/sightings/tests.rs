@@ -1,5 +1,4 @@
 use super::*;
-use crate::domain::Role;
 use crate::tokens::registry::Lookup;
 use crate::tokens::registry::tests::{START, Two};
 use crate::tokens::store::{ChangeKind, LogEntry};
@@ -21,16 +20,7 @@ impl World {
     }
 
     fn make(&self, decoy: bool) -> Minted {
-        let request = TokenRequest {
-            workspace: "ws".into(),
-            name: "ci".into(),
-            scopes: vec![],
-            role: Role::Restricted,
-            own_limit: None,
-            lifetime_seconds: None,
-            allowed_networks: Vec::new(),
-            decoy,
-        };
+        let request = TokenRequest { decoy, ..TokenRequest::ordinary("ws") };
         let minted = self.two.other.create_token(self.two.act(), &request).unwrap();
         self.two.sync().unwrap();
         minted

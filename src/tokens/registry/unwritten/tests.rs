@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::tests::{START, open, regions};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::{JwtLifetime, Plan, Role, WorkspaceState};
+use crate::domain::{JwtLifetime, Plan, WorkspaceState};
 use crate::tokens::registry::OperatorLookup;
 use crate::tokens::store::postgres::server::Server;
 use crate::tokens::store::sqlite::SqliteStore;
@@ -25,19 +25,6 @@ struct Node {
     registry: Arc<Registry>,
 }
 
-fn request() -> TokenRequest {
-    TokenRequest {
-        workspace: "ws".into(),
-        name: String::new(),
-        scopes: vec![],
-        role: Role::Restricted,
-        own_limit: None,
-        lifetime_seconds: None,
-        allowed_networks: Vec::new(),
-        decoy: false,
-    }
-}
-
 impl Node {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -52,13 +39,7 @@ impl Node {
         mint.store = Arc::clone(&store) as Arc<dyn Store>;
         let registry = Registry::open(&mint, clock.now()).unwrap();
         let node = Self { _folder: None, clock, store, mint, registry };
-        let workspace = NewWorkspace {
-            id: "ws".into(),
-            region: "us".into(),
-            plan: Plan::Team,
-            features: vec![],
-            contacts: vec![],
-        };
+        let workspace = NewWorkspace::ordinary("ws", "us");
         node.mint.create_workspace(node.act(), &workspace).unwrap();
         node
     }
@@ -68,7 +49,7 @@ impl Node {
     }
 
     fn create(&self) -> Minted {
-        let minted = self.mint.create_token(self.act(), &request()).unwrap();
+        let minted = self.mint.create_token(self.act(), &TokenRequest::ordinary("ws")).unwrap();
         self.registry.sync(self.clock.now()).unwrap();
         minted
     }
@@ -213,13 +194,7 @@ fn a_leaked_tokens_whole_family_ends_while_the_store_is_full() {
 fn a_workspace_of_an_unknown_region_leaves_no_revocation_waiting() {
     let node = Node::new();
     let (at_once, late, kept) = (node.create(), node.create(), node.create());
-    let elsewhere = NewWorkspace {
-        id: "elsewhere".into(),
-        region: "mars".into(),
-        plan: Plan::Team,
-        features: vec![],
-        contacts: vec![],
-    };
+    let elsewhere = NewWorkspace::ordinary("elsewhere", "mars");
     node.store.create_workspace(node.act(), &elsewhere).unwrap();
     node.revoke(&at_once).unwrap();
     assert!(matches!(node.registry.sync(node.clock.now()), Err(Error::Unplaced { .. })));
@@ -393,19 +368,13 @@ fn jwts_and_operators_are_refused_while_the_database_is_away() {
     let address = PostgresAddress::parse(&server.database(), Path::new("")).unwrap();
     mint.store = Arc::new(PostgresStore::open(&address).unwrap());
     let act = Act::by("test", clock.now());
-    let workspace = NewWorkspace {
-        id: "ws".into(),
-        region: "us".into(),
-        plan: Plan::Team,
-        features: vec![],
-        contacts: vec![],
-    };
+    let workspace = NewWorkspace::ordinary("ws", "us");
     mint.create_workspace(act, &workspace).unwrap();
     let operator = mint.create_operator(act, "ana", None).unwrap();
     let registry = Registry::open(&mint, clock.now()).unwrap();
     let store = |is_well: bool| if is_well { server.go() } else { server.stop() };
     all_kinds((&mint, &registry, &clock), &operator, &store);
-    let token = mint.create_token(act, &request()).unwrap();
+    let token = mint.create_token(act, &TokenRequest::ordinary("ws")).unwrap();
     registry.sync(clock.now()).unwrap();
     deletion((&mint, &registry, &clock), &token, &store);
 }

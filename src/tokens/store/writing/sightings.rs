@@ -57,7 +57,7 @@ impl<T: Tables> Writing<'_, T> {
         Ok(DecoyTold::Told)
     }
 
-    /// Notes those that are not known yet.
+    /// Notes those of which it is not known already that they are nothing new.
     pub(in crate::tokens::store) fn note_networks(
         &mut self,
         sightings: &[Sighting],
