@@ -93,6 +93,8 @@ pub struct Link {
     live: ArcSwapOption<Live>,
     calls: Semaphore,
     time_outs: Mutex<TimeOuts>,
+    /// Whether a call failed since the store was last proved to grant.
+    is_doubted: AtomicBool,
     lost: Notify,
     replicas: AtomicU32,
     state: AtomicU8,
@@ -119,6 +121,7 @@ impl Link {
             live: ArcSwapOption::empty(),
             calls: Semaphore::new(server.max_calls),
             time_outs: Mutex::new(TimeOuts::new(server.timeout)),
+            is_doubted: AtomicBool::new(false),
             lost: Notify::new(),
             replicas: AtomicU32::new(server.min_replicas.get()),
             state: AtomicU8::new(LinkState::HalfOpen as u8),
@@ -213,7 +216,11 @@ impl Link {
             }
             let started = self.clock.now();
             let present = self.say_present(&live, COUNTS_FOR, Duration::ZERO);
-            pause = match tokio::try_join!(present, self.grant_one(&live)) {
+            let grants = async {
+                let is_doubted = self.is_doubted.swap(false, Ordering::Relaxed);
+                if is_doubted { self.grant_one(&live).await } else { Ok(()) }
+            };
+            pause = match tokio::try_join!(present, grants) {
                 Ok((presence, ())) => {
                     self.replicas.store(presence.replicas, Ordering::Relaxed);
                     HEARTBEAT
@@ -314,12 +321,11 @@ impl Link {
             }
             _ => fault.gives_up().then_some(started.monotonic_nanos),
         };
-        match began {
-            Some(began_nanos) => self.let_go(live, fault, Now { monotonic_nanos: began_nanos, ..started }),
-            None => {
-                tracing::debug!(region = %self.server.region, %fault, "shared limits: a call of Redis failed");
-            }
+        if let Some(began_nanos) = began {
+            return self.let_go(live, fault, Now { monotonic_nanos: began_nanos, ..started });
         }
+        self.is_doubted.store(true, Ordering::Relaxed);
+        tracing::debug!(region = %self.server.region, %fault, "shared limits: a call of Redis failed");
     }
 
     /// The same of a call that every server answers that works.
