@@ -53,7 +53,7 @@ pub(in crate::limits) struct Cell {
     /// A request of this cost or a higher one is refused until then.
     denied_cost: AtomicU32,
     denied_until: AtomicU64,
-    /// When the store certainly has room again for what it refused: not before `denied_until`, and what callers are told.
+    /// When the store certainly has room again for what it refused.
     room_at: AtomicU64,
     /// When the bucket at the store was to be full, as far as was told.
     full_at: AtomicU64,
@@ -173,15 +173,16 @@ impl Cell {
     }
 
     fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
-        if self.denied_until.load(Ordering::Acquire) <= now {
-            return None;
-        }
-        let wait = self.room_at.load(Ordering::Acquire).saturating_sub(now).max(1);
+        let paused = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
         let dearer = cost.checked_sub(self.denied_cost.load(Ordering::Acquire))?;
         let wait = match self.count.period(now) {
             Some(period) => period.ends_in_nanos,
             // What the refused one lacked is there then; each further token takes its time.
-            None => wait.saturating_add(self.scale.interval_nanos.saturating_mul(dearer.into())),
+            None => {
+                let further = self.scale.interval_nanos.saturating_mul(dearer.into());
+                let room = self.room_at.load(Ordering::Acquire).saturating_add(further);
+                paused.max(room.saturating_sub(now))
+            }
         };
         Some(self.verdict(self.lease.unspent(now), Some(wait), now))
     }
@@ -344,7 +345,7 @@ impl Cell {
         cold.next_question_at = next;
         self.denied_cost.store(cost, Ordering::Release);
         let late_nanos = now.saturating_sub(sent.at).saturating_add(UNIT_NANOS);
-        self.room_at.store(next.max(until.saturating_add(late_nanos)), Ordering::Release);
+        self.room_at.store(until.saturating_add(late_nanos), Ordering::Release);
         self.denied_until.store(next, Ordering::Release);
     }
 
