@@ -144,6 +144,7 @@ fn start_away(folder: &Path, saved: &Path, known: &str) -> (f64, bool) {
     };
     std::thread::spawn(move || lines.for_each(drop));
     while !asked(admin, "/readyz", "").starts_with("HTTP/1.1 200") {
+        assert!(begun.elapsed() < Duration::from_mins(1), "the gateway does not get ready");
         std::thread::sleep(Duration::from_millis(10));
     }
     let ready = begun.elapsed().as_secs_f64();
@@ -154,7 +155,7 @@ fn start_away(folder: &Path, saved: &Path, known: &str) -> (f64, bool) {
 /// The beginning of an answer.
 fn asked(address: SocketAddr, path: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{fields}\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
