@@ -128,15 +128,23 @@ fn start_away(folder: &Path, saved: &Path, known: &str) -> (f64, bool) {
     let begun = Instant::now();
     let mut gateway = Process(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(gateway.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut address = |what: &str| -> SocketAddr {
-        let line = lines.find(|line| line.contains(what)).unwrap();
-        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let fields = record.get("fields").unwrap_or(&record);
-        fields["address"].as_str().unwrap().parse().unwrap()
+    let (mut admin, mut public) = (None, None);
+    let (admin, public) = loop {
+        let line = lines.next().unwrap();
+        let at = |what: &str| -> Option<SocketAddr> {
+            let record: serde_json::Value =
+                serde_json::from_str(&line).ok().filter(|_| line.contains(what))?;
+            record.get("fields").unwrap_or(&record)["address"].as_str()?.parse().ok()
+        };
+        admin = admin.or_else(|| at("operators' listener"));
+        public = public.or_else(|| at("listening (plain text)"));
+        if let (Some(admin), Some(public)) = (admin, public) {
+            break (admin, public);
+        }
     };
-    let (admin, public) = (address("operators' listener"), address("listening (plain text)"));
     std::thread::spawn(move || lines.for_each(drop));
     while !asked(admin, "/readyz", "").starts_with("HTTP/1.1 200") {
+        assert!(begun.elapsed() < Duration::from_mins(1), "the gateway does not get ready");
         std::thread::sleep(Duration::from_millis(10));
     }
     let ready = begun.elapsed().as_secs_f64();
@@ -147,7 +155,7 @@ fn start_away(folder: &Path, saved: &Path, known: &str) -> (f64, bool) {
 /// The beginning of an answer.
 fn asked(address: SocketAddr, path: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{fields}\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

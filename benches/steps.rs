@@ -354,20 +354,34 @@ fn answering(c: &mut Criterion, world: &World) {
         });
     }
     c.bench_function("telemetry/a record, opened and closed", |b| {
+        b.iter(|| world.core.open(arrival(world, b"GET")).finish(Outcome::Forwarded, 200));
+    });
+}
+
+fn arrival(world: &World, method: &'static [u8]) -> Arrival<'static> {
+    Arrival {
+        request_id: world.core.request_id(None),
+        trace: world.core.trace(None),
+        now: world.clock.now(),
+        method,
+        path: b"/v1/data",
+        user_agent: b"bench/1",
+        accept: b"application/json",
+        content_type: b"",
+        peer: Some(world.peer.address),
+        protocol: "HTTP/1.1",
+    }
+}
+
+/// What the journal keeps of every write: nobody holds it to a number of lines a second, as it is with refusals.
+fn writing(c: &mut Criterion, world: &World, journal: &str) {
+    let token_id = world.identify(&opaque(0), world.clock.now()).token_id().clone();
+    c.bench_function(&format!("telemetry/the record of a write{journal}"), |b| {
         b.iter(|| {
-            let arrival = Arrival {
-                request_id: world.core.request_id(None),
-                trace: world.core.trace(None),
-                now: world.clock.now(),
-                method: b"GET",
-                path: b"/v1/data",
-                user_agent: b"bench/1",
-                accept: b"application/json",
-                content_type: b"",
-                peer: Some(world.peer.address),
-                protocol: "HTTP/1.1",
-            };
-            world.core.open(arrival).finish(Outcome::Forwarded, 200);
+            let mut record = world.core.open(arrival(world, b"POST"));
+            record.facts.token_id = Some(token_id.clone());
+            record.facts.forwarded.set(Forwarded::Yes);
+            record.finish(Outcome::Forwarded, 201);
         });
     });
 }
@@ -407,9 +421,11 @@ fn steps(c: &mut Criterion) {
     reading(c, &world);
     deciding(c, &world);
     answering(c, &world);
+    writing(c, &world, "");
     refusing(c, &world, "");
     let world = World::build();
     world.telemetry.keep_journal(Box::new(std::io::sink())).unwrap();
+    writing(c, &world, ", with a journal");
     refusing(c, &world, ", with a journal");
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{Failure, idempotency, jwt_revocations, operators, outbox, peppers, sightings};
@@ -123,6 +124,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    prepare_once(&connection)?;
     refuse_other_files(&connection, path)?;
     use_write_ahead_log(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -142,12 +144,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    prepare_once(&connection)?;
     refuse_other_files(&connection, path)?;
     let found = pragma(&connection, "user_version")?;
     if found < SCHEMA {
         return Err(Error::StoreOlder { place: path.display().to_string(), found, known: SCHEMA }.into());
     }
     Ok(connection)
+}
+
+/// Has statements keep their plan whatever is bound to them: without it SQLite prepares some anew each time that they are
+/// used, which costs more than using them.
+fn prepare_once(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
 }
 
 /// Changing the journal mode needs the file alone and does not wait for it, unlike everything else.

@@ -75,6 +75,23 @@ fn a_file_of_the_first_schema_is_brought_up_to_date() {
 }
 
 #[test]
+fn a_statement_is_prepared_once_whatever_is_asked_of_it() {
+    let file = File::new();
+    drop(file.open());
+    let connections = [schema::open(&file.path()), schema::open_read_only(&file.path())];
+    for connection in connections.map(|opened| opened.unwrap_or_else(|_| panic!("it does not open"))) {
+        for sql in [format!("{} WHERE t.id = ?1", rows::TOKEN), format!("{} WHERE id = ?1", rows::WORKSPACE)]
+        {
+            let mut statement = connection.prepare(&sql).unwrap();
+            for id in ["a", "b", "c"] {
+                assert!(statement.query([id]).unwrap().next().unwrap().is_none());
+            }
+            assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0, "{sql}");
+        }
+    }
+}
+
+#[test]
 fn a_store_that_is_only_read_is_never_changed() {
     let file = File::new();
     let read = || SqliteStore::open_read_only(&file.path());
