@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use self::count::Count;
-use super::lease::{Lease, MOST_TOKENS, Mark};
+use super::lease::{Lease, MOST_TOKENS, Mark, UNIT_NANOS};
 use super::plan::{LEAST_GAP_NANOS, OnStoreFailure, PATIENCE_NANOS, Plan, Shared, Sharing, seconds, whole};
 use super::share::Share;
 use super::store::{Asked, Bucket, Grant, Held};
@@ -20,6 +20,8 @@ use crate::limits::calendar::Refill;
 use crate::limits::cells::Debit;
 use crate::telemetry::split_mix;
 
+/// What was granted to be spent at once is held by the store for so long.
+const HELD_NANOS: u64 = 2 * UNIT_NANOS;
 /// A count that has faded to less is begun anew.
 const FORGOTTEN: f64 = 0.05;
 
@@ -170,13 +172,20 @@ impl Cell {
     }
 
     fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
-        let wait = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
-        let dearer = cost.checked_sub(self.denied_cost.load(Ordering::Acquire))?;
-        let wait = match self.count.period(now) {
-            Some(period) => period.ends_in_nanos,
-            // What the refused one lacked is there then; each further token takes its time.
-            None => wait.saturating_add(self.scale.interval_nanos.saturating_mul(dearer.into())),
-        };
+        let until = self.denied_until.load(Ordering::Acquire);
+        if until <= now || cost < self.denied_cost.load(Ordering::Acquire) {
+            return None;
+        }
+        let wait = self.count.period(now).map_or_else(
+            || {
+                // Callers are told when its cost is there for certain, at the latest as far as was told.
+                let burst = self.scale.burst.get();
+                let missing = self.scale.interval_nanos.saturating_mul(burst.saturating_sub(cost).into());
+                let there = self.full_at.load(Ordering::Acquire).saturating_sub(missing);
+                until.max(there).saturating_sub(now).saturating_add(HELD_NANOS)
+            },
+            |period| period.ends_in_nanos,
+        );
         Some(self.verdict(self.lease.unspent(now), Some(wait), now))
     }
 
@@ -281,9 +290,9 @@ impl Cell {
         cold.period = grant.period;
         cold.counted = unspent;
         self.pay(&mut cold, grant.tokens, sent);
-        // Counted from now, when that is certainly so at the store: whoever comes then is admitted.
-        let full_at = now.saturating_add(grant.until_full_nanos);
-        self.full_at.store(full_at, Ordering::Release);
+        // Full at the earliest, so that nobody is refused whom the store would admit.
+        let full_at = sent.at.saturating_add(grant.until_full_nanos);
+        self.full_at.store(now.saturating_add(grant.until_full_nanos), Ordering::Release);
         if grant.left > 0 {
             self.denied_until.store(0, Ordering::Release);
             cold.next_question_at = sent.at + LEAST_GAP_NANOS;
@@ -312,7 +321,7 @@ impl Cell {
         cold.left = Some(0);
         let missing = interval_nanos.saturating_mul(u64::from(burst.saturating_sub(asked.need)));
         self.full_at.store(now.saturating_add(wait_nanos).saturating_add(missing), Ordering::Release);
-        self.pause(&mut cold, asked.need, now.saturating_add(wait_nanos), sent, now);
+        self.pause(&mut cold, asked.need, sent.at.saturating_add(wait_nanos), sent, now);
     }
 
     /// Ends a question of several buckets that another of them denied: nothing is learnt of this one.
