@@ -20,6 +20,8 @@ use crate::limits::calendar::Refill;
 use crate::limits::cells::Debit;
 use crate::telemetry::split_mix;
 
+/// What was granted to be spent at once is held by the store for so long.
+const HELD_NANOS: u64 = 2 * UNIT_NANOS;
 /// A count that has faded to less is begun anew.
 const FORGOTTEN: f64 = 0.05;
 
@@ -53,8 +55,6 @@ pub(in crate::limits) struct Cell {
     /// A request of this cost or a higher one is refused until then.
     denied_cost: AtomicU32,
     denied_until: AtomicU64,
-    /// When the store certainly has room again for what it refused.
-    room_at: AtomicU64,
     /// When the bucket at the store was to be full, as far as was told.
     full_at: AtomicU64,
     /// What is known of a count by the calendar in its place.
@@ -134,7 +134,6 @@ impl Cell {
             renew_below: AtomicU32::new(0),
             denied_cost: AtomicU32::new(0),
             denied_until: AtomicU64::new(0),
-            room_at: AtomicU64::new(0),
             full_at: AtomicU64::new(0),
             count: Count::new(debit.refill),
             scale: debit.scale,
@@ -173,17 +172,20 @@ impl Cell {
     }
 
     fn denied(&self, cost: u32, now: u64) -> Option<Verdict> {
-        let paused = self.denied_until.load(Ordering::Acquire).checked_sub(now).filter(|wait| *wait > 0)?;
-        let dearer = cost.checked_sub(self.denied_cost.load(Ordering::Acquire))?;
-        let wait = match self.count.period(now) {
-            Some(period) => period.ends_in_nanos,
-            // What the refused one lacked is there then; each further token takes its time.
-            None => {
-                let further = self.scale.interval_nanos.saturating_mul(dearer.into());
-                let room = self.room_at.load(Ordering::Acquire).saturating_add(further);
-                paused.max(room.saturating_sub(now))
-            }
-        };
+        let until = self.denied_until.load(Ordering::Acquire);
+        if until <= now || cost < self.denied_cost.load(Ordering::Acquire) {
+            return None;
+        }
+        let wait = self.count.period(now).map_or_else(
+            || {
+                // Callers are told when its cost is there for certain, at the latest as far as was told.
+                let burst = self.scale.burst.get();
+                let missing = self.scale.interval_nanos.saturating_mul(burst.saturating_sub(cost).into());
+                let there = self.full_at.load(Ordering::Acquire).saturating_sub(missing);
+                until.max(there).saturating_sub(now).saturating_add(HELD_NANOS)
+            },
+            |period| period.ends_in_nanos,
+        );
         Some(self.verdict(self.lease.unspent(now), Some(wait), now))
     }
 
@@ -337,15 +339,11 @@ impl Cell {
         cold.next_question_at = now + LEAST_GAP_NANOS;
     }
 
-    /// Asks no more until the store may have room again, which is `until` if the question took no time to get there; what
-    /// was granted to be spent at once may have been spent a lease's unit later.
     fn pause(&self, cold: &mut Cold, cost: u32, until: u64, sent: Sent, now: u64) {
         let plan = self.plan(sent.sharing, sent.replicas);
-        let next = until.max(now.saturating_add(plan.pause_nanos(cold.roll())));
+        let next = until.max(now + plan.pause_nanos(cold.roll()));
         cold.next_question_at = next;
         self.denied_cost.store(cost, Ordering::Release);
-        let late_nanos = now.saturating_sub(sent.at).saturating_add(UNIT_NANOS);
-        self.room_at.store(until.saturating_add(late_nanos), Ordering::Release);
         self.denied_until.store(next, Ordering::Release);
     }
 
