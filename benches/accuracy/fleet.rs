@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::asked::Monitor;
+use crate::failures::Failures;
 use crate::offered::{Load, Offered, offer};
 use crate::relay::Relay;
 use crate::server::Server as Redis;
@@ -30,14 +31,6 @@ pub(crate) struct Apart {
     pub(crate) alone_seconds: f64,
     /// Questions without an answer.
     pub(crate) unanswered: u64,
-}
-
-/// What a gateway's questions without an answer came to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Failures {
-    unanswered: u64,
-    given_up: u64,
-    away_seconds: f64,
 }
 
 pub(crate) struct Fleet {
@@ -107,29 +100,11 @@ impl Fleet {
 
     /// Of each gateway, once it has found Redis again.
     pub(crate) fn failures(&self) -> Vec<Failures> {
+        let has_redis =
+            |replica: &Gateway| replica.metrics().count("tollgate_redis_breaker", &[("region", "us")]) == 0;
         let of = |replica: &Gateway| {
-            let region = [("region", "us")];
-            let metrics = until("every gateway to find Redis again", || {
-                let metrics = replica.metrics();
-                (metrics.count("tollgate_redis_breaker", &region) == 0).then_some(metrics)
-            });
-            let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
-            // The log is written after what the metrics say.
-            let log = until("the log to say so", || {
-                let log = replica.process.stderr.text();
-                let count = |words: &str| log.matches(words).count();
-                let is_told = count("shared limits: Redis answers") > count("shared limits: Redis is away");
-                is_told.then_some(log)
-            });
-            let away = log.split("\"away_seconds\":").skip(1).filter_map(|rest| {
-                let end = rest.find([',', '}'])?;
-                rest[..end].parse::<f64>().ok()
-            });
-            Failures {
-                unanswered: calls("timed_out") + calls("failed") + calls("busy"),
-                given_up: log.matches("shared limits: Redis is away").count() as u64,
-                away_seconds: away.sum(),
-            }
+            until("every gateway to find Redis again", || has_redis(replica).then_some(()));
+            Failures::of(replica)
         };
         self.replicas.iter().map(of).collect()
     }
@@ -139,7 +114,7 @@ impl Fleet {
         let mut apart = Apart { tokens: 0, seconds: 0.0, alone_seconds: 0.0, unanswered: 0 };
         let mut together = f64::INFINITY;
         for (before, after) in before.iter().zip(self.failures()) {
-            let away = after.away_seconds - before.away_seconds;
+            let away = after.away.saturating_sub(before.away).as_secs_f64();
             apart.tokens += after.given_up - before.given_up;
             apart.tokens += u64::from(after.unanswered > before.unanswered);
             apart.unanswered += after.unanswered - before.unanswered;

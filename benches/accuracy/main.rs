@@ -18,6 +18,8 @@
 
 mod asked;
 mod bounds;
+#[path = "../../tests/gateway/shared_limits/failures.rs"]
+mod failures;
 mod fleet;
 #[path = "../../tests/gateway/shared_limits/load.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]

@@ -4,16 +4,8 @@
 use std::time::Duration;
 
 use super::Fleet;
+use super::failures::Failures;
 use super::load::Limit;
-use crate::support::{Gateway, until};
-
-/// What one gateway's questions without an answer came to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Failures {
-    unanswered: u64,
-    given_up: u64,
-    away: Duration,
-}
 
 /// How a fleet's gateways stood when something began.
 pub(super) struct Before(Vec<Failures>);
@@ -29,29 +21,6 @@ pub(super) struct Apart {
     /// The time without it, summed up over all gateways.
     pub(super) seconds: f64,
     replicas: f64,
-}
-
-impl Failures {
-    fn of(gateway: &Gateway) -> Self {
-        let metrics = gateway.metrics();
-        let calls = |result| metrics.count("tollgate_redis_calls_total", &[("result", result)]);
-        // The log is written after what the metrics say.
-        let log = until("the log to say that Redis answers", || {
-            let log = gateway.process.stderr.text();
-            let count = |words: &str| log.matches(words).count();
-            let is_told = count("shared limits: Redis answers") > count("shared limits: Redis is away");
-            is_told.then_some(log)
-        });
-        let away = log.split("\"away_seconds\":").skip(1).filter_map(|rest| {
-            let end = rest.find([',', '}'])?;
-            rest[..end].parse::<f64>().ok()
-        });
-        Self {
-            unanswered: calls("timed_out") + calls("failed") + calls("busy"),
-            given_up: log.matches("shared limits: Redis is away").count() as u64,
-            away: away.map(Duration::from_secs_f64).sum(),
-        }
-    }
 }
 
 impl Before {

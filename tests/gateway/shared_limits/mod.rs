@@ -8,6 +8,7 @@ mod calm;
 mod changes;
 mod default_timeout;
 mod explained;
+mod failures;
 mod faults;
 mod fleet;
 mod hot;
