@@ -359,8 +359,8 @@ impl Cell {
         self.denied_until.store(next, Ordering::Release);
     }
 
-    /// Decides a request of `cost` that the store does not answer for. `take` counts it. While the store is not given up, what is admitted is paid for by the next grants, and nothing is admitted of a bucket that had
-    /// nothing left.
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it. While the store is not given up,
+    /// what is admitted is paid for by the next grants, and nothing is admitted of a bucket that had nothing left.
     pub(in crate::limits) fn without_store(
         &self,
         cost: u32,

@@ -3,8 +3,9 @@
 //! A replica spends tokens that the store granted it: a lease. While one has tokens a request takes one by a single
 //! compare-and-swap; nothing is awaited and nobody is asked. A request that finds none asks, together with all others
 //! that wait: it waits for its turn (until the question before it is answered, and 5 ms after that was sent) and for one
-//! answer. It waits no longer than 5 ms and what answers took lately at the longest; then a share decides. Who answers is not this room's business: [`CentralStore`] says how it is
-//! asked and what it must keep, with the proof that no window outruns the limit.
+//! answer; no longer than 5 ms and what answers took lately at the longest, then a share decides. Who answers is not this
+//! room's business: [`CentralStore`] says how it is asked and what it must keep, with the proof that no window outruns the
+//! limit.
 //!
 //! # Bounds
 //!
@@ -36,8 +37,8 @@
 //!
 //! # Why slowness adds nothing
 //!
-//! While the store answers in time, every request that is admitted spends a token that the store holds for it at some instant
-//! between its arrival and its answer, and [the invariant](CentralStore) counts it there:
+//! While the store answers in time, every request that is admitted spends a token that the store holds for it at some
+//! instant between its arrival and its answer, and [the invariant](CentralStore) counts it there:
 //!
 //! - A request that does not wait spends a token whose lease lives when it comes. A lease begins when its question is
 //!   *sent*, so that it ends here before it ends at the store, however long the question was on its way.
@@ -46,8 +47,8 @@
 //! - Tokens that are kept over a question may have died when its answer comes. Then they stay dead.
 //! - No share is admitted beside it. Only a question that **failed**, or whose answer is later than any of the last 10 s by
 //!   more than 5 ms, lets a replica admit a request without a token: one in each N / r, and none of a bucket that had nothing
-//!   left. They are paid for first of all from the next grants. A replica
-//!   that goes may leave them unpaid; so does one whose bucket can never be asked of, which so goes on with its share.
+//!   left. They are paid for first of all from the next grants. A replica that goes may leave them unpaid; so does one whose
+//!   bucket can never be asked of, which so goes on with its share.
 //!
 //! Nothing here counts replicas: one that joins has no token before it is granted one, and it does not serve before it has
 //! found the store or tried for a second; one that leaves drops tokens that the store counts as held until they die.

@@ -1,9 +1,9 @@
 //! A request that waits for tokens: for its turn to ask, and then for the answer.
 //!
 //! Its turn comes 5 ms after the question before it, or when that is answered. Whoever comes while a question is on its
-//! way, which cannot bring a token for it, waits for that answer and for one more; nobody waits for three. And nobody waits
-//! for longer than 5 ms and one answer took lately at the most, unless a policy is `closed`:
-//! then it waits as long as the store takes at most.
+//! way, which cannot bring a token for it, waits for that answer and for one more; nobody waits for three. Nor does anybody
+//! wait for longer than 5 ms and the longest answer of lately, unless a policy is `closed`: then it waits until the question
+//! has ended, with an answer or without.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl Wanted {
         let (Until::Patience(until) | Until::Deadline(until)) = self.until;
         let wait = Duration::from_nanos(until.saturating_sub(clock.now().monotonic_nanos));
         if tokio::time::timeout(wait, ended).await.is_err() {
-            // An answer may have arrived while this thread was held up, which then finds both.
+            // While this thread was held up its answer may have arrived, too.
             tokio::task::yield_now().await;
         }
         self.over()
