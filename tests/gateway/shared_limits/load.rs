@@ -136,11 +136,21 @@ impl Outcome {
     pub(super) fn print(&self, what: &str, limit: Limit) {
         let ((excess, window), admitted) = (self.worst_excess(limit), self.admitted());
         let (requests, used) = (self.seen.len(), self.used(limit) * 100.0);
+        let (slow, slowest) = self.slowest();
         say(&format!(
             "{what}: {limit:?}, {:.1} s, {requests} requests, {admitted} admitted, {used:.2} % of the limit, worst window \
-             {window:.1?} with {excess:+.2} beyond it",
+             {window:.1?} with {excess:+.2} beyond it, 99 of 100 answers within {slow:.1?}, all within {slowest:.1?}",
             self.took.as_secs_f64()
         ));
+    }
+
+    /// How long the 99th of 100 answers took, and the last.
+    fn slowest(&self) -> (Duration, Duration) {
+        let took = |seen: &Seen| seen.received.saturating_sub(seen.sent);
+        let mut times: Vec<Duration> = self.seen.iter().map(took).collect();
+        times.sort_unstable();
+        let at = |place: usize| times.get(place).copied().unwrap_or_default();
+        (at(times.len() * 99 / 100), at(times.len().saturating_sub(1)))
     }
 
     /// What was admitted, of what the limit has for the whole load.
