@@ -320,7 +320,7 @@ impl Gateway {
         if let Some(caller) = admission.permit().caller() {
             progress.place = snapshot.upstreams.take_place(region, caller.workspace().subject);
         }
-        let sent = self.parts.clock.now();
+        let sent = self.parts.clock.now_after(now);
         let facts = &mut progress.record.facts;
         facts.region = snapshot.region_labels[usize::from(region.0)];
         facts.overhead = Some(sent.since(now));
@@ -337,7 +337,7 @@ impl Gateway {
         let trail =
             Trail { forwarded: &facts.forwarded, upstream: &mut facts.upstream, retries: &mut facts.retries };
         let result = forward(&pools, admission, request, trail, sent).await;
-        let answered = self.parts.clock.now();
+        let answered = self.parts.clock.now_after(sent);
         facts.upstream_time = Some(answered.since(sent));
         match result {
             Ok(answer) => {

@@ -65,8 +65,8 @@ impl<'c> Exchange<'c> {
         upload: Upload<'c>,
     ) -> Self {
         let settings = pool.settings;
-        let latest = Instant::now() + settings.total;
-        connection.deadline.set_within(settings.first_byte, latest);
+        let latest = connection.since + settings.total;
+        connection.deadline.set_at(latest.min(connection.since + settings.first_byte));
         Self {
             connection,
             pool,
