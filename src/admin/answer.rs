@@ -153,7 +153,7 @@ impl Admin {
         if rendered.close {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        *response.body_mut() = rendered.body.into();
+        *response.body_mut() = rendered.body.into_inner().into();
         response
     }
 }

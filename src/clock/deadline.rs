@@ -34,6 +34,11 @@ impl Deadline {
         self.due = Some((Instant::now() + after).min(latest));
     }
 
+    /// Comes then.
+    pub const fn set_at(&mut self, due: Instant) {
+        self.due = Some(due);
+    }
+
     /// Never comes.
     pub const fn clear(&mut self) {
         self.due = None;

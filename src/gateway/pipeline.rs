@@ -127,7 +127,11 @@ impl Gateway {
                 Box::pin(self.admit_shared(snapshot, permit, &charge, wanted)).await
             }
         };
-        let mut admission = self.admitted(snapshot, progress, admitted, now)?;
+        let mut admission = admitted.map_err(|exceeded| {
+            exceeded.write_headers(&mut progress.limit_lines, now);
+            self.note_refused(snapshot, progress, &exceeded)
+        })?;
+        self.note_admitted(snapshot, progress, &mut admission);
         let body = metered(body, &admission, &self.parts.clock);
         let body = snapshot.input.hold(admission.permit().endpoint(), head, body).await.map_err(|fault| {
             admission.write_headers(&mut progress.limit_lines, now, Strictest::Ours);
@@ -255,17 +259,7 @@ impl Gateway {
         }
     }
 
-    fn admitted<'r>(
-        &self,
-        snapshot: &Snapshot,
-        progress: &mut Progress,
-        admitted: Result<Admission<'r>, Exceeded>,
-        now: Now,
-    ) -> Result<Admission<'r>, Refusal> {
-        let mut admission = admitted.map_err(|exceeded| {
-            exceeded.write_headers(&mut progress.limit_lines, now);
-            self.note_refused(snapshot, progress, &exceeded)
-        })?;
+    fn note_admitted(&self, snapshot: &Snapshot, progress: &mut Progress, admission: &mut Admission<'_>) {
         admission.ask_ahead(&self.parts.clock);
         if let Some(path) = admission.path() {
             self.core.limit_path(path);
@@ -278,7 +272,6 @@ impl Gateway {
             }
         }
         progress.in_flight = admission.take_in_flight();
-        Ok(admission)
     }
 
     fn note_refused(&self, snapshot: &Snapshot, progress: &mut Progress, exceeded: &Exceeded) -> Refusal {
@@ -320,7 +313,7 @@ impl Gateway {
         if let Some(caller) = admission.permit().caller() {
             progress.place = snapshot.upstreams.take_place(region, caller.workspace().subject);
         }
-        let sent = self.parts.clock.now();
+        let sent = self.parts.clock.now_after(now);
         let facts = &mut progress.record.facts;
         facts.region = snapshot.region_labels[usize::from(region.0)];
         facts.overhead = Some(sent.since(now));
@@ -337,7 +330,7 @@ impl Gateway {
         let trail =
             Trail { forwarded: &facts.forwarded, upstream: &mut facts.upstream, retries: &mut facts.retries };
         let result = forward(&pools, admission, request, trail, sent).await;
-        let answered = self.parts.clock.now();
+        let answered = self.parts.clock.now_after(sent);
         facts.upstream_time = Some(answered.since(sent));
         match result {
             Ok(answer) => {

@@ -5,7 +5,7 @@ use std::mem;
 use crate::clock::Now;
 use crate::domain::Outcome;
 use crate::limits::InFlightGuard;
-use crate::message::{BodyFault, Completion, Delivery};
+use crate::message::{BodyFault, Buffer, Completion, Delivery};
 use crate::telemetry::Record;
 use crate::upstream::Place;
 
@@ -15,7 +15,7 @@ pub(super) struct Progress {
     pub(super) record: Record,
     pub(super) now: Now,
     /// What the answer says of limits, each line with its end.
-    pub(super) limit_lines: Vec<u8>,
+    pub(super) limit_lines: Buffer,
     /// Whether the upstream's own limit fields are stricter than ours.
     pub(super) keeps_limits: bool,
     /// The request is in flight until the last bytes of its answer are handed over.
@@ -31,7 +31,7 @@ impl Progress {
         Box::new(Self {
             record,
             now,
-            limit_lines: Vec::new(),
+            limit_lines: Buffer::take(),
             keeps_limits: false,
             in_flight: InFlightGuard::default(),
             place: None,

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::Buffer;
 use super::fault::BodyFault;
 
 /// A piece of a streamed body.
@@ -59,7 +60,7 @@ pub enum Payload<'c> {
         described_length: Option<u64>,
     },
     /// All of it.
-    Full(Vec<u8>),
+    Full(Buffer),
     /// It is still arriving. An error breaks the response off visibly.
     Stream {
         /// The pieces.
@@ -116,7 +117,7 @@ pub struct Response<'c> {
     /// The status code.
     pub status: u16,
     /// Field lines `name: value`, each ended by CRLF, without framing and connection fields.
-    pub fields: Vec<u8>,
+    pub fields: Buffer,
     /// The body.
     pub payload: Payload<'c>,
     /// Whether the connection has to close after it.

@@ -65,6 +65,8 @@ pub struct Head {
     fields: Vec<FieldSpan>,
     method: Span,
     target: Span,
+    /// Where the target's first `?` stands, or its end.
+    path_end: u32,
     version: Version,
 }
 
@@ -75,6 +77,7 @@ impl Default for Head {
             fields: Vec::new(),
             method: Span::EMPTY,
             target: Span::EMPTY,
+            path_end: 0,
             version: Version::Http11,
         }
     }
@@ -112,6 +115,7 @@ impl Head {
         self.fields.clear();
         self.method = Span::EMPTY;
         self.target = Span::EMPTY;
+        self.path_end = 0;
     }
 
     /// Sets the request line of a cleared head.
@@ -119,14 +123,17 @@ impl Head {
         self.version = version;
         self.method = self.append(method);
         self.target = self.append(target);
+        let path_bytes = memchr::memchr(b'?', target).unwrap_or(target.len());
+        self.path_end = self.target.start + path_bytes as u32;
     }
 
-    /// Adds a field line.
-    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+    /// Adds a field line; its name, recognised.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> FieldName {
         let known = FieldName::of(name);
         let name = self.append(name);
         let value = self.append(value);
         self.fields.push(FieldSpan { name, value, known });
+        known
     }
 
     /// Bytes of method, target, names and values.
@@ -147,14 +154,13 @@ impl Head {
 
     /// The target up to the first `?`.
     pub fn path(&self) -> &[u8] {
-        let target = self.target();
-        &target[..memchr::memchr(b'?', target).unwrap_or(target.len())]
+        &self.bytes[self.target.start as usize..self.path_end as usize]
     }
 
     /// The target after the first `?`, if there is one.
     pub fn query(&self) -> Option<&[u8]> {
-        let target = self.target();
-        memchr::memchr(b'?', target).map(|at| &target[at + 1..])
+        (self.path_end < self.target.end)
+            .then(|| &self.bytes[self.path_end as usize + 1..self.target.end as usize])
     }
 
     /// The protocol version.

@@ -12,6 +12,7 @@ mod field_name;
 mod framing;
 mod head;
 mod parse;
+mod pooled;
 #[cfg(test)]
 mod property;
 mod response_head;
@@ -24,4 +25,5 @@ pub use field_name::FieldName;
 pub use framing::{Framing, announced_length};
 pub use head::{Field, Head, Version, push_line};
 pub use parse::{HeadLimits, MAX_FIELDS, Parsed, request_head};
+pub use pooled::{Buffer, Pooled, PooledHead, Reusable};
 pub use response_head::{ResponseHead, response_head};

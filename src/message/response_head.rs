@@ -58,8 +58,7 @@ pub fn response_head(
     let mut options = ConnectionOptions::default();
     for header in response.headers.iter() {
         let value = trim(header.value);
-        head.push(header.name.as_bytes(), value);
-        match FieldName::of(header.name.as_bytes()) {
+        match head.push(header.name.as_bytes(), value) {
             FieldName::ContentLength => framing.content_length(value)?,
             FieldName::TransferEncoding => framing.transfer_encoding(value)?,
             FieldName::Connection => options.line(value)?,

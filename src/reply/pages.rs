@@ -76,7 +76,7 @@ pub fn limits_page(limits: &[LimitView<'_>], request_id: &str, out: &mut Rendere
 /// Writes an answer whose body is JSON already.
 pub fn json_page(body: Vec<u8>, request_id: &str, out: &mut Rendered) {
     out.start(200, "application/json", request_id);
-    out.body = body;
+    out.body = body.into();
 }
 
 /// Writes the answer of one of our own resources: `{"data": …}`.
@@ -84,7 +84,7 @@ pub fn own_page(status: u16, data: &impl Serialize, request_id: &str, out: &mut 
     out.start(status, "application/json", request_id);
     out.body.extend_from_slice(b"{\"data\":");
     let start = out.body.len();
-    if serde_json::to_writer(&mut out.body, data).is_err() {
+    if serde_json::to_writer(&mut *out.body, data).is_err() {
         out.body.truncate(start);
         out.body.extend_from_slice(b"{}");
     }

@@ -6,7 +6,7 @@ use super::json::{push_escaped, push_member, push_number, push_string};
 use super::table::{Challenge, Datum, Retry, Row};
 use super::{Checked, Dialect, Refusal};
 use crate::domain::{Forwarded, Outcome};
-use crate::message::Head;
+use crate::message::{Buffer, Head};
 
 const SIX_HOURS: Duration = Duration::from_hours(6);
 
@@ -17,9 +17,9 @@ pub struct Rendered {
     pub status: u16,
     /// Field lines, each `Name: value\r\n`: `Content-Type`, `Cache-Control`, `Vary`, `X-Request-Id` and what the
     /// outcome asks for. Without `Content-Length`, `Date` and `Connection`.
-    pub fields: Vec<u8>,
+    pub fields: Buffer,
     /// The body, JSON.
-    pub body: Vec<u8>,
+    pub body: Buffer,
     /// Whether the connection must be closed after this answer.
     pub close: bool,
 }
@@ -27,7 +27,7 @@ pub struct Rendered {
 impl Rendered {
     /// An empty one with room for most answers.
     pub fn with_room() -> Self {
-        Self { fields: Vec::with_capacity(640), body: Vec::with_capacity(640), ..Self::default() }
+        Self { fields: Buffer::take(), body: Buffer::take(), ..Self::default() }
     }
 
     /// The field lines as names and values, for a protocol that does not send them as text.

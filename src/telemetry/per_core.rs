@@ -51,6 +51,7 @@ pub struct Core {
     /// Where writes and refusals go beside the log.
     pub(super) journal: OnceLock<JournalLines>,
     pub(super) served: AtomicU64,
+    /// The clock that records close by.
     pub(super) clock: Clock,
 }
 
@@ -111,11 +112,6 @@ impl Core {
     /// Counts a panic that was caught.
     pub fn panicked(&self) {
         self.cells.panics.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The clock that records close by.
-    pub(super) fn now(&self) -> Now {
-        self.clock.now()
     }
 
     /// Counts and writes a record that closes.

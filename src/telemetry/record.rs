@@ -40,7 +40,7 @@ impl Record {
     }
 
     fn close(&mut self, outcome: Outcome) {
-        let now = self.core.now();
+        let now = self.core.clock.now_after(self.facts.arrived);
         self.closed = true;
         self.facts.outcome = Some(outcome);
         self.facts.total = now.since(self.facts.arrived);

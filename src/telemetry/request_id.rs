@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrayvec::ArrayString;
+
 const INLINE: usize = 48;
 const LONGEST: usize = 128;
 
@@ -12,7 +14,7 @@ pub struct RequestId(Text);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Text {
-    Short { bytes: [u8; INLINE], length: u8 },
+    Short(ArrayString<INLINE>),
     Long(Box<str>),
 }
 
@@ -24,21 +26,14 @@ impl RequestId {
         if !fits || !inbound.iter().all(allowed) {
             return None;
         }
-        if inbound.len() <= INLINE {
-            let mut bytes = [0; INLINE];
-            bytes[..inbound.len()].copy_from_slice(inbound);
-            return Some(Self(Text::Short { bytes, length: inbound.len() as u8 }));
-        }
         let text = std::str::from_utf8(inbound).ok()?;
-        Some(Self(Text::Long(text.into())))
+        Some(Self(ArrayString::from(text).map_or_else(|_| Text::Long(text.into()), Text::Short)))
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Text::Short { bytes, length } => {
-                std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default()
-            }
+            Text::Short(text) => text,
             Text::Long(text) => text,
         }
     }
@@ -60,7 +55,7 @@ impl fmt::Display for RequestId {
 /// start, and a counter stirred by an odd factor, which keeps it unique and lets neighbours differ early.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: u64,
+    prefix: ArrayString<INLINE>,
     next: AtomicU64,
 }
 
@@ -69,23 +64,25 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 impl RequestIds {
     /// Ids of one core. `seed` is random for each process; `core` sets its cores apart.
     pub fn new(seed: u64, core: u64) -> Self {
-        Self { prefix: stir(seed ^ stir(core.wrapping_add(1))), next: AtomicU64::new(stir(seed)) }
+        let mut prefix = ArrayString::new();
+        push_base32(stir(seed ^ stir(core.wrapping_add(1))), &mut prefix);
+        Self { prefix, next: AtomicU64::new(stir(seed)) }
     }
 
     /// The next id.
     pub fn next(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut bytes = [0; INLINE];
-        write_base32(self.prefix, &mut bytes[..13]);
-        write_base32(number, &mut bytes[13..26]);
-        RequestId(Text::Short { bytes, length: 26 })
+        let mut text = self.prefix;
+        push_base32(number, &mut text);
+        RequestId(Text::Short(text))
     }
 }
 
-fn write_base32(mut number: u64, out: &mut [u8]) {
-    for place in out.iter_mut().rev() {
-        *place = ALPHABET[(number & 31) as usize];
-        number >>= 5;
+/// Appends a number in 13 digits, for which there is room.
+fn push_base32(number: u64, text: &mut ArrayString<INLINE>) {
+    for place in (0..13).rev() {
+        let digit = ALPHABET[(number >> (5 * place) & 31) as usize];
+        let _ = text.try_push(char::from(digit));
     }
 }
 

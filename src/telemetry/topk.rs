@@ -90,7 +90,7 @@ impl TopK {
     fn find(&self, hash: u32, name: &str) -> Option<usize> {
         const LANE: usize = 16;
         for (lane, hashes) in self.hashes.chunks_exact(LANE).enumerate() {
-            if hashes.iter().filter(|known| **known == hash).count() == 0 {
+            if !hashes.contains(&hash) {
                 continue;
             }
             let found = (lane * LANE..(lane + 1) * LANE)

@@ -8,7 +8,17 @@ use super::request_id::stir;
 const LENGTH: usize = 55;
 const TRACE_ID: std::ops::Range<usize> = 3..35;
 const PARENT_ID: std::ops::Range<usize> = 36..52;
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The two hexadecimal digits of every byte.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The `traceparent` of a request: the client's if it is well-formed, otherwise the start of a new trace.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,10 +92,9 @@ impl TraceParents {
     }
 }
 
-fn write_hex(mut number: u64, out: &mut [u8]) {
-    for place in out.iter_mut().rev() {
-        *place = HEX[(number & 15) as usize];
-        number >>= 4;
+fn write_hex(number: u64, out: &mut [u8]) {
+    for (pair, byte) in out.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) struct Connection {
     pub(super) input: BytesMut,
     pub(super) deadline: Deadline,
     pub(super) is_reused: bool,
-    pub(super) idle_since: Instant,
+    /// When it was opened, taken for a request, or put back.
+    pub(super) since: Instant,
     _open: OpenCount,
 }
 
@@ -55,7 +56,7 @@ impl Connection {
             input: BytesMut::new(),
             deadline: Deadline::new(),
             is_reused: false,
-            idle_since: Instant::now(),
+            since: Instant::now(),
             _open: open,
         })
     }

@@ -14,7 +14,8 @@ use super::forward::Fault;
 use super::pool::{InFlight, Pool};
 use crate::domain::Forwarded;
 use crate::message::{
-    BodyFault, BodyStream, Framing, Head, Part, Payload, ResponseHead, encode_chunk_size, response_head,
+    BodyFault, BodyStream, Buffer, Framing, Head, Part, Payload, PooledHead, ResponseHead, encode_chunk_size,
+    response_head,
 };
 
 /// Interim answers that one request may get before its final one.
@@ -27,7 +28,7 @@ pub struct UpstreamResponse<'c> {
     /// Its status, 200 to 599.
     pub status: u16,
     /// Its fields, all of them.
-    pub head: Head,
+    pub head: PooledHead,
     /// Its body.
     pub payload: Payload<'c>,
 }
@@ -42,7 +43,7 @@ pub(super) enum Upload<'c> {
 pub(super) struct Exchange<'c> {
     pub(super) connection: Connection,
     pub(super) pool: Rc<Pool>,
-    out: Vec<u8>,
+    out: Buffer,
     out_at: usize,
     upload: Upload<'c>,
     pub(super) latest: Instant,
@@ -61,12 +62,12 @@ impl<'c> Exchange<'c> {
         mut connection: Connection,
         in_flight: InFlight,
         pool: Rc<Pool>,
-        out: Vec<u8>,
+        out: Buffer,
         upload: Upload<'c>,
     ) -> Self {
         let settings = pool.settings;
-        let latest = Instant::now() + settings.total;
-        connection.deadline.set_within(settings.first_byte, latest);
+        let latest = connection.since + settings.total;
+        connection.deadline.set_at(latest.min(connection.since + settings.first_byte));
         Self {
             connection,
             pool,
@@ -83,13 +84,13 @@ impl<'c> Exchange<'c> {
     }
 
     /// Whether the whole request has been sent.
-    pub(super) const fn is_sent(&self) -> bool {
+    pub(super) fn is_sent(&self) -> bool {
         matches!(self.upload, Upload::Done) && self.out_at == self.out.len() && !self.upload_broken
     }
 
     /// Whether the upstream has everything that there is and the client owes the rest: a pause that the
     /// client's own deadline measures, not the upstream's.
-    pub(super) const fn waits_for_client(&self) -> bool {
+    pub(super) fn waits_for_client(&self) -> bool {
         matches!(self.upload, Upload::Stream { .. }) && self.out_at == self.out.len() && !self.upload_broken
     }
 
@@ -235,7 +236,8 @@ impl<'c> Exchange<'c> {
         let reusable = found.keep_alive;
         match complete {
             Some(length) if self.is_sent() => {
-                let body = self.connection.input[..length].to_vec();
+                let mut body = Buffer::take();
+                body.extend_from_slice(&self.connection.input[..length]);
                 self.connection.input.advance(length);
                 if reusable && self.connection.input.is_empty() {
                     self.pool.put_back(self.connection);

@@ -12,7 +12,7 @@ use super::pools::RegionPools;
 use crate::clock::Now;
 use crate::domain::Forwarded;
 use crate::limits::Admission;
-use crate::message::{BodyFault, FieldName, Head, RequestBody};
+use crate::message::{BodyFault, Buffer, FieldName, Head, PooledHead, RequestBody};
 
 /// What went wrong between the upstream and us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +167,7 @@ async fn attempt<'c>(
     let was_idle = connection.is_reused;
     let to_head_request = request.head.method() == b"HEAD";
     let (out, upload) = prepare(pool, request);
-    let mut head = Head::with_room();
+    let mut head = PooledHead::take();
     let mut exchange = Exchange::new(connection, in_flight, Rc::clone(pool), out, upload);
     let found = match exchange.receive_head(to_head_request, &mut head, forwarded).await {
         Ok(found) => found,
@@ -181,7 +181,7 @@ async fn attempt<'c>(
 }
 
 /// The bytes to send at once, and what follows as it arrives. A body that is whole stays with the request.
-fn prepare<'c>(pool: &Pool, request: &mut OutgoingRequest<'_, 'c>) -> (Vec<u8>, Upload<'c>) {
+fn prepare<'c>(pool: &Pool, request: &mut OutgoingRequest<'_, 'c>) -> (Buffer, Upload<'c>) {
     let body = match &request.body {
         RequestBody::Empty => RequestBody::Empty,
         RequestBody::Full(body) => RequestBody::Full(body),
@@ -194,7 +194,7 @@ fn prepare<'c>(pool: &Pool, request: &mut OutgoingRequest<'_, 'c>) -> (Vec<u8>, 
         RequestBody::Stream { length: Some(length), .. } => Announced::Length(*length),
         RequestBody::Stream { length: None, .. } => Announced::Chunked,
     };
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Buffer::take();
     pool.rules.request_head(request.head, &request.client, announced, &pool.upstream.authority, &mut out);
     let upload = match body {
         RequestBody::Empty => Upload::Done,

@@ -123,10 +123,12 @@ impl Pool {
     /// An idle connection that is still good. `surely` asks the kernel too.
     pub(super) fn reuse(&self, surely: bool) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
+        let now = Instant::now();
         while let Some(mut connection) = idle.pop() {
             let alive = if surely { connection.is_surely_alive() } else { connection.is_alive() };
-            if alive && connection.idle_since.elapsed() < self.settings.keep {
+            if alive && now - connection.since < self.settings.keep {
                 connection.is_reused = true;
+                connection.since = now;
                 return Some(connection);
             }
         }
@@ -150,14 +152,14 @@ impl Pool {
     /// Takes a connection back whose exchange ended cleanly.
     pub(super) fn put_back(&self, mut connection: Connection) {
         connection.deadline.clear();
-        connection.idle_since = Instant::now();
+        connection.since = Instant::now();
         self.idle.borrow_mut().push(connection);
     }
 
     /// Closes connections that were idle for too long.
     pub(super) fn sweep(&self) {
         self.idle.borrow_mut().retain_mut(|connection| {
-            connection.idle_since.elapsed() < self.settings.keep && connection.is_alive()
+            connection.since.elapsed() < self.settings.keep && connection.is_alive()
         });
     }
 

@@ -10,13 +10,12 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::PooledHead;
 use super::request_body::{BodyState, StreamedBody};
 use crate::clock::Deadline;
 use crate::listen::Bounds;
 use crate::listen::drain::{DRAIN_IDLE, DrainGuard};
 use crate::listen::transport::Transport;
-use crate::message::{Framing, HeadFault, Parsed, RequestBody, request_head};
+use crate::message::{Framing, HeadFault, Parsed, PooledHead, RequestBody, request_head};
 
 /// Unread bytes of a body that are worth reading so that the connection can stay open.
 pub(super) const SKIP_BODY_BYTES: u64 = 64 * 1024;
@@ -128,7 +127,7 @@ impl<IO: Transport> Connection<IO> {
 
     fn try_head(&self, pooled: &mut Option<PooledHead>) -> Result<Option<Parsed>, HeadFault> {
         let mut input = self.input.borrow_mut();
-        let head = &mut pooled.get_or_insert_with(PooledHead::take).0;
+        let head = pooled.get_or_insert_with(PooledHead::take);
         head.clear();
         let Some(parsed) = request_head(&input, &self.bounds.head, head)? else { return Ok(None) };
         input.advance(parsed.length);

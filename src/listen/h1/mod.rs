@@ -6,7 +6,6 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -19,38 +18,12 @@ use super::drain::DrainGuard;
 use super::transport::Transport;
 use super::{Bounds, Peer, Service};
 use crate::clock::Deadline;
-use crate::message::{Head, HeadFault, Parsed, RequestBody, Response};
+use crate::message::{Head, HeadFault, Parsed, PooledHead, RequestBody, Response};
 
 /// Bodies up to this length that arrived with their head are handed on in one piece.
 const FULL_BODY_BYTES: u64 = 64 * 1024;
 /// Bytes of one pipelined request behind another that are read ahead.
 const READ_AHEAD_BYTES: usize = 16 * 1024;
-
-thread_local! {
-    static HEADS: RefCell<Vec<Head>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A head that goes back to its core's store when dropped, so that idle connections hold none.
-struct PooledHead(Head);
-
-impl PooledHead {
-    fn take() -> Self {
-        Self(HEADS.with(|heads| heads.borrow_mut().pop()).unwrap_or_else(Head::with_room))
-    }
-}
-
-impl Drop for PooledHead {
-    fn drop(&mut self) {
-        let mut head = std::mem::take(&mut self.0);
-        head.clear();
-        HEADS.with(|heads| {
-            let mut heads = heads.borrow_mut();
-            if heads.len() < 64 {
-                heads.push(head);
-            }
-        });
-    }
-}
 
 /// Serves a connection until it ends. `first_bytes` were read from it already.
 pub(super) async fn serve<IO, S>(
@@ -74,12 +47,12 @@ pub(super) async fn serve<IO, S>(
             Next::Closed => return connection.shut_down(&mut deadline).await,
             Next::Fault(fault) => {
                 let head = head.get_or_insert_with(PooledHead::take);
-                answer_fault(&connection, service, fault, &head.0, &peer, &mut deadline).await;
+                answer_fault(&connection, service, fault, head, &peer, &mut deadline).await;
                 Ending::Close
             }
             Next::Request(parsed) => {
                 let head = head.get_or_insert_with(PooledHead::take);
-                answer_request(&connection, service, &head.0, parsed, &peer, &mut deadline, &drain).await
+                answer_request(&connection, service, head, parsed, &peer, &mut deadline, &drain).await
             }
         };
         drop(head);
@@ -102,7 +75,7 @@ where
     let connection = Connection::new(io, BytesMut::new(), bounds);
     let mut deadline = Deadline::new();
     let head = PooledHead::take();
-    answer_fault(&connection, service, HeadFault::TooManyConnections, &head.0, &peer, &mut deadline).await;
+    answer_fault(&connection, service, HeadFault::TooManyConnections, &head, &peer, &mut deadline).await;
     connection.close_lingering(&mut deadline).await;
 }
 

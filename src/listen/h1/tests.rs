@@ -127,7 +127,8 @@ fn write(status: u16, payload: Payload<'static>, shape: ResponseHead, takes: (us
     let connection = Connection::new(Wire(Rc::clone(&client)), BytesMut::new(), bounds);
     let told = Told { client: Rc::clone(&client), ..Told::default() };
     let completion: Option<Box<dyn Completion>> = Some(Box::new(told.clone()));
-    let response = Response { status, fields: b"x-a: b\r\n".to_vec(), payload, close: false, completion };
+    let response =
+        Response { status, fields: b"x-a: b\r\n".to_vec().into(), payload, close: false, completion };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let ending = runtime.block_on(connection.write_response(response, shape, &mut Deadline::new()));
     let got = String::from_utf8(client.got.take()).unwrap();
@@ -139,7 +140,7 @@ const ALL: (usize, usize) = (usize::MAX, usize::MAX);
 
 #[test]
 fn a_client_that_takes_nothing_of_a_flush_is_given_up() {
-    for payload in [Payload::Full(b"hello".to_vec()), stream(&[Ok("hello")], None)] {
+    for payload in [Payload::Full(b"hello".to_vec().into()), stream(&[Ok("hello")], None)] {
         let written = write(200, payload, USUAL, (0, 0));
         assert_eq!(written.ending, Ending::Gone);
         assert_eq!(written.delivery, Some((5, Delivery::ClientGone)));
@@ -149,7 +150,7 @@ fn a_client_that_takes_nothing_of_a_flush_is_given_up() {
 
 #[test]
 fn a_client_that_takes_a_little_in_time_is_waited_for() {
-    for payload in [Payload::Full(b"hello".to_vec()), stream(&[Ok("hello")], Some(5))] {
+    for payload in [Payload::Full(b"hello".to_vec().into()), stream(&[Ok("hello")], Some(5))] {
         let written = write(200, payload, USUAL, (1, usize::MAX));
         assert_eq!(written.ending, Ending::KeepAlive);
         assert_eq!(written.delivery, Some((5, Delivery::Complete)));
@@ -162,7 +163,7 @@ fn the_end_is_told_before_the_client_can_have_the_whole_answer() {
     let payloads = || {
         [
             Payload::None { described_length: None },
-            Payload::Full(b"hello".to_vec()),
+            Payload::Full(b"hello".to_vec().into()),
             stream(&[Ok("hello")], Some(5)),
             stream(&[Ok("hello")], None),
             stream(&[Ok(long)], Some(100_000)),
@@ -208,8 +209,13 @@ fn a_cut_that_only_the_end_of_the_connection_shows_is_a_reset() {
 #[test]
 fn answers_without_a_body_have_none_whatever_was_meant_for_them() {
     let head = ResponseHead { to_head: true, ..USUAL };
-    let payloads =
-        || [Payload::Full(b"hello".to_vec()), stream(&[Ok("hello")], Some(5)), stream(&[Ok("hello")], None)];
+    let payloads = || {
+        [
+            Payload::Full(b"hello".to_vec().into()),
+            stream(&[Ok("hello")], Some(5)),
+            stream(&[Ok("hello")], None),
+        ]
+    };
     for (status, shape) in [(200, head), (204, USUAL), (204, head), (304, USUAL), (304, head)] {
         for payload in payloads() {
             let announces = status != 204

@@ -42,7 +42,9 @@ pub(super) fn head_of(parts: &http::request::Parts) -> Head {
                 }
                 cookie.extend_from_slice(value.as_bytes());
             }
-            name => head.push(name.as_bytes(), value.as_bytes().trim_ascii()),
+            name => {
+                head.push(name.as_bytes(), value.as_bytes().trim_ascii());
+            }
         }
     }
     if !cookie.is_empty() {

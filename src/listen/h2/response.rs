@@ -31,7 +31,7 @@ pub(super) fn outgoing(
     let source = match payload {
         Payload::None { .. } => Source::Nothing,
         Payload::Full(body) if body.is_empty() => Source::Nothing,
-        Payload::Full(body) => Source::Full(Some(Bytes::from(body))),
+        Payload::Full(body) => Source::Full(Some(Bytes::from(body.into_inner()))),
         Payload::Stream { stream, .. } => Source::Stream(stream),
     };
     let length = if matches!(source, Source::Nothing) { Some(0) } else { length };
