@@ -11,8 +11,8 @@
 //! ```
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
 
+use super::address::Block;
 use super::bucket::Scale;
 use crate::domain::{ApiVersion, Plan, Stability, Subject};
 
@@ -98,9 +98,8 @@ impl Parts {
 pub(super) struct Chosen(DefaultHasher);
 
 impl Chosen {
-    /// An address, by the block that it is counted in.
-    pub(super) fn address(&mut self, address: IpAddr) {
-        let (family, prefix) = super::address::prefix(address);
+    /// The block that an address is counted in.
+    pub(super) fn block(&mut self, (family, prefix): Block) {
         self.0.write_u8(family);
         self.0.write_u64(prefix);
     }
