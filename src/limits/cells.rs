@@ -13,6 +13,7 @@ use dashmap::DashMap;
 use super::bucket::{Scale, Verdict};
 use super::calendar::Refill;
 use super::cell::{Cell, Measure, Moment};
+use super::changes::{self, Changes};
 use super::key::{Key, Kind, Spread};
 use super::room::{Left, Room};
 use super::saved::SavedCell;
@@ -74,6 +75,7 @@ pub(super) struct Cells {
     has_overflowed: AtomicBool,
     overflowed: AtomicU64,
     next_sweep: AtomicUsize,
+    pub(super) changes: Changes,
     /// When the newest rules came into force.
     changed_at: AtomicU64,
 }
@@ -89,6 +91,7 @@ impl Cells {
             has_overflowed: AtomicBool::new(false),
             overflowed: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
+            changes: Changes::default(),
             changed_at: AtomicU64::new(u64::MAX),
         }
     }
@@ -102,6 +105,7 @@ impl Cells {
     /// Says that other rules are in force from now on.
     pub(super) fn change(&self, now: u64) {
         self.changed_at.store(now, Ordering::Release);
+        self.changes.change(now);
     }
 
     /// How many cells there are, the shared overflow cells aside.
@@ -155,9 +159,13 @@ impl Cells {
     pub(super) fn sweep(&self, now: Now) -> Swept {
         let step = self.next_sweep.fetch_add(1, Ordering::Relaxed) % STEPS;
         let mut left = Left::default();
-        let is_full = |cell: &mut Cell| cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS);
+        let changes = self.changes.unseen();
+        let is_full = |key: Key, cell: &mut Cell| {
+            changes::settle(&changes, key, cell, now);
+            cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS)
+        };
         self.tables.retain(step, STEPS, |key, cell| {
-            let drop = is_full(cell);
+            let drop = is_full(*key, cell);
             if drop {
                 left.add(*key);
             }
@@ -166,7 +174,8 @@ impl Cells {
         self.room.free(&left);
         let pass_ended = step + 1 == STEPS;
         if pass_ended {
-            self.overflow.retain(|_, cell| !is_full(cell));
+            self.overflow.retain(|key, cell| !is_full(*key, cell));
+            self.changes.pass_ended();
         }
         Swept { removed: left.count(), pass_ended }
     }

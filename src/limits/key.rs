@@ -135,10 +135,15 @@ impl Key {
     /// The cell that stands in for this one when there is no room: one for each policy, and for callers with
     /// limits of their own one for each quota.
     pub(super) fn overflow(self, own: Option<Scale>) -> Self {
-        let policy = self.low & u64::from(MOST_POLICIES);
+        let policy = u64::from(self.policy());
         let anonymous = u64::from(self.kind() == Kind::Anonymous);
         let quota = own.map_or(0, Scale::number);
         Self::of(quota, OVERFLOW << KIND_SHIFT | anonymous << POLICY_BITS | policy)
+    }
+
+    /// The number of the policy whose cell it names.
+    pub(super) const fn policy(self) -> u32 {
+        self.low as u32 & MOST_POLICIES
     }
 
     /// Whose cell it names.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::address::{self, Block};
 use super::bucket::Scale;
 use super::calendar::Refill;
+use super::cell::Measure;
 use super::settings::Mode;
 use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
@@ -136,6 +137,11 @@ impl Policy {
         super::headers::announce(&mut announced, &self.name, &self.quota);
         self.announced = announced.into();
         self
+    }
+
+    /// How its buckets count.
+    pub(super) const fn measure(&self) -> Measure {
+        Measure { scale: self.scale, refill: self.refill }
     }
 
     /// Whether it is for requests that matched `endpoint` (or none), whatever their caller and version.
