@@ -78,6 +78,8 @@ pub fn start(settings: &Checked, operator: Arc<dyn Operator>) -> Result<Running,
                 Err(error) => tracing::error!(%error, "the operator's listener cannot be used"),
             }
         });
+        // What changes something may end. Its answer reaches nobody, so that one that hangs is not waited for.
+        runtime.shutdown_timeout(LAST_ANSWERS);
     };
     let thread = std::thread::Builder::new()
         .name("tollgate-admin".to_owned())

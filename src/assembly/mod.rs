@@ -7,6 +7,7 @@
 //! else. It refuses to know requests.
 
 mod alerts;
+mod ending;
 mod files;
 mod heads;
 mod issuers;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 pub use self::offline::explain;
 pub use self::reload::Reloader;
 
+use self::ending::{Ending, LAST_WRITES, Part};
 use self::node::{InForce, LiveEdge, Node};
 use self::operator::NodeStatus;
 use crate::admin;
@@ -219,22 +221,27 @@ impl Running {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        let ending = Ending::begin(LAST_WRITES);
         // Nothing is counted any more.
-        drop(self.limits_saver);
         let _ = self.end_background.send(true);
-        let _ = self.background.join();
-        if self.notifier.join().is_err() {
-            tracing::error!("the thread that delivers messages ended in a panic");
-        }
-        if self.shared_limits.is_some_and(|running| running.join().is_err()) {
-            tracing::error!("the thread that shares limits ended in a panic");
-        }
-        drop(self.registry_follower);
-        drop(self.registry_saver);
-        drop(self.sightings_teller);
-        self.admin_listener.stop();
+        let mut parts = vec![
+            Part::dropped("saving the limits", self.limits_saver),
+            Part::joined("the background's work", self.background),
+            Part::joined("delivering messages", self.notifier),
+        ];
+        parts.extend(self.shared_limits.map(|running| Part::joined("sharing limits", running)));
+        ending.end(parts);
+        ending.end(vec![
+            Part::dropped("writing when tokens were used and what is revoked", self.registry_follower),
+            Part::dropped("telling of networks and decoys", self.sightings_teller),
+        ]);
+        let admin_listener = self.admin_listener;
+        ending.end(vec![
+            Part::dropped("saving the registry", self.registry_saver),
+            Part::ended("answering operators", move || admin_listener.stop()),
+        ]);
         self.node.telemetry.stop(Duration::from_secs(2));
-        drop(self.journal_forwarder);
+        ending.end(vec![Part::dropped("handing on the journal", self.journal_forwarder)]);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
 use tokio::runtime::Builder as RuntimeBuilder;
 use tokio::sync::watch;
@@ -11,14 +10,12 @@ use tokio::task::LocalSet;
 use super::StartError;
 use super::node::Node;
 use super::operator::whole;
+use super::worker::LAST_CALLS;
 use crate::admin::NotificationStatus;
 use crate::clock::Now;
 use crate::notifications::{Channel, Counts, End, Notifier, Parts, SigningKeys};
 use crate::telemetry::Gauge;
 use crate::tokens::SystemRandom;
-
-/// How long calls to store and journal may last that the gateway's end finds under way.
-const LAST_CALLS: Duration = Duration::from_secs(2);
 
 /// Starts the thread that delivers what the outbox holds.
 pub(super) fn start(node: &Arc<Node>, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {

@@ -18,6 +18,9 @@ use crate::listen::{Edge, run_worker};
 use crate::telemetry::Core;
 use crate::upstream::{Pools, care};
 
+/// How long calls to store and journal may last that the end of a thread finds under way: one that hangs keeps nobody from
+/// ending.
+pub(super) const LAST_CALLS: Duration = Duration::from_secs(2);
 /// How often idle upstream connections are looked through.
 const POOL_SWEEP: Duration = Duration::from_secs(5);
 /// How often a part of the limits' buckets is looked through.
@@ -47,6 +50,7 @@ pub(super) fn start(
                 tracing::error!(%error, "a worker's sockets cannot be used");
             }
         });
+        runtime.shutdown_timeout(LAST_CALLS);
     };
     Builder::new().name(format!("tollgate-{index}")).spawn(run).map_err(StartError::Thread)
 }
@@ -85,6 +89,7 @@ pub(super) fn background(
                 }
             }
         });
+        runtime.shutdown_timeout(LAST_CALLS);
     };
     Builder::new().name("tollgate-background".to_owned()).spawn(run).map_err(StartError::Thread)
 }

@@ -1,7 +1,7 @@
 //! What a bucket is called at the central store: the same on every replica, and nothing that a client wrote.
 //!
 //! Tokens and workspaces are named by their subjects, which the registry numbers; addresses and path parameters by a hash.
-//! All buckets of a workspace are in one group.
+//! All buckets of a workspace are in one group; of strangers, those of a site.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::Limits;
+use super::address::{self, Block};
 use super::claims::{Charge, Claim};
-use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, TOKEN, VERSION, WORKSPACE};
+use super::policy::{ENDPOINT, PATH, PLAN, TOKEN, VERSION, WORKSPACE};
 use super::shared::cell::BucketName;
 use crate::authorization::Permit;
 
@@ -40,7 +41,6 @@ impl Limits {
         let mask = policy.map_or(TOKEN, |policy| policy.mask);
         let has = |bits: u8| mask & bits != 0;
         let caller = permit.caller();
-        let by_address = has(ADDRESS) || (caller.is_none() && has(TOKEN));
         let mut group = None;
         if let Some(caller) = caller.filter(|_| has(TOKEN | WORKSPACE | PATH)) {
             group = Some(format!("w{:x}", caller.workspace().subject.0));
@@ -59,11 +59,9 @@ impl Limits {
         if let Some(version) = permit.version().filter(|_| has(VERSION)) {
             let _ = write!(name, ":{version}");
         }
-        if by_address {
-            let (family, prefix) = super::address::prefix(charge.address);
-            let address = hash(&[&[family], &prefix.to_be_bytes()]);
-            let _ = write!(name, ":a{address}");
-            group.get_or_insert_with(|| format!("a{address}"));
+        if let Some(block) = policy.and_then(|policy| policy.block(charge.address, caller.is_none())) {
+            let _ = write!(name, ":a{}", hash_of(block));
+            group.get_or_insert_with(|| format!("a{}", hash_of(address::site(charge.address))));
         }
         if let Some(policy) = policy.filter(|_| has(PATH) && caller.is_some()) {
             for parameter in policy.path_parameters() {
@@ -83,6 +81,10 @@ fn word(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(format!("h{}", hash(&[text.as_bytes()])))
+}
+
+fn hash_of((family, prefix): Block) -> String {
+    hash(&[&[family], &prefix.to_be_bytes()])
 }
 
 /// 128 bits of SHA-256 in hexadecimal: nobody finds two values of one hash.

@@ -6,13 +6,14 @@
 //! is full. A map's guard never leaves a function of this file.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
 use super::bucket::{Scale, Verdict};
 use super::calendar::Refill;
 use super::cell::{Cell, Measure, Moment};
+use super::changes::{self, Changes};
 use super::key::{Key, Kind, Spread};
 use super::room::{Left, Room};
 use super::saved::SavedCell;
@@ -70,9 +71,11 @@ pub(super) struct Cells {
     tables: Tables,
     overflow: DashMap<Key, Cell, Spread>,
     room: Room,
-    overflow_until: AtomicU64,
+    /// Whether there ever was an overflow cell: until then no key is looked up there.
+    has_overflowed: AtomicBool,
     overflowed: AtomicU64,
     next_sweep: AtomicUsize,
+    pub(super) changes: Changes,
     /// When the newest rules came into force.
     changed_at: AtomicU64,
 }
@@ -85,9 +88,10 @@ impl Cells {
             tables: Tables::new(spread, cap),
             overflow: DashMap::with_capacity_and_hasher_and_shard_amount(0, spread, 4),
             room: Room::new(cap),
-            overflow_until: AtomicU64::new(0),
+            has_overflowed: AtomicBool::new(false),
             overflowed: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
+            changes: Changes::default(),
             changed_at: AtomicU64::new(u64::MAX),
         }
     }
@@ -101,6 +105,7 @@ impl Cells {
     /// Says that other rules are in force from now on.
     pub(super) fn change(&self, now: u64) {
         self.changed_at.store(now, Ordering::Release);
+        self.changes.change(now);
     }
 
     /// How many cells there are, the shared overflow cells aside.
@@ -135,8 +140,13 @@ impl Cells {
     /// Adds to the debt of a bucket that was taken from, up to one fill beyond empty.
     pub(super) fn owe(&self, key: Key, debit: &Debit, now: u64) -> Verdict {
         let owed = self.find(key, |cell| cell.owe(debit.cost, now, debit.unix_millis));
-        // A bucket that has left was full, so all of it can be taken.
-        owed.unwrap_or_else(|| self.take(key, debit, now).verdict)
+        owed.unwrap_or_else(|| {
+            // A bucket that has left was full, so all of it can be taken; one that is shared may have less.
+            let taken = self.take(key, debit, now);
+            let refused = taken.verdict.wait_nanos.is_some();
+            let owe = |cell: &Cell| cell.owe(debit.cost, now, debit.unix_millis);
+            refused.then(|| self.find(taken.key, owe)).flatten().unwrap_or(taken.verdict)
+        })
     }
 
     /// Returns what a [`Cells::take`] took, where that is still known to be exact.
@@ -149,9 +159,13 @@ impl Cells {
     pub(super) fn sweep(&self, now: Now) -> Swept {
         let step = self.next_sweep.fetch_add(1, Ordering::Relaxed) % STEPS;
         let mut left = Left::default();
-        let is_full = |cell: &mut Cell| cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS);
+        let changes = self.changes.unseen();
+        let is_full = |key: Key, cell: &mut Cell| {
+            changes::settle(&changes, key, cell, now);
+            cell.is_full(now.monotonic_nanos, now.unix_millis, GRACE_NANOS)
+        };
         self.tables.retain(step, STEPS, |key, cell| {
-            let drop = is_full(cell);
+            let drop = is_full(*key, cell);
             if drop {
                 left.add(*key);
             }
@@ -160,7 +174,8 @@ impl Cells {
         self.room.free(&left);
         let pass_ended = step + 1 == STEPS;
         if pass_ended {
-            self.overflow.retain(|_, cell| !is_full(cell));
+            self.overflow.retain(|key, cell| !is_full(*key, cell));
+            self.changes.pass_ended();
         }
         Swept { removed: left.count(), pass_ended }
     }
@@ -180,17 +195,16 @@ impl Cells {
     }
 
     /// Puts a saved cell in force again; false if there is no room.
-    pub(super) fn put_back(&self, key: Key, cell: Cell, now: Now) -> bool {
-        let told = cell.measure().peek(cell.word(), NonZeroU32::MIN, now.monotonic_nanos, now.unix_millis);
+    pub(super) fn put_back(&self, key: Key, cell: Cell) -> bool {
+        if key.kind() == Kind::Overflow {
+            self.has_overflowed.store(true, Ordering::Release);
+        }
         let mut is_put = false;
         let make = || {
             is_put = self.room.take(key);
             is_put.then_some(cell)
         };
         self.find_or_make(key, make, |_| ());
-        if is_put && key.kind() == Kind::Overflow {
-            self.overflow_until.fetch_max(told.tat, Ordering::AcqRel);
-        }
         is_put
     }
 
@@ -231,20 +245,21 @@ impl Cells {
             return Taken { key, verdict };
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
-        let taken = self.take(key.overflow(debit.own.then_some(debit.scale)), debit, now);
-        self.overflow_until.fetch_max(taken.verdict.tat, Ordering::AcqRel);
-        taken
+        // Before anything is taken there, so that whoever finds room from then on is charged it.
+        self.has_overflowed.store(true, Ordering::Release);
+        self.take(key.overflow(debit.own.then_some(debit.scale)), debit, now)
     }
 
-    /// What a key without a cell of its own is counted from.
+    /// What a key without a cell of its own is counted from: the debt of the overflow cell, of which nobody knows what part
+    /// is this key's, under the quota that it is counted by now.
     fn overflow_word(&self, key: Key, debit: &Debit, now: u64) -> u64 {
-        if self.overflow_until.load(Ordering::Acquire) <= now || key.kind() == Kind::Overflow {
+        if !self.has_overflowed.load(Ordering::Acquire) || key.kind() == Kind::Overflow {
             return 0;
         }
-        let key = key.overflow(debit.own.then_some(debit.scale));
-        let moment = Moment { since: now, now, unix_millis: debit.unix_millis };
-        let carried = |cell: &Cell| debit.measure().carry_over(cell.word(), cell.measure(), &moment);
-        self.find(key, carried).unwrap_or(0)
+        let carried = |cell: &Cell| {
+            debit.measure().carry_over(cell.word(), cell.measure(), &self.moment(cell, debit, now))
+        };
+        self.find(key.overflow(debit.own.then_some(debit.scale)), carried).unwrap_or(0)
     }
 
     /// Word and measure that a decision would be made by, were the cell carried over.

@@ -266,7 +266,8 @@ fn dimensions(
     endpoints: &[Endpoint],
     problems: &mut Problems,
 ) -> Vec<Dimension> {
-    const WORDS: &str = "`token`, `workspace`, `endpoint`, `version`, `plan`, `address` or `path.NAME`";
+    const WORDS: &str =
+        "`token`, `workspace`, `endpoint`, `version`, `plan`, `address`, `site` or `path.NAME`";
     if written.is_empty() {
         let fix = format!("name one or more of {WORDS}");
         problems.add(format!("{key}.per"), "limit_per_missing", "`per` names nothing to count by", fix);
@@ -278,7 +279,7 @@ fn dimensions(
         let key = format!("{key}.per[{place}]");
         match Dimension::by_name(word) {
             None => {
-                let words = ["token", "workspace", "endpoint", "version", "plan", "address"];
+                let words = ["token", "workspace", "endpoint", "version", "plan", "address", "site"];
                 let fix = meant(word, words.into_iter()).unwrap_or_else(|| format!("write {WORDS}"));
                 problems.add(key, "limit_per_unknown", format!("`{word}` is nothing to count by"), fix);
             }
@@ -295,6 +296,14 @@ fn dimensions(
             }
             Some(dimension) => dimensions.push(dimension),
         }
+    }
+    if [Dimension::Address, Dimension::Site].iter().all(|both| dimensions.contains(both)) {
+        problems.add(
+            format!("{key}.per"),
+            "limit_per_redundant",
+            "`site` beside `address` counts nothing more apart, because an address is of one site",
+            "leave one out; to bound a site as well as each of its addresses, write a policy for each",
+        );
     }
     dimensions
 }

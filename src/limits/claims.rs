@@ -11,7 +11,7 @@ use super::cells::Debit;
 use super::inline::Inline;
 use super::key::{Key, MOST_ENDPOINTS, Parts};
 use super::overridden::Overridden;
-use super::policy::{ADDRESS, ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
+use super::policy::{ENDPOINT, PATH, PLAN, Policy, TOKEN, VERSION, WORKSPACE};
 use super::rules::PolicyIndex;
 use super::settings::Mode;
 use super::shared::{Shared, Sharing};
@@ -190,14 +190,14 @@ impl Limits {
             plan: asked.caller.map(|caller| caller.workspace().plan).filter(|_| has(PLAN)),
             anonymous: asked.caller.is_none(),
         };
-        let by_address = has(ADDRESS) || (parts.anonymous && has(TOKEN));
+        let block = policy.block(asked.charge.address, parts.anonymous);
         let by_path = has(PATH) && !parts.anonymous;
-        if !by_address && !by_path {
+        if block.is_none() && !by_path {
             return Some(Key::packed(&parts));
         }
         Some(Key::hashed(&self.counters.secret, &parts, |chosen| {
-            if by_address {
-                chosen.address(asked.charge.address);
+            if let Some(block) = block {
+                chosen.block(block);
             }
             for name in policy.path_parameters() {
                 chosen.value(&(asked.charge.path_parameter)(name).unwrap_or_default());

@@ -186,7 +186,7 @@ fn gives_no_more(narrow: &Policy, wide: &Policy, targets: &[Option<&Endpoint>]) 
 }
 
 /// Whether requests that `wide` counts together are counted together by `narrow` as well: a token belongs to one
-/// workspace, which has one plan; a path parameter is counted within its workspace.
+/// workspace, which has one plan; a path parameter is counted within its workspace; an address is of one site.
 fn counts_together(narrow: &Policy, wide: &Policy) -> bool {
     let counts = |wanted: &[Dimension]| wide.per.iter().any(|dimension| wanted.contains(dimension));
     let by_path = wide.path_parameters().next().is_some();
@@ -196,6 +196,7 @@ fn counts_together(narrow: &Policy, wide: &Policy) -> bool {
         Dimension::Plan => by_workspace || counts(&[Dimension::Plan]) || wide.plans.len() == 1,
         Dimension::Endpoint => counts(&[Dimension::Endpoint]) || wide.endpoints.len() == 1,
         Dimension::Version => counts(&[Dimension::Version]) || wide.versions.len() == 1,
+        Dimension::Site => counts(&[Dimension::Site, Dimension::Address]),
         Dimension::Token | Dimension::Address | Dimension::PathParameter(_) => wide.per.contains(dimension),
     })
 }

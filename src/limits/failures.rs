@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::address;
+use super::address::{self, Block};
 use super::bucket::{self, Scale, Verdict};
 
 /// Places that an address may take; the table is 4-way set-associative.
@@ -20,10 +20,12 @@ const SETS: usize = 1 << 16;
 /// How many times a block's budget a /48 has: fewer than it has blocks, and more than honest networks need.
 const BLOCKS_OF_A_SITE: u32 = 16;
 
-/// The budget of a /48.
-fn of_sites(scale: Scale) -> Scale {
+/// The /48 of an IPv6 address and its budget, where a block has that of `scale`.
+fn of_site(address: IpAddr, scale: Scale) -> Option<(Block, Scale)> {
+    let site = address::site(address);
     let burst = scale.burst.saturating_mul(NonZeroU32::MIN.saturating_add(BLOCKS_OF_A_SITE - 1));
-    Scale { interval_nanos: scale.interval_nanos.div_ceil(u64::from(BLOCKS_OF_A_SITE)), burst }
+    let interval_nanos = scale.interval_nanos.div_ceil(u64::from(BLOCKS_OF_A_SITE));
+    (site != address::prefix(address)).then_some((site, Scale { interval_nanos, burst }))
 }
 
 /// Who holds a place (a hash, 0 for nobody) and the bucket's TAT.
@@ -52,8 +54,7 @@ impl Failures {
     /// [`BLOCKS_OF_A_SITE`] blocks. Refused by one, nothing is charged to the other.
     pub(super) fn charge(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
         let of_block = (address::prefix(address), scale);
-        let Some(site) = address::site(address) else { return self.charge_to(of_block, now) };
-        let of_site = (site, of_sites(scale));
+        let Some(of_site) = of_site(address, scale) else { return self.charge_to(of_block, now) };
         let verdict = self.look_at(of_site, now);
         if verdict.wait_nanos.is_some() {
             return verdict;
@@ -67,12 +68,12 @@ impl Failures {
 
     /// Says what [`Failures::charge`] would, and writes nothing.
     pub(super) fn look(&self, address: IpAddr, scale: Scale, now: u64) -> Verdict {
-        let of_site = address::site(address).map(|site| self.look_at((site, of_sites(scale)), now));
+        let of_site = of_site(address, scale).map(|of_site| self.look_at(of_site, now));
         let refused = of_site.filter(|verdict| verdict.wait_nanos.is_some());
         refused.unwrap_or_else(|| self.look_at((address::prefix(address), scale), now))
     }
 
-    fn charge_to(&self, (block, scale): ((u8, u64), Scale), now: u64) -> Verdict {
+    fn charge_to(&self, (block, scale): (Block, Scale), now: u64) -> Verdict {
         let holder = self.holder(block);
         let place = Self::place(self.set(holder), holder, now);
         // A quota that a reload made smaller must not hold anybody longer than it takes to refill.
@@ -83,7 +84,7 @@ impl Failures {
         bucket::take(&place.tat, scale, NonZeroU32::MIN, now)
     }
 
-    fn look_at(&self, (block, scale): ((u8, u64), Scale), now: u64) -> Verdict {
+    fn look_at(&self, (block, scale): (Block, Scale), now: u64) -> Verdict {
         let holder = self.holder(block);
         let set = self.set(holder);
         let tat = |place: &Place| place.tat.load(Ordering::Acquire);
@@ -139,7 +140,7 @@ impl Failures {
         set.iter().min_by_key(|place| place.tat.load(Ordering::Acquire)).unwrap_or(&set[0])
     }
 
-    fn holder(&self, (family, prefix): (u8, u64)) -> u64 {
+    fn holder(&self, (family, prefix): Block) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write(&self.secret);
         hasher.write_u8(family);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Limits;
+use super::address::SITE_BITS;
 use super::admission::{Decision, Exceeded, Headroom};
 use super::admit::in_flight_of;
 use super::claims::{Charge, Claim};
@@ -11,6 +12,7 @@ use super::policy::{Dimension, Policy};
 use super::settings::Mode;
 use crate::authorization::Permit;
 use crate::clock::Now;
+use crate::domain::Network;
 
 /// What the limits would say.
 #[derive(Debug)]
@@ -111,6 +113,7 @@ fn value(dimension: &Dimension, permit: &Permit<'_>, charge: &Charge<'_>) -> Str
         }
         Dimension::Version => permit.version().map_or("(none)".to_owned(), |version| version.to_string()),
         Dimension::Address => charge.address.to_string(),
+        Dimension::Site => Network::around(charge.address, 32, SITE_BITS).to_string(),
         Dimension::PathParameter(name) => {
             let value = (charge.path_parameter)(name).unwrap_or_default();
             String::from_utf8_lossy(&value).into_owned()

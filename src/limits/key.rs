@@ -11,8 +11,8 @@
 //! ```
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
 
+use super::address::Block;
 use super::bucket::Scale;
 use crate::domain::{ApiVersion, Plan, Stability, Subject};
 
@@ -98,9 +98,8 @@ impl Parts {
 pub(super) struct Chosen(DefaultHasher);
 
 impl Chosen {
-    /// An address, by the block that it is counted in.
-    pub(super) fn address(&mut self, address: IpAddr) {
-        let (family, prefix) = super::address::prefix(address);
+    /// The block that an address is counted in.
+    pub(super) fn block(&mut self, (family, prefix): Block) {
         self.0.write_u8(family);
         self.0.write_u64(prefix);
     }
@@ -136,10 +135,15 @@ impl Key {
     /// The cell that stands in for this one when there is no room: one for each policy, and for callers with
     /// limits of their own one for each quota.
     pub(super) fn overflow(self, own: Option<Scale>) -> Self {
-        let policy = self.low & u64::from(MOST_POLICIES);
+        let policy = u64::from(self.policy());
         let anonymous = u64::from(self.kind() == Kind::Anonymous);
         let quota = own.map_or(0, Scale::number);
         Self::of(quota, OVERFLOW << KIND_SHIFT | anonymous << POLICY_BITS | policy)
+    }
+
+    /// The number of the policy whose cell it names.
+    pub(super) const fn policy(self) -> u32 {
+        self.low as u32 & MOST_POLICIES
     }
 
     /// Whose cell it names.

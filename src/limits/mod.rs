@@ -27,6 +27,7 @@ mod bucket_name;
 mod calendar;
 mod cell;
 mod cells;
+mod changes;
 mod check;
 mod claims;
 mod doubts;
@@ -183,9 +184,12 @@ impl Limits {
     pub fn new(rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
         counters.cells.set_cap(rules.max_cells);
         let policy_numbers = policy_numbers(&rules, &counters.policies);
+        let counted = rules.policies.iter().map(Policy::measure);
+        let counted = policy_numbers.iter().copied().zip(counted).collect();
         let endpoint_numbers = rules.operations().map(|name| counters.endpoints.number(name)).collect();
         let stores = Stores { by_region: Box::default(), own: RegionId(0) };
         let revision = counters.revisions.fetch_add(1, Ordering::Relaxed) + 1;
+        counters.cells.changes.prepare(revision, counted);
         Self { rules, counters, policy_numbers, endpoint_numbers, revision, stores }
     }
 

@@ -1,10 +1,13 @@
 //! One checked policy.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
+use super::address::{self, Block};
 use super::bucket::Scale;
 use super::calendar::Refill;
+use super::cell::Measure;
 use super::settings::Mode;
 use super::shared::Shared;
 use crate::domain::{ApiVersion, Endpoint, Plan, Quota};
@@ -24,6 +27,8 @@ pub enum Dimension {
     Plan,
     /// Each IPv4 address and IPv6 /64.
     Address,
+    /// Each IPv4 address and IPv6 /48, which one end site may hold all of (RFC 6177).
+    Site,
     /// Each value of a path parameter, within each workspace.
     PathParameter(Arc<str>),
 }
@@ -38,6 +43,7 @@ impl Dimension {
             "version" => Some(Self::Version),
             "plan" => Some(Self::Plan),
             "address" => Some(Self::Address),
+            "site" => Some(Self::Site),
             _ => name
                 .strip_prefix("path.")
                 .filter(|parameter| !parameter.is_empty())
@@ -54,6 +60,7 @@ impl Dimension {
             Self::Version => "version".into(),
             Self::Plan => "plan".into(),
             Self::Address => "address".into(),
+            Self::Site => "site".into(),
             Self::PathParameter(name) => format!("path.{name}").into(),
         }
     }
@@ -66,6 +73,7 @@ impl Dimension {
             Self::Version => VERSION,
             Self::Plan => PLAN,
             Self::Address => ADDRESS,
+            Self::Site => SITE,
             Self::PathParameter(_) => PATH,
         }
     }
@@ -78,6 +86,7 @@ pub(super) const VERSION: u8 = 1 << 3;
 pub(super) const PLAN: u8 = 1 << 4;
 pub(super) const ADDRESS: u8 = 1 << 5;
 pub(super) const PATH: u8 = 1 << 6;
+pub(super) const SITE: u8 = 1 << 7;
 
 /// One policy: a quota, whose requests it counts together, and which requests it is for.
 #[derive(Clone, Debug)]
@@ -128,6 +137,11 @@ impl Policy {
         super::headers::announce(&mut announced, &self.name, &self.quota);
         self.announced = announced.into();
         self
+    }
+
+    /// How its buckets count.
+    pub(super) const fn measure(&self) -> Measure {
+        Measure { scale: self.scale, refill: self.refill }
     }
 
     /// Whether it is for requests that matched `endpoint` (or none), whatever their caller and version.
@@ -183,6 +197,14 @@ impl Policy {
         self.mask & TOKEN != 0
     }
 
+    /// The block of addresses that it counts a request from `address` in, if it counts by any.
+    pub(super) fn block(&self, address: IpAddr, is_anonymous: bool) -> Option<Block> {
+        if self.mask & ADDRESS != 0 || (is_anonymous && self.mask & TOKEN != 0) {
+            return Some(address::prefix(address));
+        }
+        (self.mask & SITE != 0).then(|| address::site(address))
+    }
+
     /// Whether no two workspaces share one of its buckets.
     pub(super) const fn counts_workspaces_apart(&self) -> bool {
         self.mask & (TOKEN | WORKSPACE | PATH) != 0
@@ -207,7 +229,8 @@ impl Policy {
             | Dimension::Endpoint
             | Dimension::Version
             | Dimension::Plan
-            | Dimension::Address => None,
+            | Dimension::Address
+            | Dimension::Site => None,
         })
     }
 }

@@ -76,8 +76,9 @@ pub struct PolicySettings {
     /// The name that it had before, so that a policy that is renamed keeps its buckets. Default: `""`, it had none.
     pub formerly: String,
     /// What is counted apart: any of `token`, `workspace`, `endpoint`, `version`, `plan`, `address` (IPv4 by
-    /// /32, IPv6 by /64) and `path.NAME`, a path parameter (counted within the workspace). On public endpoints
-    /// a request without a credential is counted by address where others are by token. Required.
+    /// /32, IPv6 by /64), `site` (IPv4 by /32, IPv6 by /48) and `path.NAME`, a path parameter (counted within the
+    /// workspace). On public endpoints a request without a credential is counted by address where others are by
+    /// token. Required.
     pub per: Vec<String>,
     /// How much, for example `60 per minute`; per second, minute, hour, day (86,400 s) or month (30 days).
     /// Required.

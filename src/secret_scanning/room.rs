@@ -55,6 +55,13 @@ impl Room {
         }
     }
 
+    /// What all alerts hold together.
+    #[cfg(test)]
+    pub(super) fn held_kib(&self) -> usize {
+        let state = self.state();
+        state.first_kib + state.taken_kib
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,6 +43,7 @@ mod secret_scanning;
 mod shadow;
 mod shared_limits;
 mod signed_heads;
+mod sites;
 mod streaming;
 mod support;
 mod token_life;

@@ -119,7 +119,7 @@ impl Counters {
             match reader.part() {
                 Ok(Some(Part::Cells(cells))) => {
                     for (key, cell) in cells.into_iter().filter_map(|saved| saved.after(passed_nanos, now)) {
-                        let kept = self.cells.put_back(key, cell, now);
+                        let kept = self.cells.put_back(key, cell);
                         restored.cells += usize::from(kept);
                         restored.without_room += usize::from(!kept);
                     }

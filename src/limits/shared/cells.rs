@@ -3,6 +3,12 @@
 //! Invariants: there are never more cells than the cap; past it unknown keys are counted in one bucket a policy, which
 //! the fleet shares too; a cell leaves only when forgetting it changes no decision. A map's guard never leaves a function of
 //! this file.
+//!
+//! A key that finds room again is counted in its own bucket at the store from then on, **without** the debt of the one that it
+//! shared, unlike one that is counted here ([`Cells`](crate::limits::cells::Cells)). Every replica finds room at a time of its
+//! own, and none knows what the others charged: each would charge the whole debt once more to the same bucket, so that a
+//! newcomer who was never in the crowd would wait for as many fills as there are replicas (of a quota per day, days). What that
+//! would save is little: all keys together have of the shared bucket at most its own `burst + rate × W`, however many there are.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,10 +1,15 @@
 //! What is counted together and what apart, by every word of `per` and every filter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
+use super::store_faults::shared_by;
 use super::world::{ASK, Ask, World, quota};
 use crate::domain::{Outcome, Plan};
-use crate::limits::ExceededKind;
+use crate::limits::shared::Question;
+use crate::limits::{Attempt, Counters, ExceededKind};
 
 fn world(policy: &str) -> World {
     World::new(&format!("policies = [{{ name = \"tested\", quota = \"3 per hour\", {policy} }}]"))
@@ -73,6 +78,103 @@ fn by_address_with_an_ipv6_customer_as_one() {
     let same = [at("2001:db8::1"), at("2001:db8::ffff:1")];
     counts(r#"per = ["address"]"#, &same, &[at("2001:db8:0:1::1")]);
     counts(r#"per = ["token", "address"]"#, &[ASK], &[Ask::by(2), at("192.0.2.2")]);
+}
+
+#[test]
+fn by_site_with_all_of_a_48_as_one() {
+    let at = |address| Ask { address, ..ASK };
+    let stranger = |address| Ask { token: None, ..at_echo(address) };
+    let same =
+        [at("2001:db8:7::1"), at("2001:db8:7:1::1"), Ask { token: Some(2), ..at("2001:db8:7:ffff::1") }];
+    counts(r#"per = ["site"]"#, &same, &[at("2001:db8:8::1"), stranger("2001:db8:7::1"), ASK]);
+    let same = [stranger("2001:db8:7::1"), stranger("2001:db8:7:1::1"), stranger("2001:db8:7:ffff::1")];
+    counts(r#"per = ["site"]"#, &same, &[stranger("2001:db8:6:ffff::1"), stranger("192.0.2.1")]);
+    counts(r#"per = ["site"]"#, &[ASK, Ask::by(2), at("::ffff:192.0.2.1")], &[at("192.0.2.2"), at("::1")]);
+    let others = [Ask { token: Some(2), ..at("2001:db8:7::1") }, at("2001:db8:8::1")];
+    counts(r#"per = ["token", "site"]"#, &[at("2001:db8:7::1"), at("2001:db8:7:1::1")], &others);
+    // Whoever has no token is counted by address in its place, also here.
+    let by_address = [stranger("2001:db8:7:1::1"), stranger("2001:db8:8::1")];
+    counts(
+        r#"per = ["token", "site"]"#,
+        &[stranger("2001:db8:7::1"), stranger("2001:db8:7::2")],
+        &by_address,
+    );
+}
+
+#[test]
+fn a_site_has_its_own_limit_beside_that_of_its_addresses() {
+    let world = World::new(
+        r#"policies = [
+          { name = "address", per = ["address"], quota = "3 per hour" },
+          { name = "site", per = ["site"], quota = "7 per hour" },
+        ]"#,
+    );
+    let block = |block: u32| Ask { token: None, ..at_echo(format!("2001:db8:7:{block:x}::1").leak()) };
+    let admitted: Vec<usize> = (0..100).map(|number| world.admitted(&block(number))).collect();
+    assert_eq!((&admitted[..4], admitted.iter().sum()), (&[3, 3, 1, 0][..], 7));
+    assert_eq!(&*world.refused(&block(0)).name, "address");
+    assert_eq!(&*world.refused(&block(100)).name, "site");
+    assert_eq!(world.admitted(&Ask { token: None, ..at_echo("192.0.2.9") }), 3, "of IPv4 both are one");
+}
+
+fn at_echo(address: &'static str) -> Ask {
+    Ask { address, ..Ask::of("echo") }
+}
+
+/// What a stranger's first request asks a central store: the groups, and the names of the buckets in each.
+fn asked_at_store(world: &World, address: &'static str) -> Vec<(String, Vec<String>)> {
+    let limits = shared_by(Arc::clone(world.limits.rules()), &Counters::new([3; 32]), 2);
+    let ask = Ask { token: None, ..at_echo(address) };
+    let Attempt::NeedsShared(_, mut wanted) = world.attempt(&limits, &ask, world.now(), None) else {
+        panic!("it asks nothing")
+    };
+    let of = |question: &Question| {
+        let names = question.asked.iter().map(|asked| asked.name.to_string()).collect();
+        (question.group.to_string(), names)
+    };
+    wanted.take_calls().iter().map(|call| of(call.question())).collect()
+}
+
+#[test]
+fn a_site_and_its_addresses_have_buckets_of_their_own_at_the_store_asked_of_together() {
+    let world = World::new(
+        r#"policies = [
+          { name = "address", per = ["address"], quota = "3 per hour" },
+          { name = "site", per = ["site"], quota = "7 per hour" },
+        ]"#,
+    );
+    let only = |address| {
+        let mut questions = asked_at_store(&world, address);
+        assert_eq!(questions.len(), 1, "all or nothing, so in one question: {questions:?}");
+        questions.remove(0)
+    };
+    let (group, names) = only("2001:db8:7::1");
+    let (sites_group, of_another_block) = only("2001:db8:7:1::1");
+    let (other_group, of_another_site) = only("2001:db8:8::1");
+    assert_eq!((&group, &names[1]), (&sites_group, &of_another_block[1]), "one site");
+    assert_ne!(names[0], of_another_block[0], "two addresses");
+    assert!(group != other_group && (0..2).all(|place| names[place] != of_another_site[place]));
+    assert_eq!(only("::ffff:192.0.2.1"), only("192.0.2.1"));
+    let block = |name: &str| name.rsplit_once(':').unwrap().1.to_owned();
+    assert_ne!(block(&names[0]), block(&names[1]));
+}
+
+proptest! {
+    /// Two blocks of one site share its bucket, those of two sites do not, whichever they are.
+    #[test]
+    fn whoever_has_a_48_has_one_bucket(site in 0_u64..1 << 48, blocks: (u16, u16), other in 0_u64..1 << 48) {
+        prop_assume!(site != other && site != 0 && other != 0);
+        let address = |site: u64, block: u16| {
+            let bits = u128::from(site) << 80 | u128::from(block) << 64 | 1;
+            &*std::net::Ipv6Addr::from_bits(bits).to_string().leak()
+        };
+        let stranger = |address| Ask { token: None, ..at_echo(address) };
+        let world = world(r#"per = ["site"]"#);
+        prop_assert_eq!(world.admitted(&stranger(address(site, blocks.0))), 3);
+        prop_assert_eq!(world.admitted(&stranger(address(site, blocks.1))), 0);
+        prop_assert_eq!(world.admitted(&stranger(address(other, blocks.0))), 3);
+        prop_assert_eq!(world.limits.counters().cells(), 2);
+    }
 }
 
 #[test]

@@ -107,6 +107,19 @@ fn each_limit_is_shown_with_its_key_and_worst_window() {
 }
 
 #[test]
+fn a_site_is_shown_as_its_network() {
+    let world = World::new(r#"policies = [{ name = "site", per = ["site"], quota = "7 per hour" }]"#);
+    for (address, shown) in [
+        ("2001:db8:7:1::1", "2001:db8:7::/48"),
+        ("192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+    ] {
+        let met = foresee(&world, &world.limits, &Ask { address, ..ASK }).met;
+        assert_eq!(met[0].key, [("site".to_owned(), shown.to_owned())]);
+    }
+}
+
+#[test]
 fn a_budget_of_failures_is_foreseen() {
     let world = World::new(RULES);
     let address = ASK.address();

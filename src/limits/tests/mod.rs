@@ -10,6 +10,7 @@ mod foresee;
 mod headers;
 mod memory;
 mod oracle;
+mod overflow;
 mod overrides;
 mod reload;
 mod saved;

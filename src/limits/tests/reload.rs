@@ -53,6 +53,55 @@ fn what_comes_back_before_the_first_request_after_a_change_comes_back_by_the_new
     assert_eq!(world.admitted(&ASK), 32, "half of the minute, and two of the hour");
 }
 
+/// Though nobody asks for a bucket, the former quota does not fill it after the change, and it does not leave.
+#[test]
+fn who_stays_away_finds_no_fresh_bucket_under_a_slower_quota() {
+    let mut world = World::new(&policy("60 per minute"));
+    assert_eq!(world.admitted(&ASK), 60);
+    world.reload(&policy("60 per hour"));
+    for _ in 0..3 {
+        world.wait(Duration::from_secs(30));
+        world.sweep_all();
+    }
+    world.reload(&policy("60 per hour"));
+    world.wait(Duration::from_secs(30));
+    world.sweep_all();
+    assert_eq!(world.admitted(&ASK), 2, "two minutes' worth");
+    world.wait(Duration::from_mins(61));
+    assert_eq!(world.sweep_all(), 1, "it leaves when the new quota has filled it");
+}
+
+#[test]
+fn who_stays_away_keeps_the_share_over_several_changes_and_a_policy_that_comes_back() {
+    let mut world = World::new(&policy("10 per minute"));
+    assert_eq!(world.admitted(&ASK), 10);
+    for quota in ["10 per hour", "10 per minute", "40 per day"] {
+        world.reload(&policy(quota));
+    }
+    world.sweep_all();
+    world.reload("policies = []");
+    world.reload(&policy("100 per day"));
+    world.wait(Duration::from_hours(12));
+    world.sweep_all();
+    assert_eq!(world.admitted(&ASK), 50);
+    // Later changes find nothing left to carry over, and what was told is forgotten.
+    for _ in 0..3 {
+        world.sweep_all();
+    }
+    assert!(world.limits.counters().cells.changes.unseen().is_empty());
+}
+
+#[test]
+fn a_faster_quota_frees_who_stays_away_and_a_limit_of_ones_own_is_left_alone() {
+    let mut world = World::new(&policy("10 per day"));
+    let own = Ask { own_limit: Some(quota("10 per hour")), ..Ask::by(2) };
+    assert_eq!((world.admitted(&ASK), world.admitted(&own)), (10, 10));
+    world.reload(&policy("10 per minute"));
+    world.wait(Duration::from_secs(75));
+    assert_eq!(world.sweep_all(), 1, "the other's is no policy's");
+    assert_eq!((world.admitted(&ASK), world.admitted(&own)), (10, 0));
+}
+
 #[test]
 fn there_and_back_hands_out_nothing() {
     let mut world = World::new(&policy("10 per hour"));

@@ -25,6 +25,7 @@ fn each_mistake_of_a_policy_is_told() {
         (r#"name = "a", per = ["tokens"], quota = "1 per day""#, "per[0]", "limit_per_unknown"),
         (r#"name = "a", per = ["path."], quota = "1 per day""#, "per[0]", "limit_per_unknown"),
         (r#"name = "a", per = ["token", "token"], quota = "1 per day""#, "per[1]", "limit_per_duplicate"),
+        (r#"name = "a", per = ["site", "address"], quota = "1 per day""#, "per", "limit_per_redundant"),
         (r#"name = "a", per = ["path.space"], quota = "1 per day""#, "per[0]", "limit_parameter_unknown"),
         (r#"name = "a", per = ["token"], quota = "0 per day""#, "quota", "quota_invalid"),
         (r#"name = "a", per = ["token"]"#, "quota", "quota_invalid"),

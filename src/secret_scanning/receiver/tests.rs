@@ -158,6 +158,8 @@ fn an_alert_that_takes_too_long_is_answered_after_25_s_with_what_is_done_and_don
                 tokio::select! {
                     biased;
                     answered = &mut receiving => break answered,
+                    // Nothing passes before the store is asked.
+                    () = tokio::task::yield_now(), if world.works() => {}
                     () = tokio::task::yield_now() => tokio::time::advance(Duration::from_millis(500)).await,
                 }
             }
@@ -226,4 +228,47 @@ fn beyond_what_may_hang_tokens_are_refused_in_memory_and_written_later() {
         assert!(answered.is_ok(), "{answered:?}");
         assert!(!world.works());
     });
+}
+
+#[test]
+fn an_alert_gives_its_room_back_when_it_ends_and_after_10_s_of_a_store_that_hangs() {
+    run(async || tokio::task::LocalSet::new().run_until(holds_room()).await);
+}
+
+async fn holds_room() {
+    let world = World::new();
+    let (body, other) = (world.alert(), alert(&world.another()));
+    let room = Arc::clone(&world.receiver.shared.room);
+    // One that ends. By then the key is there, and the clock may stand still.
+    world.receiver.receive(&world.head(&other), RequestBody::Full(&other), GITHUB).await.unwrap();
+    settled(|| room.held_kib() == 0).await;
+
+    world.store.watched.hangs.store(true, Ordering::SeqCst);
+    tokio::time::pause();
+    let (receiver, head) = (Arc::clone(&world.receiver), world.head(&body));
+    let hanging =
+        tokio::task::spawn_local(
+            async move { receiver.receive(&head, RequestBody::Full(&body), GITHUB).await },
+        );
+    settled(|| !world.works()).await;
+    tokio::time::advance(HOLD_ROOM.saturating_sub(Duration::from_millis(10))).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(room.held_kib(), 1, "its bytes are held");
+    tokio::time::advance(Duration::from_millis(20)).await;
+    settled(|| room.held_kib() == 0).await;
+    assert!(!hanging.is_finished(), "the store does not hang");
+    world.store.watched.hangs.store(false, Ordering::SeqCst);
+    assert!(hanging.await.unwrap().is_ok(), "it is done to its end all the same");
+    assert_eq!(room.held_kib(), 0);
+}
+
+/// Waits for what other threads and tasks bring about, without the clock.
+async fn settled(is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come about");
+        tokio::task::yield_now().await;
+    }
 }

@@ -18,6 +18,9 @@ use crate::tokens::{Scheme, TokenState};
 pub(crate) trait Fixture {
     /// A new connection to it.
     fn open(&self) -> Arc<dyn Store>;
+
+    /// Runs statements as somebody would who alters it by hand; the log lets itself be altered from then on.
+    fn alter(&self, sql: &str);
 }
 
 /// Names the proofs of a module: `$prove!(fixture)` makes a test of each, for a store whose databases cost nothing;

@@ -86,7 +86,8 @@ pub struct Backlog {
 /// [`Leaks`](super::Leaks) and [`Sightings`](super::sightings::Sightings).
 pub trait Outbox {
     /// Gathers what is owed, then takes up to `count` messages that are due, the longest due first, for `lease`. Nobody
-    /// else is given them before that is over. Costs one read while nothing is due.
+    /// else is given them before that is over. Costs one read while nothing is due. What somebody altered so that it cannot
+    /// be read keeps no other message back: it is left out, and the log names it.
     fn claim(&self, now: Now, lease: Duration, count: u32) -> Result<Vec<Delivery>, Error>;
 
     /// Tells how the attempt of this number ended. An attempt whose message was since taken by another changes
@@ -100,6 +101,35 @@ pub trait Outbox {
 
     /// Forgets up to `count` messages that were delivered or given up before a time; answers with how many.
     fn forget_settled(&self, before_unix_millis: u64, count: u32) -> Result<u32, Error>;
+}
+
+/// Says that an entry of the log cannot be read. The message is about the others that it tells of; about nothing it fails,
+/// and is tried again as any other.
+pub(super) fn warn_of_entry(message_id: &str, entry: i64) {
+    tracing::error!(
+        message_id,
+        entry,
+        "a message to owners leaves out an entry of the log, which cannot be read: it was altered; `tollgate audit verify` \
+         tells what else was, restore the row from a backup"
+    );
+}
+
+/// Says that a message cannot be read. It is left for the time of a lease.
+pub(super) fn warn_of_message(message_id: &str) {
+    tracing::error!(
+        message_id,
+        "a message to owners waits, because its row of `outbox` cannot be read: it was altered; restore the row from a \
+         backup, or delete it to give the message up"
+    );
+}
+
+/// Says that a workspace's contacts cannot be read. The operator is told in their place.
+pub(super) fn warn_of_contacts(workspace: &str) {
+    tracing::error!(
+        workspace,
+        "a leak is told to the operator alone, because the row of its workspace cannot be read: it was altered; restore the \
+         row from a backup, and tell the workspace's contacts"
+    );
 }
 
 /// Why an attempt failed, as it is kept.

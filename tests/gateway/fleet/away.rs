@@ -1,5 +1,8 @@
 //! PostgreSQL goes away and comes back.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use super::proxy::Commit;
 use super::{Fleet, write};
 use crate::support::{Process, run, tollgate, until};
@@ -33,6 +36,32 @@ fn while_the_database_is_away_tokens_work_and_changes_are_refused() {
         until("all to be well", || Fleet::registry(replica)["last_error"].is_null().then_some(()));
         assert_eq!(Fleet::registry(replica)["store"], "postgresql");
     }
+}
+
+/// Nothing passes any more on connections that stay open, as when the server's disk hangs.
+#[test]
+fn a_database_that_hangs_keeps_no_gateway_from_ending() {
+    let mut fleet = Fleet::with("[journal]\nshared = true\n");
+    let (_, token) = fleet.token();
+    for purpose in ["tollgate", "tollgate listen", "tollgate journal"] {
+        fleet.proxy.silence(purpose);
+    }
+    let replica = &mut fleet.replicas[0];
+    assert_eq!(replica.ask(&token, "/sources").status, 200);
+    replica.process.signal("TERM");
+    // The time that it may take is longer than others are waited for.
+    let begun = Instant::now();
+    while replica.process.ended().is_none() {
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "it does not end: {}",
+            replica.process.stderr.text()
+        );
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(replica.process.wait().code(), Some(0), "{}", replica.process.stderr.text());
+    let said = replica.process.stderr.text();
+    assert!(said.contains("postgres://"), "what failed is told: {said}");
 }
 
 /// A command whose connection is lost at the worst moment tells the truth.

@@ -7,7 +7,7 @@ use super::leaks::leaked;
 use super::*;
 use crate::tokens::store::log::verify;
 use crate::tokens::store::outbox::GATHERED_AFTER_MILLIS;
-use crate::tokens::store::{Attempt, Backlog, Delivery};
+use crate::tokens::store::{Attempt, Backlog, Delivery, Recipient};
 
 proofs! { prove_outbox:
     a_message_is_leased_and_due_again_when_the_lease_is_over,
@@ -17,6 +17,8 @@ proofs! { prove_outbox:
     an_attempt_that_lost_its_message_says_nothing,
     what_waits_is_counted,
     settled_messages_are_forgotten,
+    what_was_altered_keeps_no_other_message_back,
+    a_leak_whose_workspace_was_altered_is_told_to_the_operator,
 }
 
 const LEASE: Duration = Duration::from_mins(1);
@@ -142,6 +144,65 @@ pub(crate) fn what_waits_is_counted(fixture: &dyn Fixture) {
     assert_eq!(store.backlog().unwrap(), waiting, "a message in delivery waits");
     store.settle(clock.now(), &one.id, one.attempt, &Attempt::Delivered).unwrap();
     assert_eq!(store.backlog().unwrap().messages, 2);
+}
+
+/// What is in the way is left out of the claim for the time of a lease, and taken when somebody has put it right.
+pub(crate) fn what_was_altered_keeps_no_other_message_back(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    owe(&*store, &clock, 5);
+    let all = claim(&*store, &clock);
+    let entry = |place: usize| all[place].entries[0].seq;
+    let [negative, late, first] = [0, 1, 2].map(|place: usize| &all[place].id);
+    fixture.alter(&format!(
+        "UPDATE outbox SET attempts = -7 WHERE id = '{negative}'; \
+         UPDATE outbox SET enqueued_at_unix_millis = -1 WHERE id = '{late}'; \
+         UPDATE log SET at_unix_millis = -1 WHERE seq = {}; DELETE FROM log WHERE seq = {}",
+        entry(2),
+        entry(3)
+    ));
+    clock.advance(LEASE);
+    let left = claim(&*store, &clock);
+    let told: Vec<(&str, usize)> = left.iter().map(|one| (&*one.id, one.entries.len())).collect();
+    assert_eq!(told, [(&**first, 0), (&*all[3].id, 0), (&*all[4].id, 1)]);
+    for one in &left[..2] {
+        let end = Attempt::GivenUp { why: "the log does not have what it tells of".into() };
+        store.settle(clock.now(), &one.id, one.attempt, &end).unwrap();
+    }
+    assert_eq!(store.backlog().unwrap().messages, 3);
+    fixture.alter(&format!(
+        "UPDATE outbox SET attempts = 2147483647 WHERE id = '{negative}'; \
+         UPDATE outbox SET enqueued_at_unix_millis = 1 WHERE id = '{late}'"
+    ));
+    clock.advance(LEASE);
+    let left = claim(&*store, &clock);
+    let told: HashSet<&str> = left.iter().map(|one| &*one.id).collect();
+    assert_eq!(told, HashSet::from([&**negative, &**late, &*all[4].id]));
+}
+
+/// The entries that are left are told of, and whom the message is for is not known any more.
+pub(crate) fn a_leak_whose_workspace_was_altered_is_told_to_the_operator(fixture: &dyn Fixture) {
+    let (store, clock) = (fixture.open(), clock());
+    for ws in ["ws0", "ws1"] {
+        let contacts = vec!["owner@example.com".to_owned()];
+        store.create_workspace(act(&clock), &NewWorkspace { contacts, ..workspace(ws) }).unwrap();
+    }
+    for (number, ws) in (0..).zip(["ws0", "ws0", "ws1"]) {
+        store.create_token(act(&clock), &token(&format!("t{number}"), ws, number), 1_000).unwrap();
+    }
+    store.revoke_leaked(act(&clock), &["t0", "t1", "t2"].map(leaked)).unwrap();
+    let first = store.head().unwrap().0 - 2;
+    fixture.alter(&format!(
+        "UPDATE workspace SET plan = 'x' WHERE id = 'ws0'; DELETE FROM log WHERE seq = {first}"
+    ));
+    clock.advance(Duration::from_millis(GATHERED_AFTER_MILLIS));
+    let told = claim(&*store, &clock);
+    let of = |ws: &str| {
+        let is_of = |one: &&Delivery| one.entries.iter().any(|entry| entry.body.contains(ws));
+        told.iter().find(is_of).unwrap()
+    };
+    assert_eq!((told.len(), &of("ws0").recipient), (2, &Recipient::Operator));
+    assert_eq!((of("ws0").entries.len(), of("ws0").leaks), (1, 2));
+    assert_eq!(of("ws1").recipient, Recipient::Contact("owner@example.com".into()));
 }
 
 pub(crate) fn settled_messages_are_forgotten(fixture: &dyn Fixture) {

@@ -55,6 +55,18 @@ pub(super) fn unreadable(column: usize) -> Failure {
     Failure::Database(Cause::Unreadable(column).into())
 }
 
+/// What was read; [`None`], and `tell` is called, where the row is there and no store wrote it so.
+pub(super) fn unless_altered<T>(read: Result<T, Failure>, tell: impl FnOnce()) -> Result<Option<T>, Failure> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Failure::Database(cause)) if matches!(cause.downcast_ref(), Some(Cause::Unreadable(_))) => {
+            tell();
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// A connection that the server has ended without a word.
 pub(super) fn closed() -> Failure {
     Failure::Database(Cause::Connection("the connection was closed".to_owned()).into())

@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
+use super::failure::{unless_altered, unreadable};
 use super::pool::Session;
 use super::rows;
 use crate::clock::Now;
@@ -14,6 +15,7 @@ use crate::tokens::store::columns::signed;
 use crate::tokens::store::failure::Failure;
 use crate::tokens::store::outbox::{
     ACTOR, GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS, MOST_GATHERED, MOST_LISTED, short,
+    warn_of_contacts, warn_of_entry, warn_of_message,
 };
 use crate::tokens::store::writing::outbox::Owed;
 use crate::tokens::store::writing::{NewMessage, Tables};
@@ -105,7 +107,12 @@ pub(super) fn give_up(
             (&why, Type::TEXT),
         ],
     )?;
-    ended.as_ref().map(rows::log_entry).transpose()
+    let told = ended.as_ref().map(|row| unless_altered(rows::log_entry(row), || warn_of_row(id, row)));
+    Ok(told.transpose()?.flatten())
+}
+
+fn warn_of_row(message_id: &str, row: &Row) {
+    warn_of_entry(message_id, row.try_get(0).unwrap_or_default());
 }
 
 /// The times up to which leaks must have come last, or first, to be gathered now.
@@ -129,17 +136,19 @@ fn gather(on: &Session<'_>, now: Now) -> Result<(), Failure> {
     let [last, first] = quiet_since(now);
     let sql = format!(
         "SELECT o.*, hash FROM ({OWED} LIMIT {MOST_GATHERED}) AS o (workspace, first, since) \
-         JOIN tollgate.log ON seq = first"
+         LEFT JOIN tollgate.log ON seq = first"
     );
     for row in on.query(&sql, &[(&last, Type::INT8), (&first, Type::INT8)])? {
         let owed = Owed {
             workspace: row.try_get(0)?,
             first: rows::unsigned(&row, 1)?,
             since_unix_millis: rows::unsigned(&row, 2)?,
-            hash: rows::hash(&row, 3)?,
+            hash: row.try_get::<_, Option<&[u8]>>(3)?.and_then(|hash| hash.try_into().ok()),
         };
-        let workspace = Tables::workspace(on, &owed.workspace)?;
-        for message in owed.messages(workspace.map(|found| found.contacts).unwrap_or_default()) {
+        let workspace = unless_altered(Tables::workspace(on, &owed.workspace), || {
+            warn_of_contacts(&owed.workspace);
+        })?;
+        for message in owed.messages(workspace.flatten().map(|found| found.contacts).unwrap_or_default()) {
             insert(on, &message)?;
         }
         on.execute(
@@ -182,7 +191,7 @@ impl Outbox for PostgresStore {
         // What another process is taking at this moment is left to it.
         let sql = format!(
             "WITH due AS (SELECT id AS due_id, due_at_unix_millis AS was_due {DUE} LIMIT $3 FOR UPDATE SKIP LOCKED), \
-             taken AS (UPDATE tollgate.outbox o SET attempts = attempts + 1, due_at_unix_millis = $2 \
+             taken AS (UPDATE tollgate.outbox o SET attempts = least(attempts, 2147483646) + 1, due_at_unix_millis = $2 \
              FROM due WHERE o.id = due.due_id RETURNING o.*, due.was_due) \
              SELECT t.id, t.entry, t.contact, t.enqueued_at_unix_millis, t.attempts FROM taken t \
              ORDER BY t.was_due, t.entry, t.id"
@@ -191,7 +200,12 @@ impl Outbox for PostgresStore {
         self.note(|on| {
             gather(on, time)?;
             let taken = on.query(&sql, &[(&now, Type::INT8), (&until, Type::INT8), (&count, Type::INT8)])?;
-            taken.iter().map(|row| delivery(on, row)).collect()
+            let mut deliveries = Vec::with_capacity(taken.len());
+            for row in &taken {
+                let id: String = row.try_get(0)?;
+                deliveries.extend(unless_altered(delivery(on, row, &id), || warn_of_message(&id))?);
+            }
+            Ok(deliveries)
         })
     }
 
@@ -231,7 +245,9 @@ impl Outbox for PostgresStore {
                    SELECT count(DISTINCT workspace), min(at_unix_millis) FROM tollgate.leak_owed) AS waiting (messages, oldest)";
         self.read(|on| {
             let Some(row) = on.query_opt(sql, &[])? else { return Ok(Backlog::default()) };
-            Ok(Backlog { messages: rows::unsigned(&row, 0)?, oldest_unix_millis: rows::time(&row, 1)? })
+            let oldest: Option<i64> = row.try_get(1)?;
+            let oldest_unix_millis = oldest.and_then(|oldest| u64::try_from(oldest).ok());
+            Ok(Backlog { messages: rows::unsigned(&row, 0)?, oldest_unix_millis })
         })
     }
 
@@ -252,7 +268,7 @@ impl Outbox for PostgresStore {
 }
 
 /// A message with the leaks that it tells of.
-fn delivery(on: &Session<'_>, row: &Row) -> Result<Delivery, Failure> {
+fn delivery(on: &Session<'_>, row: &Row, id: &str) -> Result<Delivery, Failure> {
     let (first, contact, attempt): (i64, Option<String>, i32) =
         (row.try_get(1)?, row.try_get(2)?, row.try_get(4)?);
     let others =
@@ -262,13 +278,17 @@ fn delivery(on: &Session<'_>, row: &Row) -> Result<Delivery, Failure> {
          WHERE first = $1 ORDER BY entry LIMIT $2))) ORDER BY seq LIMIT $2",
         rows::LOG
     );
-    let entries = on.query(&sql, &[(&first, Type::INT8), (&i64::from(MOST_LISTED), Type::INT8)])?;
+    let listed = on.query(&sql, &[(&first, Type::INT8), (&i64::from(MOST_LISTED), Type::INT8)])?;
+    let mut entries = Vec::with_capacity(listed.len());
+    for row in &listed {
+        entries.extend(unless_altered(rows::log_entry(row), || warn_of_row(id, row))?);
+    }
     Ok(Delivery {
-        id: row.try_get(0)?,
+        id: id.to_owned(),
         recipient: contact.map_or(Recipient::Operator, Recipient::Contact),
-        entries: entries.iter().map(rows::log_entry).collect::<Result<_, _>>()?,
+        entries,
         leaks: others.map_or(Ok(0), |row| rows::unsigned(&row, 0))? + 1,
         enqueued_at_unix_millis: rows::unsigned(row, 3)?,
-        attempt: u32::try_from(attempt).map_err(|_| super::failure::unreadable(4))?,
+        attempt: u32::try_from(attempt).map_err(|_| unreadable(4))?,
     })
 }

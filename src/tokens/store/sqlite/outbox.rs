@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::tokens::Error;
 use crate::tokens::store::outbox::{
     ACTOR, GATHERED_AFTER_MILLIS, GATHERED_WITHIN_MILLIS, MOST_GATHERED, MOST_LISTED, short,
+    warn_of_contacts, warn_of_entry, warn_of_message,
 };
 use crate::tokens::store::writing::NewMessage;
 use crate::tokens::store::writing::outbox::Owed;
@@ -77,9 +78,9 @@ pub(super) fn give_up(
     let Some(first) = on.prepare_cached(sql)?.query_row(ended, |row| row.get::<_, i64>(0)).optional()? else {
         return Ok(None);
     };
-    on.prepare_cached(&format!("{} WHERE seq = ?1", rows::LOG))?
-        .query_row([first], rows::log_entry)
-        .optional()
+    let told =
+        on.prepare_cached(&format!("{} WHERE seq = ?1", rows::LOG))?.query_row([first], rows::log_entry);
+    rows::unless_altered(told.optional(), || warn_of_entry(id, first)).map(Option::flatten)
 }
 
 fn is_owed(on: &Connection, now: Now) -> Result<bool, Failure> {
@@ -99,15 +100,17 @@ fn gather(on: &Connection, now: Now) -> Result<(), Failure> {
         Ok(Owed {
             workspace: row.get(0)?,
             first: unsigned(row, 1)?,
-            hash: [0; 32],
+            hash: None,
             since_unix_millis: unsigned(row, 2)?,
         })
     })?;
     for mut owed in owed.collect::<Result<Vec<_>, _>>()? {
-        let hash = "SELECT hash FROM log WHERE seq = ?1";
-        owed.hash = on.prepare_cached(hash)?.query_row([signed(owed.first)], |row| row.get(0))?;
-        let workspace = rows::workspace_by_id(on, &owed.workspace)?;
-        for message in owed.messages(workspace.map(|found| found.contacts).unwrap_or_default()) {
+        let hash = "SELECT hash FROM log WHERE seq = ?1 AND length(hash) = 32";
+        owed.hash = on.prepare_cached(hash)?.query_row([signed(owed.first)], |row| row.get(0)).optional()?;
+        let workspace = rows::unless_altered(rows::workspace_by_id(on, &owed.workspace), || {
+            warn_of_contacts(&owed.workspace);
+        })?;
+        for message in owed.messages(workspace.flatten().map(|found| found.contacts).unwrap_or_default()) {
             insert(on, &message)?;
         }
         let moved =
@@ -158,12 +161,14 @@ impl Outbox for SqliteStore {
             gather(on, now)?;
             let until = now.unix_millis.saturating_add(lease.as_millis() as u64);
             let mut take = on.prepare_cached(
-                "UPDATE outbox SET attempts = attempts + 1, due_at_unix_millis = ?2 WHERE id = ?1",
+                "UPDATE outbox SET attempts = min(attempts, ?3) + 1, due_at_unix_millis = ?2 \
+                 WHERE id = CAST(?1 AS TEXT)",
             )?;
             let mut taken = Vec::new();
             for id in due(on, now, count)? {
-                take.execute(params![id, signed(until)])?;
-                taken.push(delivery(on, id)?);
+                take.execute(params![id, signed(until), u32::MAX - 1])?;
+                let told = String::from_utf8_lossy(&id).into_owned();
+                taken.extend(rows::unless_altered(delivery(on, id), || warn_of_message(&told))?);
             }
             Ok(taken)
         })
@@ -222,9 +227,9 @@ impl Outbox for SqliteStore {
     }
 }
 
-/// The ids of up to `count` messages that are due, the longest due first.
-fn due(on: &Connection, now: Now, count: u32) -> Result<Vec<String>, Failure> {
-    let sql = "SELECT id FROM outbox WHERE settled_at_unix_millis IS NULL AND due_at_unix_millis <= ?1 \
+/// The bytes of the ids of up to `count` messages that are due, the longest due first.
+fn due(on: &Connection, now: Now, count: u32) -> Result<Vec<Vec<u8>>, Failure> {
+    let sql = "SELECT CAST(id AS BLOB) FROM outbox WHERE settled_at_unix_millis IS NULL AND due_at_unix_millis <= ?1 \
                ORDER BY due_at_unix_millis, entry LIMIT ?2";
     let mut statement = on.prepare_cached(sql)?;
     let ids = statement.query_map(params![signed(now.unix_millis), count], |row| row.get(0))?;
@@ -232,7 +237,8 @@ fn due(on: &Connection, now: Now, count: u32) -> Result<Vec<String>, Failure> {
 }
 
 /// A message with the leaks that it tells of.
-fn delivery(on: &Connection, id: String) -> Result<Delivery, Failure> {
+fn delivery(on: &Connection, id: Vec<u8>) -> rusqlite::Result<Delivery> {
+    let id = String::from_utf8(id).map_err(|error| rusqlite::Error::Utf8Error(0, error.utf8_error()))?;
     let sql = "SELECT entry, contact, enqueued_at_unix_millis, attempts FROM outbox WHERE id = ?1";
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?, row.get(3)?));
     let (first, contact, enqueued_at_unix_millis, attempt): (i64, Option<String>, u64, u32) =
@@ -244,11 +250,16 @@ fn delivery(on: &Connection, id: String) -> Result<Delivery, Failure> {
         rows::LOG
     );
     let mut statement = on.prepare_cached(&sql)?;
-    let entries = statement.query_map(params![first, MOST_LISTED], rows::log_entry)?;
+    let mut listed = statement.query(params![first, MOST_LISTED])?;
+    let mut entries = Vec::new();
+    while let Some(row) = listed.next()? {
+        let seq = row.get(0).unwrap_or_default();
+        entries.extend(rows::unless_altered(rows::log_entry(row), || warn_of_entry(&id, seq))?);
+    }
     Ok(Delivery {
         id,
         recipient: contact.map_or(Recipient::Operator, Recipient::Contact),
-        entries: entries.collect::<Result<_, _>>()?,
+        entries,
         leaks: others + 1,
         enqueued_at_unix_millis,
         attempt,

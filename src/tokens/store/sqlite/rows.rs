@@ -93,6 +93,26 @@ pub(super) fn audited(row: &Row<'_>) -> Result<LogEntry, Failure> {
     })
 }
 
+/// What was read; [`None`], and `tell` is called, where the row is there and no store wrote it so.
+pub(super) fn unless_altered<T>(
+    read: rusqlite::Result<T>,
+    tell: impl FnOnce(),
+) -> rusqlite::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..),
+        ) => {
+            tell();
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn workspace_by_id(on: &Connection, id: &str) -> rusqlite::Result<Option<WorkspaceRecord>> {
     on.prepare_cached(&format!("{WORKSPACE} WHERE id = ?1"))?.query_row([id], workspace).optional()
 }

@@ -24,6 +24,11 @@ impl Fixture for File {
     fn open(&self) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(&self.path()).unwrap())
     }
+
+    fn alter(&self, sql: &str) {
+        let drop = "DROP TRIGGER IF EXISTS log_is_not_updated; DROP TRIGGER IF EXISTS log_is_not_deleted";
+        Connection::open(self.path()).unwrap().execute_batch(&format!("{drop}; {sql}")).unwrap();
+    }
 }
 
 contract::prove_store!(File::new());

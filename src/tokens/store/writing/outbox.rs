@@ -10,9 +10,9 @@ use super::{ChangeKind, Failure, NewMessage, Tables, Writing};
 /// The leaks of one workspace that are to be told in one message.
 pub(in crate::tokens::store) struct Owed {
     pub(in crate::tokens::store) workspace: String,
-    /// The log's first entry of them, and its hash.
+    /// The log's first entry of them, and its hash; [`None`] if the log has it no longer.
     pub(in crate::tokens::store) first: u64,
-    pub(in crate::tokens::store) hash: [u8; 32],
+    pub(in crate::tokens::store) hash: Option<[u8; 32]>,
     /// When that was written, in milliseconds since 1970.
     pub(in crate::tokens::store) since_unix_millis: u64,
 }
@@ -22,13 +22,23 @@ impl Owed {
     pub(in crate::tokens::store) fn messages(&self, contacts: Vec<String>) -> Vec<NewMessage> {
         let recipients: Vec<Option<String>> =
             if contacts.is_empty() { vec![None] } else { contacts.into_iter().map(Some).collect() };
+        let hash = self.hash.unwrap_or_else(|| self.stand_in());
         let message = |(index, contact)| NewMessage {
-            id: message_id(&self.hash, index),
+            id: message_id(&hash, index),
             entry: self.first,
             contact,
             enqueued_at_unix_millis: self.since_unix_millis,
         };
         (0_u32..).zip(recipients).map(message).collect()
+    }
+
+    /// Stands for the leaks where the first one's hash is lost.
+    fn stand_in(&self) -> [u8; 32] {
+        let parts =
+            [self.workspace.as_bytes(), &self.first.to_be_bytes(), &self.since_unix_millis.to_be_bytes()];
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &parts.concat()).as_ref());
+        hash
     }
 }
 
