@@ -22,7 +22,8 @@ struct HaProxy {
 impl HaProxy {
     /// Debian's, in front of replicas, each with its public and its admin port.
     fn start(folder: &Path, replicas: &[(u16, u16)]) -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let [port] = free_ports();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let servers: Vec<String> = (1..)
             .zip(replicas)
             .map(|(number, (port, admin))| {
@@ -64,15 +65,17 @@ fn haproxy() -> &'static str {
     places.into_iter().find(|place| Path::new(place).exists()).unwrap_or("haproxy")
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Ports that nobody has, each once: all are held until all are known.
+fn free_ports<const MANY: usize>() -> [u16; MANY] {
+    let held = [(); MANY].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// No request fails, and the limit holds across all restarts.
 #[test]
 fn a_rolling_restart_fails_nobody() {
     let mut fleet = Fleet::start(0, LIMIT);
-    let ports: Vec<(u16, u16)> = (0..8).map(|_| (free_port(), free_port())).collect();
+    let ports: Vec<(u16, u16)> = free_ports::<16>().chunks(2).map(|pair| (pair[0], pair[1])).collect();
     let config =
         |fleet: &Fleet, (port, admin): (u16, u16)| {
             let text = fleet.config(fleet.redis.port(), "drain_delay_seconds = 1\n");
