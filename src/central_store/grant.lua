@@ -37,6 +37,9 @@ local function counted(key)
   return tonumber(count), tonumber(of)
 end
 
+-- The time in which what is held comes back: of a larger quota than this one it is all of it at most.
+local function time_of(held, ask) return min(held, ask.burst) * ask.interval end
+
 -- The bucket as it is now: what is held of it, and what is left.
 local function gcra(key, ask)
   local interval, fill = ask.interval, ask.interval * ask.burst
@@ -59,27 +62,31 @@ local function gcra(key, ask)
     tat, at, since, earlier = max(tat - back, 0), now, max(since - back, 0), max(earlier - back, 0)
     redis.call('SET', key, text(tat, at, old, since, period, granted, earlier, before), 'KEEPTTL')
   end
-  if old ~= fill then tat = now + ceil(max(tat - now, 0) * fill / old) end
+  if old ~= fill then
+    -- Another quota. That is kept even of what is denied now, or it would go on refilling by the former.
+    tat = now + ceil(max(tat - now, 0) * fill / old)
+    keep(key, text(tat, at, fill, since, period, granted, earlier, before), max(tat, since + 2 * period) + minute)
+  end
   local from = max(began, at)
   if from < ended then
     local held = from < since + period and before + granted or from < since + 2 * period and granted or 0
-    tat = max(tat, from + held * interval) + ended - from
+    tat = max(tat, from + time_of(held, ask)) + ended - from
   end
   if now >= since + period then
-    tat = max(tat, since + period + (before + granted) * interval)
+    tat = max(tat, since + period + time_of(before + granted, ask))
     earlier, before, since, granted = since, granted, since + period, 0
     if now >= since + period then
-      tat = max(tat, since + period + before * interval)
+      tat = max(tat, since + period + time_of(before, ask))
       earlier, before, since, period = 0, 0, now, ask.lease
     end
   end
   period = max(period, ask.lease)
-  tat = max(min(tat, now + fill), now + (before + granted) * interval)
+  tat = max(min(tat, now + fill), now + time_of(before + granted, ask))
   local gone = ask.spent + ask.kept
   if ask.period == since then granted = max(granted - gone, 0)
   elseif ask.period == earlier then before = max(before - gone, 0) end
   granted = granted + ask.kept
-  tat = max(tat, now + (before + granted) * interval)
+  tat = max(tat, now + time_of(before + granted, ask))
   local left = floor((now + fill - tat) / interval)
   return { tat = tat, fill = fill, since = since, period = period, granted = granted, earlier = earlier,
            before = before, left = left }
@@ -90,7 +97,7 @@ local function wait(b, ask)
   local tat, take = b.tat, ask.need * ask.interval - b.fill
   for _, held in ipairs({ { b.since + b.period, b.before + b.granted }, { b.since + 2 * b.period, b.granted } }) do
     if tat + take <= held[1] and held[2] + ask.need <= ask.burst then break end
-    tat = max(tat, held[1] + held[2] * ask.interval)
+    tat = max(tat, held[1] + time_of(held[2], ask))
   end
   return max(tat + take - now, 1)
 end

@@ -238,3 +238,18 @@ fn a_count_outlives_its_period() {
     let left: u64 = redis.redis.ask("PTTL late:{ws}:policy:7").parse().unwrap();
     assert!((3_500_000..=3_601_001).contains(&left), "{left}");
 }
+
+/// A bucket that was used up stays so under a longer quota, and is kept for as long, though nothing was granted since.
+#[test]
+fn another_quota_is_kept_though_nothing_is_granted() {
+    let redis = Scripted::start();
+    let minute = gcra(10_000_000, 60, 60, None);
+    assert!(matches!(redis.ask("run", &minute, START), Answer::Granted(_)));
+    let month = gcra(36_000_000_000, 700, 1, None);
+    let Answer::Denied { wait_nanos, .. } = redis.ask("run", &month, START) else { panic!("granted") };
+    assert!((3_590_000_000_000..=3_600_000_000_000).contains(&wait_nanos), "{wait_nanos}: one in an hour");
+    let left: u64 = redis.redis.ask("PTTL run:{ws}:policy").parse().unwrap();
+    assert!(left > 699 * 3_600_000, "{left}");
+    let now = START + wait_nanos.div_ceil(100);
+    assert!(matches!(redis.ask("run", &month, now), Answer::Granted(_)));
+}

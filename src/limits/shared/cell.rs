@@ -294,12 +294,16 @@ impl Cell {
         };
         let mut cold = self.cold();
         cold.pending = None;
+        cold.account = asked.held.kept.saturating_add(grant.tokens);
+        cold.period = grant.period;
+        if self.is_outdated(asked) {
+            cold.next_question_at = sent.at + LEAST_GAP_NANOS;
+            return;
+        }
         cold.left = Some(grant.left);
         let before = self.lease.unspent(now);
         let unspent = self.lease.renew(grant.tokens, sent.at.saturating_add(lease_nanos), now);
         cold.recent += f64::from(cold.counted.saturating_sub(before));
-        cold.account = asked.held.kept.saturating_add(grant.tokens);
-        cold.period = grant.period;
         cold.counted = unspent;
         self.pay(&mut cold, grant.tokens, sent);
         // Full at the earliest, so that nobody is refused whom the store would admit.
@@ -330,10 +334,20 @@ impl Cell {
         };
         let mut cold = self.cold();
         cold.pending = None;
-        cold.left = Some(0);
+        if self.is_outdated(asked) {
+            cold.next_question_at = sent.at + LEAST_GAP_NANOS;
+            return;
+        }
+        let short = u32::try_from(wait_nanos.div_ceil(interval_nanos)).unwrap_or(u32::MAX);
+        cold.left = Some(asked.need.saturating_sub(short));
         let missing = interval_nanos.saturating_mul(u64::from(burst.saturating_sub(asked.need)));
         self.full_at.store(now.saturating_add(wait_nanos).saturating_add(missing), Ordering::Release);
-        self.pause(&mut cold, asked.need, sent.at.saturating_add(wait_nanos), sent, now);
+        let cost = cold.cost_of_denied(asked);
+        self.pause(&mut cold, cost, sent.at.saturating_add(wait_nanos), sent, now);
+        if cost > 1 {
+            // Whoever costs less may find it there.
+            cold.next_question_at = sent.at + LEAST_GAP_NANOS;
+        }
     }
 
     /// Ends a question of several buckets that another of them denied: nothing is learnt of this one.
@@ -424,14 +438,13 @@ impl Cell {
     pub(in crate::limits) fn rescale(&mut self, scale: Scale, refill: Refill, now: u64) {
         self.lease.clear();
         let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner);
-        cold.counted = 0;
-        cold.next_question_at = 0;
+        cold.rescale(self.scale, scale, now);
         *self.denied_until.get_mut() = 0;
-        let debt = u128::from(self.full_at.get_mut().saturating_sub(now));
-        let debt =
-            (debt * u128::from(scale.fill_nanos())).div_ceil(u128::from(self.scale.fill_nanos().max(1)));
-        *self.full_at.get_mut() = now + u64::try_from(debt).unwrap_or(u64::MAX).min(scale.fill_nanos());
-        self.count.rescale(self.scale, scale, refill);
+        let full_at = self.full_at.get_mut();
+        *full_at = carried_over(*full_at, self.scale, scale, now).min(now + scale.fill_nanos());
+        if self.count.rescale(self.scale, scale, refill) {
+            cold.number = 0;
+        }
         self.scale = scale;
     }
 
@@ -454,7 +467,31 @@ impl Cell {
     }
 }
 
+/// When a debt ends under another quota of which the same part is used.
+pub(super) fn carried_over(ends: u64, old: Scale, new: Scale, now: u64) -> u64 {
+    let debt = u128::from(ends.saturating_sub(now)) * u128::from(new.fill_nanos());
+    let debt = debt.div_ceil(u128::from(old.fill_nanos().max(1)));
+    now.saturating_add(u64::try_from(debt).unwrap_or(u64::MAX))
+}
+
 impl Cold {
+    /// Another quota: the same part of it is owed, and of the share used.
+    fn rescale(&mut self, old: Scale, new: Scale, now: u64) {
+        let (before, after) = (u64::from(old.burst.get()), u64::from(new.burst.get()));
+        let debt = |tokens: u32| (u64::from(tokens) * after).div_ceil(before).min(after) as u32;
+        (self.owed, self.credit) = (debt(self.owed), debt(self.credit));
+        self.debt_ends = now.saturating_add(new.fill_nanos());
+        self.left = self.left.map(|left| (u64::from(left) * after / before) as u32);
+        self.share.rescale(old, new, now);
+        self.counted = 0;
+        self.next_question_at = self.asked_at.saturating_add(LEAST_GAP_NANOS);
+    }
+
+    /// The least cost that a denial is for: whatever is owed was to be paid first.
+    fn cost_of_denied(&self, asked: &Asked) -> u32 {
+        asked.need.saturating_sub(self.owed).max(1)
+    }
+
     /// Counts what was spent since the last time, and answers with tokens a second.
     fn count(&mut self, unspent: u32, plan: &Plan, now: u64) -> f64 {
         let memory = plan.memory_seconds();

@@ -9,7 +9,8 @@
 //!
 //! # Bounds
 //!
-//! N replicas, a rate r and a burst B, in any window W:
+//! N replicas, a rate r and a burst B, in any window W, of requests that cost 1; the N (and k) are requests, which may cost
+//! more:
 //!
 //! | | admitted at most |
 //! |---|---|

@@ -125,18 +125,21 @@ impl Model {
             before: 0,
         };
         let mut bucket = if let Some(Kept::Gcra(bucket)) = kept { bucket } else { unknown };
-        bucket.rescale(fill, now);
-        if let Some(outage) = question.outage {
-            bucket.settle(outage, interval, now);
+        if bucket.rescale(fill, now) {
+            self.buckets.insert(name.clone(), Kept::Gcra(bucket));
         }
-        bucket.end_periods(interval, lease, now);
+        let of = (interval, burst);
+        if let Some(outage) = question.outage {
+            bucket.settle(outage, of, now);
+        }
+        bucket.end_periods(of, lease, now);
         bucket.tat = bucket.tat.min(now + fill);
         if self.ignores_held {
             (bucket.granted, bucket.before) = (0, 0);
         }
-        bucket.hold(interval, now);
+        bucket.hold(of, now);
         bucket.release(asked);
-        bucket.hold(interval, now);
+        bucket.hold(of, now);
         (Kept::Gcra(bucket), (now + fill).saturating_sub(bucket.tat) / interval)
     }
 
@@ -230,21 +233,23 @@ impl Gcra {
         }
     }
 
-    /// Another quota: the same fraction is used.
-    fn rescale(&mut self, fill: u64, now: u64) {
-        if self.fill != fill {
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_sign_loss,
-                reason = "the script's numbers are doubles"
-            )]
-            let debt = (self.tat.saturating_sub(now) as f64 * fill as f64 / self.fill as f64).ceil() as u64;
-            (self.tat, self.fill) = (now + debt, fill);
+    /// Another quota: the same fraction is used. False if it is the same.
+    fn rescale(&mut self, fill: u64, now: u64) -> bool {
+        if self.fill == fill {
+            return false;
         }
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "the script's numbers are doubles"
+        )]
+        let debt = (self.tat.saturating_sub(now) as f64 * fill as f64 / self.fill as f64).ceil() as u64;
+        (self.tat, self.fill) = (now + debt, fill);
+        true
     }
 
     /// What came back in an outage was spent by shares: what was left at its begin is left at its end.
-    fn settle(&mut self, outage: OutageAgo, interval: u64, now: u64) {
+    fn settle(&mut self, outage: OutageAgo, of: Of, now: u64) {
         let ago = |nanos: u64| now - nanos.div_ceil(TICK_NANOS);
         let (from, to) = (ago(outage.began_ago_nanos).max(self.at), ago(outage.ended_ago_nanos));
         if from < to {
@@ -253,18 +258,18 @@ impl Gcra {
                 from if from < self.since + 2 * self.period => self.granted,
                 _ => 0,
             };
-            self.tat = self.tat.max(from + held * interval) + to - from;
+            self.tat = self.tat.max(from + time_of(held, of)) + to - from;
         }
     }
 
     /// The periods that have passed.
-    fn end_periods(&mut self, interval: u64, lease: u64, now: u64) {
+    fn end_periods(&mut self, of: Of, lease: u64, now: u64) {
         if now >= self.since + self.period {
             let end = self.since + self.period;
-            self.tat = self.tat.max(end + (self.before + self.granted) * interval);
+            self.tat = self.tat.max(end + time_of(self.before + self.granted, of));
             (self.earlier, self.before, self.since, self.granted) = (self.since, self.granted, end, 0);
             if now >= end + self.period {
-                self.tat = self.tat.max(end + self.period + self.before * interval);
+                self.tat = self.tat.max(end + self.period + time_of(self.before, of));
                 (self.earlier, self.before, self.since, self.period) = (0, 0, now, lease);
             }
         }
@@ -272,8 +277,8 @@ impl Gcra {
     }
 
     /// It did not refill past what is held.
-    fn hold(&mut self, interval: u64, now: u64) {
-        self.tat = self.tat.max(now + (self.before + self.granted) * interval);
+    fn hold(&mut self, of: Of, now: u64) {
+        self.tat = self.tat.max(now + time_of(self.before + self.granted, of));
     }
 
     /// What a replica says became of the tokens that it held.
@@ -286,6 +291,14 @@ impl Gcra {
         }
         self.granted += kept;
     }
+}
+
+/// Interval and burst.
+type Of = (u64, u64);
+
+/// The time in which what is held comes back: of a larger quota than this one it is all of it at most.
+fn time_of(held: u64, (interval, burst): Of) -> u64 {
+    held.min(burst) * interval
 }
 
 /// Where a rate's bucket of the same policy is, and which period counts.
@@ -324,7 +337,7 @@ fn wait(kept: &Kept, asked: &Asked, now: u64) -> u64 {
         if fits(tat) <= end && held + need <= burst {
             break;
         }
-        tat = tat.max(end + held * interval);
+        tat = tat.max(end + time_of(held, (interval, burst)));
     }
     fits(tat).saturating_sub(now).max(1)
 }

@@ -1,8 +1,10 @@
 //! What a replica admits of a bucket while the store does not answer.
 //!
-//! Each of N replicas admits an Nth of the rate, up to an Nth of the burst, and begins an outage with one token.
+//! Each of N replicas admits an Nth of the rate, up to an Nth of the burst, and begins an outage with one request, whatever
+//! that costs.
 //!
-//! Bound with a whole outage anywhere inside the window: `admitted ≤ burst + rate × W + N`. For the shares admit at most
+//! Bound with a whole outage anywhere inside the window: `admitted ≤ burst + rate × W + N` (N c tokens, where a request
+//! costs c). For the shares admit at most
 //! N and the rate together while it lasts, and the store carries what was left at its begin over to its end
 //! ([`OutageAgo`](super::OutageAgo)), so that nothing is refilled twice. With several outages inside it, what each replica
 //! begins one with comes back at the share's own rate between them: that is N for each, and at most the rate for the time
@@ -10,8 +12,9 @@
 //! others have all: `admitted ≤ burst + rate × W + k + k / N × rate × D`; that also holds for the time by which replicas
 //! differ about an outage's end.
 
+use super::cell::carried_over;
 use super::plan::Plan;
-use crate::limits::bucket::Verdict;
+use crate::limits::bucket::{Scale, Verdict};
 
 /// One bucket's share.
 #[derive(Debug, Default)]
@@ -23,7 +26,7 @@ pub(super) struct Share {
 
 impl Share {
     /// Decides a request of `cost` at `now`. `outage` is the begin of the store's outage; [`None`] if the store is merely
-    /// slow, and the share then never holds more than one token. `take` counts the request.
+    /// slow, and the share then never has room for more than one request. `take` counts the request.
     ///
     /// Tokens come back at the share's own rate only, so that a store that comes and goes hands out nothing.
     pub(super) fn decide(
@@ -39,7 +42,7 @@ impl Share {
         let most = plan.scale.fill_nanos().max(price);
         let mut tat = self.tat.max(now);
         if outage != Some(self.outage) {
-            tat = tat.max(now.saturating_add(most).saturating_sub(interval));
+            tat = tat.max(now.saturating_add(most).saturating_sub(price));
         }
         let after = tat.saturating_add(price);
         let wait = after.saturating_sub(now.saturating_add(most));
@@ -53,6 +56,11 @@ impl Share {
         Verdict { tat, wait_nanos: (wait > 0).then_some(wait), scale: plan.scale, counted: None }
     }
 
+    /// Another quota: the same part of it is used.
+    pub(super) fn rescale(&mut self, old: Scale, new: Scale, now: u64) {
+        self.tat = carried_over(self.tat, old, new, now);
+    }
+
     /// Whether it still owes.
     pub(super) const fn counts(&self, now: u64) -> bool {
         self.tat > now
@@ -64,7 +72,6 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::limits::bucket::Scale;
     use crate::limits::shared::plan::Sharing;
 
     #[test]

@@ -34,7 +34,8 @@
 //!
 //! if now < at:      tat, since, earlier −= at − now;  at = now       the clock went back: as far as is known, no time
 //!                                                                     passed; this is written whatever is answered
-//! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota
+//! if fill ≠ fill':  tat = now + max(tat − now, 0) × fill' / fill      same fraction used under another quota, by which it
+//!                   fill = fill'                                      refills from now on: this is written too
 //! from = max(now − began_ago, at), to = now − ended_ago               what came back in an outage was spent by shares:
 //! if from < to:  tat = max(tat, from + held × interval) + to − from   what was left at its begin is left at its end;
 //!                held = before + granted before since + period, granted before since + 2 × period, then 0
@@ -53,6 +54,9 @@
 //! tat = max(tat, now + (before + granted) × interval)                 nor past what is held from now on
 //! left = floor((now + fill' − tat) / interval)
 //! ```
+//!
+//! What is held counts as the burst at most wherever it is multiplied here and below: leases of a larger quota, which
+//! gateways that still have it may spend, leave nothing of a smaller one, and are not waited for once they have ended.
 //!
 //! If any has `left < need`, the answer is [`Answer::Denied`] with the longest wait, and **nothing is taken** of any.
 //! The wait of one, which foresees that the bucket cannot refill past what is held:

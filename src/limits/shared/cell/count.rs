@@ -97,15 +97,17 @@ impl Count {
         self.word.store(At::write(number, used), Ordering::Release);
     }
 
-    /// Another quota: the same fraction of it is used.
-    pub(super) fn rescale(&mut self, old: Scale, new: Scale, refill: Refill) {
-        if refill != self.refill {
+    /// Another quota: the same fraction of it is used. Answers with whether its periods are others now.
+    pub(super) fn rescale(&mut self, old: Scale, new: Scale, refill: Refill) -> bool {
+        let has_other_periods = refill != self.refill;
+        if has_other_periods {
             (self.refill, *self.word.get_mut()) = (refill, 0);
         }
         let word = self.word.get_mut();
         let used = (*word & u64::from(u32::MAX)) * u64::from(new.burst.get());
         let used = used.div_ceil(u64::from(old.burst.get()));
         *word = *word >> 32 << 32 | used.min(new.burst.get().into());
+        has_other_periods
     }
 }
 
@@ -113,6 +115,19 @@ impl Cell {
     /// Whether it counts as a debit says.
     pub(in crate::limits::shared) fn is_counted_as(&self, debit: &Debit) -> bool {
         self.scale == debit.scale && self.count.refill == debit.refill
+    }
+
+    /// Whether a question was of a quota that is not in force any more. What is granted of it counts as held, and is not
+    /// spent; what is denied is not remembered.
+    pub(super) fn is_outdated(&self, asked: &Asked) -> bool {
+        let Scale { interval_nanos: interval, burst: most } = self.scale;
+        let is_of = match asked.bucket {
+            Bucket::Gcra { interval_nanos, burst, .. } => {
+                self.count.is_none() && interval_nanos == interval && burst == most.get()
+            }
+            Bucket::Calendar { requests, .. } => !self.count.is_none() && requests == most.get(),
+        };
+        !is_of
     }
 
     /// Reads both clocks of a request.
@@ -146,7 +161,7 @@ impl Cell {
         let Bucket::Calendar { requests, ends_in_nanos, .. } = asked.bucket else { return };
         let mut cold = self.cold();
         cold.pending = None;
-        if self.count.is_past(asked, &cold) {
+        if self.is_outdated(asked) || self.count.is_past(asked, &cold) {
             return;
         }
         cold.left = Some(grant.left);
@@ -169,22 +184,22 @@ impl Cell {
         let Bucket::Calendar { ends_in_nanos, .. } = asked.bucket else { return };
         let mut cold = self.cold();
         cold.pending = None;
-        if self.count.is_past(asked, &cold) {
+        if self.is_outdated(asked) || self.count.is_past(asked, &cold) {
             return;
         }
         let left = asked.need - 1;
         let left = cold.left.map_or(left, |before| before.min(left));
         cold.left = Some(left);
         self.count.learn(cold.number, self.scale.burst.get().saturating_sub(left));
-        // Whatever is owed is to be paid first, so that whoever costs as much is refused as well.
-        let cost = asked.need.saturating_sub(cold.owed).max(1);
+        let cost = cold.cost_of_denied(asked);
         self.refuse_for_now(&mut cold, cost, (sent, ends_in_nanos), now);
     }
 
     /// Refuses requests of a cost without asking, at most until the period ends; cheaper ones may ask.
     fn refuse_for_now(&self, cold: &mut Cold, cost: u32, (sent, ends_in_nanos): (Sent, u64), now: u64) {
         let plan = self.plan(sent.sharing, sent.replicas);
-        cold.next_question_at = now + plan.pause_nanos(cold.roll());
+        let pause = now + plan.pause_nanos(cold.roll());
+        cold.next_question_at = if cost > 1 { sent.at + LEAST_GAP_NANOS } else { pause };
         self.denied_cost.store(cost, Ordering::Release);
         let until = sent.at.saturating_add(ends_in_nanos).min(now + ASKED_AGAIN_NANOS);
         self.denied_until.store(until, Ordering::Release);
@@ -227,8 +242,11 @@ impl Cold {
         if self.number == number {
             return false;
         }
+        // What is owed of no period yet, of a bucket that refilled all the time, is owed of the first.
+        if self.number > 0 {
+            (self.owed, self.credit) = (0, 0);
+        }
         (self.number, self.counted, self.left, self.next_question_at) = (number, 0, None, 0);
-        (self.owed, self.credit) = (0, 0);
         true
     }
 }

@@ -15,11 +15,14 @@ mod asking;
 mod bounds;
 mod calendar;
 mod changes;
+mod costs;
 mod crowded;
 mod outages;
+mod outdated;
 mod overflow;
 mod path;
 mod retry_after;
+mod storms;
 mod tally;
 mod together;
 
@@ -171,6 +174,7 @@ enum Event {
 /// A request and how it ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
+    pub(super) replica: usize,
     pub(super) arrived: u64,
     /// When it was decided.
     pub(super) at: u64,
@@ -379,7 +383,7 @@ impl Fleet {
                     Err(exceeded) if exceeded.quota.is_none() => (Some(u64::MAX), Vec::new()),
                     Err(exceeded) => (Some(exceeded.wait.as_nanos() as u64), Vec::new()),
                 };
-                self.ended.push(Ended { arrived, at: self.now, path, refused });
+                self.ended.push(Ended { replica, arrived, at: self.now, path, refused });
                 (calls, None)
             }
             Attempt::NeedsShared(_, mut wanted) => (wanted.take_calls(), Some(wanted)),

@@ -26,7 +26,7 @@ fn frozen(fleet: &mut Fleet, is: bool) {
     fleet.weather.is_frozen = is;
 }
 
-fn dead(fleet: &mut Fleet, is: bool) {
+pub(super) fn dead(fleet: &mut Fleet, is: bool) {
     fleet.weather.is_dead = is;
 }
 
