@@ -275,6 +275,14 @@ impl CentralStore for Plenty {
         1_000_000_000
     }
 
+    fn round_trip_nanos(&self) -> u64 {
+        1_000_000
+    }
+
+    fn patience_nanos(&self) -> u64 {
+        5_000_000
+    }
+
     fn replicas(&self) -> NonZeroU32 {
         NonZeroU32::MIN
     }

@@ -59,8 +59,5 @@ impl Row<'_> {
 /// Refusals in the calm: one of 10,000, and those of gateways that were without Redis or waited for it in vain.
 fn refusals(calm: &Offered, apart: &Apart, limit: Limit) -> f64 {
     let shares = 0.9 * limit.rate / REPLICAS as f64 * apart.seconds;
-    calm.requests() as f64 / 10_000.0 * FALSE_REFUSALS
-        + shares
-        + apart.tokens as f64
-        + apart.unanswered as f64
+    calm.requests() as f64 / 10_000.0 * FALSE_REFUSALS + shares + apart.tokens as f64 + apart.undecided as f64
 }

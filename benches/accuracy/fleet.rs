@@ -23,14 +23,14 @@ const PARTS: usize = 4;
 /// once, as happens on a busy machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Apart {
-    /// One each time that a gateway gives it up, and one for each gateway of whose questions one had no answer.
+    /// One each time that a gateway gives it up, and one for each gateway that decided a request without an answer.
     pub(crate) tokens: u64,
     /// For how long they had given it up, summed up over all gateways.
     pub(crate) seconds: f64,
     /// The part of that in which not all of them had.
     pub(crate) alone_seconds: f64,
-    /// Questions without an answer.
-    pub(crate) unanswered: u64,
+    /// Requests that were decided without an answer.
+    pub(crate) undecided: u64,
 }
 
 pub(crate) struct Fleet {
@@ -111,18 +111,23 @@ impl Fleet {
 
     /// What they may have admitted without Redis since.
     pub(crate) fn apart_since(&self, before: &[Failures], part: &str) -> Apart {
-        let mut apart = Apart { tokens: 0, seconds: 0.0, alone_seconds: 0.0, unanswered: 0 };
-        let mut together = f64::INFINITY;
+        let mut apart = Apart { tokens: 0, seconds: 0.0, alone_seconds: 0.0, undecided: 0 };
+        let (mut together, mut unanswered) = (f64::INFINITY, 0);
         for (before, after) in before.iter().zip(self.failures()) {
             let away = after.away.saturating_sub(before.away).as_secs_f64();
             apart.tokens += after.given_up - before.given_up;
-            apart.tokens += u64::from(after.unanswered > before.unanswered);
-            apart.unanswered += after.unanswered - before.unanswered;
+            apart.tokens += u64::from(after.undecided > before.undecided);
+            unanswered += after.unanswered - before.unanswered;
+            apart.undecided += after.undecided - before.undecided;
             apart.seconds += away;
             together = together.min(away);
         }
         apart.alone_seconds = apart.seconds - together * REPLICAS as f64;
-        println!("{part}, without Redis: {} tokens, and shares for {:.1} s", apart.tokens, apart.seconds);
+        let Apart { tokens, seconds, undecided, .. } = apart;
+        println!(
+            "{part}, without Redis: {tokens} tokens, and shares for {seconds:.1} s; {undecided} requests without an answer, \
+             {unanswered} questions"
+        );
         apart
     }
 

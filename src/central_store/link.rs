@@ -16,6 +16,7 @@ use super::breaker::{GRACE, NEXT_TRY, TimeOuts, probe_after};
 use super::connect::{GRANT, Live, PRESENCE, within};
 use super::counts::{CallEnd, Counts};
 use super::fault::Fault;
+use super::round_trips::RoundTrips;
 use super::script::{self, Presence};
 use super::settings::{MOST_REPLICAS, Server};
 use crate::clock::{Clock, Now};
@@ -101,6 +102,9 @@ pub struct Link {
     was_tried: AtomicBool,
     /// When the last call was sent that was answered: the store worked then.
     answered_nanos: AtomicU64,
+    round_trips: Mutex<RoundTrips>,
+    /// The longest of those that count.
+    round_trip_nanos: AtomicU64,
     story: Mutex<Story>,
     counts: Counts,
     timings: Arc<Timings>,
@@ -127,6 +131,8 @@ impl Link {
             state: AtomicU8::new(LinkState::HalfOpen as u8),
             was_tried: AtomicBool::new(false),
             answered_nanos: AtomicU64::new(since.monotonic_nanos),
+            round_trips: Mutex::default(),
+            round_trip_nanos: AtomicU64::new(0),
             story: Mutex::new(story),
             counts: Counts::default(),
             timings: Arc::default(),
@@ -271,7 +277,12 @@ impl Link {
 
     /// Notes an answer to what was sent then.
     fn answered(&self, live: &Live, server_ticks: u64, sent_nanos: u64) {
-        live.server_time.observe(server_ticks, sent_nanos, self.clock.now().monotonic_nanos);
+        let now_nanos = self.clock.now().monotonic_nanos;
+        live.server_time.observe(server_ticks, sent_nanos, now_nanos);
+        let mut round_trips = self.round_trips.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = round_trips.note(now_nanos.saturating_sub(sent_nanos), now_nanos);
+        self.round_trip_nanos.store(longest, Ordering::Relaxed);
+        drop(round_trips);
         self.answered_nanos.fetch_max(sent_nanos, Ordering::Relaxed);
     }
 
@@ -469,6 +480,14 @@ impl CentralStore for Store {
 
     fn deadline_nanos(&self) -> u64 {
         u64::try_from(self.0.server.timeout.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn round_trip_nanos(&self) -> u64 {
+        self.0.round_trip_nanos.load(Ordering::Relaxed)
+    }
+
+    fn patience_nanos(&self) -> u64 {
+        u64::try_from(self.0.server.patience.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn replicas(&self) -> NonZeroU32 {

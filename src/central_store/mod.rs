@@ -14,6 +14,7 @@ mod connect;
 mod counts;
 mod fault;
 mod link;
+mod round_trips;
 mod script;
 mod server_time;
 mod settings;

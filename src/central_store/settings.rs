@@ -29,9 +29,12 @@ pub struct Settings {
     /// What every key begins with, 1 to 32 of `A-Z a-z 0-9 _ - .`: gateways that share limits have the same, others on
     /// the same server another. Default: `tollgate`.
     pub prefix: String,
-    /// Milliseconds that the server's answer is waited for before the call has failed, 5 to 1,000. A request that no lease
-    /// admits waits so long at most, and is then decided without the answer. Default: 50.
+    /// Milliseconds that the server's answer is waited for before the call has failed, 5 to 1,000. Default: 50.
     pub timeout_milliseconds: u64,
+    /// Milliseconds that a request waits for the server's answer beyond what answers took lately at the longest, 5 to 1,000.
+    /// Then this gateway's share decides, and what it admits is charged by the answer; `on_store_failure = "closed"` waits
+    /// for the whole time-out. More of it waits for a server that stalls, so that the limit stays exact. Default: 5.
+    pub patience_milliseconds: u64,
     /// Milliseconds that a connection may take to be made, 10 to 10,000. Default: 250.
     pub connect_timeout_milliseconds: u64,
     /// Calls that may be waiting for an answer, 1 to 65,536; further ones fail at once. Default: 1,024.
@@ -49,6 +52,7 @@ impl Default for Settings {
             ca_file: None,
             prefix: "tollgate".to_owned(),
             timeout_milliseconds: 50,
+            patience_milliseconds: 5,
             connect_timeout_milliseconds: 250,
             max_calls: 1_024,
             min_replicas: 1,
@@ -82,6 +86,8 @@ pub struct Server {
     pub prefix: Arc<str>,
     /// How long an answer is waited for.
     pub timeout: Duration,
+    /// How long a request waits for one beyond what others took.
+    pub patience: Duration,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// Calls that may be waiting.
@@ -111,6 +117,7 @@ pub fn from_settings(
     }
     for (key, value, least, most) in [
         ("timeout_milliseconds", settings.timeout_milliseconds, 5, 1_000),
+        ("patience_milliseconds", settings.patience_milliseconds, 5, 1_000),
         ("connect_timeout_milliseconds", settings.connect_timeout_milliseconds, 10, 10_000),
         ("max_calls", u64::from(settings.max_calls), 1, 65_536),
         ("min_replicas", u64::from(settings.min_replicas), 1, u64::from(MOST_REPLICAS)),
@@ -167,6 +174,7 @@ fn server(
         ca_file: settings.ca_file.as_ref().map(|file| folder.join(file)),
         prefix: settings.prefix.as_str().into(),
         timeout: Duration::from_millis(settings.timeout_milliseconds),
+        patience: Duration::from_millis(settings.patience_milliseconds),
         connect_timeout: Duration::from_millis(settings.connect_timeout_milliseconds),
         max_calls: settings.max_calls as usize,
         min_replicas: NonZeroU32::new(settings.min_replicas.min(MOST_REPLICAS)).unwrap_or(NonZeroU32::MIN),
@@ -189,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_at_once() {
-        let text = "prefix = \"a{b}\"\ntimeout_milliseconds = 4\nconnect_timeout_milliseconds = 1\nmax_calls = 0\n\
+        let text = "prefix = \"a{b}\"\ntimeout_milliseconds = 4\npatience_milliseconds = 4\nconnect_timeout_milliseconds = 1\nmax_calls = 0\n\
                     min_replicas = 0";
         let told = checked(text, "redis://h/x").unwrap_err();
         let told: Vec<_> = told.iter().map(|(key, code)| format!("{key} {code}")).collect();
@@ -198,6 +206,7 @@ mod tests {
             [
                 "redis.prefix redis_prefix_invalid",
                 "redis.timeout_milliseconds out_of_range",
+                "redis.patience_milliseconds out_of_range",
                 "redis.connect_timeout_milliseconds out_of_range",
                 "redis.max_calls out_of_range",
                 "redis.min_replicas out_of_range",

@@ -344,6 +344,7 @@ fn compare_redis(old: &central_store::Settings, new: &central_store::Settings, e
         ca_file,
         prefix,
         timeout_milliseconds,
+        patience_milliseconds,
         connect_timeout_milliseconds,
         max_calls,
         min_replicas,
@@ -355,6 +356,8 @@ fn compare_redis(old: &central_store::Settings, new: &central_store::Settings, e
     effects.setting("redis.ca_file", ca_file, &new.ca_file, OTHERS_LATER);
     let timeout = (timeout_milliseconds, &new.timeout_milliseconds);
     effects.setting("redis.timeout_milliseconds", timeout.0, timeout.1, OTHERS_LATER);
+    let patience = (patience_milliseconds, &new.patience_milliseconds);
+    effects.setting("redis.patience_milliseconds", patience.0, patience.1, OTHERS_LATER);
     let timeout = (connect_timeout_milliseconds, &new.connect_timeout_milliseconds);
     effects.setting("redis.connect_timeout_milliseconds", timeout.0, timeout.1, OTHERS_LATER);
     effects.setting("redis.max_calls", max_calls, &new.max_calls, OTHERS_LATER);

@@ -55,9 +55,14 @@ enum Took {
 fn path((claim, source): (&Claim, &Source)) -> Option<LimitPath> {
     Some(match (claim.shared?.on_store_failure, source) {
         (_, Source::Held) => LimitPath::Lease,
-        (OnStoreFailure::Open, Source::WithoutStore(_)) => LimitPath::Open,
-        (_, Source::WithoutStore(_)) => LimitPath::Share,
+        (OnStoreFailure::Open, Source::WithoutStore(state)) => path_without(*state, LimitPath::Open),
+        (_, Source::WithoutStore(state)) => path_without(*state, LimitPath::Share),
     })
+}
+
+/// How a claim was decided without the store: so while it is away.
+pub(super) const fn path_without(state: StoreState, away: LimitPath) -> LimitPath {
+    if state.down_since.is_some() { away } else { LimitPath::Unanswered }
 }
 
 const fn waited_path(has_waited: bool) -> LimitPath {

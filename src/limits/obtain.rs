@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::Limits;
 use super::admission::{Exceeded, ExceededKind};
-use super::attempt::{Asker, Short, Source};
+use super::attempt::{Asker, Short, Source, path_without};
 use super::claims::Claim;
 use super::inline::Inline;
 use super::shared::call::{Want, state_of};
 use super::shared::cell::{Cell, Lacking, StoreState};
-use super::shared::wanted::{Waiting, Waits};
-use super::shared::{Call, CentralStore, MOST_ASKED, Wanted};
+use super::shared::wanted::{Until, Waiting, Waits};
+use super::shared::{Call, CentralStore, MOST_ASKED, OnStoreFailure, Shared, Wanted};
 use crate::domain::LimitPath;
 
 /// Where a bucket is kept.
@@ -38,7 +38,8 @@ impl Limits {
         }
         // Past the bound on buckets it is counted in another, which may have tokens, or refuse.
         let lacking = &*self.without_token(claims, lacking.iter().copied(), asker)?;
-        if self.without_store(claims, lacking, sources, waits.in_vain, now)? {
+        let lacking = &*self.without_store(claims, lacking, sources, waits, now)?;
+        if lacking.is_empty() {
             return Ok(());
         }
         let (mut pending, mut due, mut unasked) = (None, None, Vec::new());
@@ -65,9 +66,7 @@ impl Limits {
             return Err(self.exceeds(claims, place, &verdict, now));
         }
         let keys = lacking.iter().map(|&place| (claims[place].key, claims[place].tokens())).collect();
-        let deadlines = lacking.iter().filter_map(|&place| self.state_of(&claims[place]));
-        let deadline_nanos = deadlines.map(|state| state.deadline_nanos).max().unwrap_or(0);
-        let mut wanted = Wanted::new(waits, deadline_nanos, now);
+        let mut wanted = Wanted::new(waits, self.until(claims, lacking, waits, now), now);
         if let Some(one) = pending {
             wanted.pending.push(one);
         } else if due.is_some() {
@@ -88,22 +87,41 @@ impl Limits {
         Err(Short::Wanted(Box::new(wanted)))
     }
 
-    /// Decides claims whose store does not answer, or has not in time: all or none. Answers whether it decided all; if
-    /// not, the others are to be asked for.
+    /// Until when claims wait for an answer.
+    fn until(&self, claims: &[Claim], lacking: &[usize], waits: Waits, now: u64) -> Until {
+        let (mut patience, mut deadline, mut is_closed) = (0, 0, false);
+        for claim in lacking.iter().map(|&place| &claims[place]) {
+            let (Some(shared), Some(state)) = (claim.shared, self.state_of(claim)) else { continue };
+            patience = patience.max(state.longest_wait_nanos);
+            deadline = deadline.max(state.deadline_nanos);
+            is_closed |= shared.on_store_failure == OnStoreFailure::Closed;
+        }
+        if is_closed {
+            // It ends by itself within the deadline, unless its thread hangs.
+            return Until::Deadline(now.saturating_add(deadline.saturating_mul(2)));
+        }
+        Until::Patience(waits.since(now).saturating_add(patience))
+    }
+
+    /// Decides claims whose store does not answer, or has not in time: all or none. Answers with the others, which are to be
+    /// asked for.
     fn without_store(
         &self,
         claims: &[Claim],
         lacking: &[usize],
         sources: &mut Inline<Source>,
-        in_vain: bool,
+        waits: Waits,
         now: u64,
-    ) -> Result<bool, Short> {
-        let mut all = true;
+    ) -> Result<Inline<usize>, Short> {
+        let mut others = Inline::new(0);
         for &place in lacking {
             let claim = &claims[place];
             let (Some(shared), Some(state)) = (claim.shared, self.state_of(claim)) else { continue };
-            if state.down_since.is_none() && !in_vain {
-                all = false;
+            if state.down_since.is_none()
+                && !waits.in_vain
+                && !self.is_overdue(claim, shared, state, waits, now)
+            {
+                others.push(place);
                 continue;
             }
             let decided = self.counters.shared.with(claim.key, &claim.debit, now, |cell| {
@@ -113,13 +131,22 @@ impl Limits {
                 None => return Err(self.unavailable(claim)),
                 Some(verdict) if verdict.wait_nanos.is_some() => {
                     let mut exceeded = self.refuse(claims, place, &verdict, now);
-                    exceeded.path = Some(LimitPath::Share);
+                    exceeded.path = Some(path_without(state, LimitPath::Share));
                     return Err(Short::Exceeded(Box::new(exceeded)));
                 }
                 Some(_) => sources[place] = Source::WithoutStore(state),
             }
         }
-        Ok(all)
+        Ok(others)
+    }
+
+    /// Whether an answer for a claim is not waited for any longer. One that refuses without an answer waits for it.
+    fn is_overdue(&self, claim: &Claim, shared: Shared, state: StoreState, waits: Waits, now: u64) -> bool {
+        if shared.on_store_failure == OnStoreFailure::Closed {
+            return false;
+        }
+        let is_overdue = |cell: &Cell| cell.is_overdue(waits.since(now), state, now);
+        self.counters.shared.with(claim.key, &claim.debit, now, is_overdue) == Some(true)
     }
 
     /// Where a claim's bucket is kept.

@@ -155,6 +155,10 @@ fn replicas_are_counted() {
     run(async {
         let (first, _stop) = linked(&redis, "").await;
         assert_eq!(first.replicas().get(), 1);
+        assert!(
+            (1..TIMEOUT.as_nanos() as u64).contains(&first.round_trip_nanos()),
+            "how long its first answers took"
+        );
         let other = Link::new(settings(&redis, ""), 8, Clock::system());
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let (tried, answered) = tokio::sync::oneshot::channel();
@@ -230,6 +234,7 @@ fn a_link_that_is_being_made_ends_when_it_is_told() {
             ca_file: None,
             prefix: "tollgate".into(),
             timeout: hour,
+            patience: hour,
             connect_timeout: hour,
             max_calls: 1,
             min_replicas: std::num::NonZeroU32::MIN,

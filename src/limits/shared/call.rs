@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::cell::{Fate, Pending, Sent, StoreState};
 use super::cells::SharedCells;
-use super::plan::Shared;
+use super::plan::{Shared, longest_wait_nanos};
 use super::store::{Answer, CentralStore, OutageAgo, Question, StoreFault};
 use crate::clock::Clock;
 use crate::limits::cells::Debit;
@@ -146,6 +146,7 @@ pub(in crate::limits) fn state_of(store: &dyn CentralStore) -> StoreState {
     StoreState {
         replicas: store.replicas().get(),
         deadline_nanos: store.deadline_nanos(),
+        longest_wait_nanos: longest_wait_nanos(store),
         down_since: (!store.is_up()).then(down),
     }
 }

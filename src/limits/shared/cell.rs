@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use self::count::Count;
 use super::lease::{Lease, MOST_TOKENS, Mark, UNIT_NANOS};
-use super::plan::{LEAST_GAP_NANOS, OnStoreFailure, PATIENCE_NANOS, Plan, Shared, Sharing, seconds, whole};
+use super::plan::{LEAST_GAP_NANOS, OnStoreFailure, Plan, Shared, Sharing, TURN_NANOS, seconds, whole};
 use super::share::Share;
 use super::store::{Asked, Bucket, Grant, Held};
 use crate::limits::bucket::{Scale, Verdict};
@@ -69,6 +69,8 @@ pub(in crate::limits) struct Cell {
 #[derive(Debug, Default)]
 struct Cold {
     pending: Option<Pending>,
+    /// When the last question was begun.
+    asked_at: u64,
     next_question_at: u64,
     /// What the store holds for this replica, and in which period; 0 where that is not known.
     account: u32,
@@ -84,7 +86,7 @@ struct Cold {
     waiting: u32,
     /// Charged without a token; paid from the next grants.
     owed: u32,
-    /// Admitted because questions failed, while the store is not away; paid first.
+    /// Admitted because an answer was not there in time, while the store is not away; paid first.
     credit: u32,
     /// When what is owed is forgotten, if nobody comes by then to pay it: the bucket would be full without.
     debt_ends: u64,
@@ -123,6 +125,8 @@ pub(in crate::limits) struct StoreState {
     pub(in crate::limits) replicas: u32,
     /// What an answer takes at most.
     pub(in crate::limits) deadline_nanos: u64,
+    /// How long a request waits for one.
+    pub(in crate::limits) longest_wait_nanos: u64,
     /// When the outage began that lasts.
     pub(in crate::limits) down_since: Option<u64>,
 }
@@ -199,7 +203,7 @@ impl Cell {
         Verdict { tat, wait_nanos, scale: self.scale, counted: None }
     }
 
-    /// Why there is no token for `cost`. A bucket with nothing left is not waited for longer than [`PATIENCE_NANOS`].
+    /// Why there is no token for `cost`. A bucket with nothing left is not waited for longer than [`TURN_NANOS`].
     pub(in crate::limits) fn lacking(&self, cost: u32, now: u64) -> Lacking {
         if let Some(verdict) = self.denied(cost, now) {
             return Lacking::Denied(verdict);
@@ -209,10 +213,17 @@ impl Cell {
             return Lacking::Pending(pending.clone());
         }
         let wait = cold.next_question_at.saturating_sub(now);
-        if wait > PATIENCE_NANOS {
+        if wait > TURN_NANOS {
             return Lacking::Denied(self.verdict(self.lease.unspent(now), Some(wait), now));
         }
         if wait > 0 { Lacking::Due(cold.next_question_at) } else { Lacking::Unasked }
+    }
+
+    /// Whether an answer is on its way for longer than is waited for it: by any request, or by one that waits `since` then.
+    pub(in crate::limits) fn is_overdue(&self, since: u64, store: StoreState, now: u64) -> bool {
+        let cold = self.cold();
+        let begin = cold.asked_at.min(since);
+        cold.pending.is_some() && now.saturating_sub(begin) >= store.longest_wait_nanos
     }
 
     /// The refusal of a request that has waited as long as it may.
@@ -237,6 +248,7 @@ impl Cell {
             return None;
         }
         cold.pending = Some(pending.clone());
+        cold.asked_at = now;
         let plan = self.plan(shared.sharing, store.replicas);
         let period = self.enter_period(&mut cold, now);
         let kept = self.lease.begin_round(now);
@@ -347,9 +359,8 @@ impl Cell {
         self.denied_until.store(next, Ordering::Release);
     }
 
-    /// Decides a request of `cost` that the store does not answer for. `take` counts it. Where a question failed and the
-    /// store is not given up, what is admitted is paid for by the next grants, and nothing is admitted of a bucket that had
-    /// nothing left.
+    /// Decides a request of `cost` that the store does not answer for. `take` counts it. While the store is not given up,
+    /// what is admitted is paid for by the next grants, and nothing is admitted of a bucket that had nothing left.
     pub(in crate::limits) fn without_store(
         &self,
         cost: u32,
@@ -391,7 +402,7 @@ impl Cell {
         self.told(now)
     }
 
-    /// Notes what was admitted because a question failed.
+    /// Notes what was admitted because an answer was not there in time.
     fn borrow(&self, cold: &mut Cold, cost: u32, now: u64) {
         cold.credit = cold.credit.saturating_add(cost).min(self.scale.burst.get());
         cold.debt_ends = now.saturating_add(self.scale.fill_nanos());

@@ -3,8 +3,9 @@
 //! A replica spends tokens that the store granted it: a lease. While one has tokens a request takes one by a single
 //! compare-and-swap; nothing is awaited and nobody is asked. A request that finds none asks, together with all others
 //! that wait: it waits for its turn (until the question before it is answered, and 5 ms after that was sent) and for one
-//! answer, as long as the store takes at most. Who answers is not this room's business: [`CentralStore`] says how it is
-//! asked and what it must keep, with the proof that no window outruns the limit.
+//! answer; no longer than 5 ms and what answers took lately at the longest, then a share decides. Who answers is not this
+//! room's business: [`CentralStore`] says how it is asked and what it must keep, with the proof that no window outruns the
+//! limit.
 //!
 //! # Bounds
 //!
@@ -12,8 +13,8 @@
 //!
 //! | | admitted at most |
 //! |---|---|
-//! | the store answers, however slowly, and replicas come and go | B + r W |
-//! | it leaves questions unanswered, and is not given up | B + r W + N, and r / N for the time by which a replica is granted nothing that it asks for |
+//! | the store answers as soon as it did lately, however slow that is, and replicas come and go | B + r W |
+//! | it answers later, or leaves questions unanswered, and is not given up | B + r W + N, and r / N for the time by which a replica is granted nothing that it asks for |
 //! | it is away, for however long | B + r W + N (for each outage), and r (N − 1) / N for the time by which replicas go on apart |
 //! | k of N are cut off, each for its D | B + r W + k + (r / N) × all D together; where all are cut off alike, k + (k / N) r D |
 //! | it forgets everything, or loses what it granted last | once B more, or what was lost |
@@ -36,24 +37,28 @@
 //!
 //! # Why slowness adds nothing
 //!
-//! While the store answers, every request that is admitted spends a token that the store holds for it at some instant
-//! between its arrival and its answer, and [the invariant](CentralStore) counts it there:
+//! While the store answers in time, every request that is admitted spends a token that the store holds for it at some
+//! instant between its arrival and its answer, and [the invariant](CentralStore) counts it there:
 //!
 //! - A request that does not wait spends a token whose lease lives when it comes. A lease begins when its question is
 //!   *sent*, so that it ends here before it ends at the store, however long the question was on its way.
 //! - A request that waits spends a token whose lease lived when it began to wait, or that was granted since. Tokens that
 //!   are asked for requests (`strict`) are for no others: their lease ends as it begins, so they hold back no refill.
 //! - Tokens that are kept over a question may have died when its answer comes. Then they stay dead.
-//! - No share is admitted beside it. Only a question that **failed** lets a replica admit a request without a token: one in
-//!   each N / r, and none of a bucket that had nothing left. They are paid for first of all from the next grants. A replica
-//!   that goes may leave them unpaid; so does one whose bucket can never be asked of, which so goes on with its share.
+//! - No share is admitted beside it. Only a question that **failed**, or whose answer is later than any of the last 10 s by
+//!   more than 5 ms, lets a replica admit a request without a token: one in each N / r, and none of a bucket that had nothing
+//!   left. They are paid for first of all from the next grants. A replica that goes may leave them unpaid; so does one whose
+//!   bucket can never be asked of, which so goes on with its share.
 //!
 //! Nothing here counts replicas: one that joins has no token before it is granted one, and it does not serve before it has
 //! found the store or tried for a second; one that leaves drops tokens that the store counts as held until they die.
 //!
-//! A share after 5 ms, charged later, would add N + r δ where answers take δ longer, which on a busy machine is always. To
-//! set a credit for it aside would cost N tokens of every burst, and the smallest ones have none to spare. So whoever finds
-//! no token waits for one round trip, which the client cuts off at its deadline.
+//! A share after 5 ms alone, charged later, would add N + r δ wherever answers take δ longer, and to set a credit for it aside
+//! would cost N tokens of every burst, of which the smallest ones have none to spare. So whoever finds no token waits for a
+//! round trip, however long those are, and only a store that stalls is not waited for: then N and r δ are all that it adds, for
+//! a stall of δ, until its answer comes and charges them. Where round trips take more than 5 ms, whoever comes while a question
+//! is on its way waits for two. A policy that is `closed` admits nothing without an answer, so its requests wait as long as the
+//! client does.
 //!
 //! # How it differs from its models
 //!

@@ -52,7 +52,9 @@ pub struct Shared {
 /// Questions about one bucket are at least so far apart on a replica.
 pub(super) const LEAST_GAP_NANOS: u64 = 5_000_000;
 /// A request waits so long for its turn to ask.
-pub(super) const PATIENCE_NANOS: u64 = 5_000_000;
+pub(super) const TURN_NANOS: u64 = 5_000_000;
+/// Timers wake so much late.
+pub(super) const LATE_NANOS: u64 = 2_000_000;
 
 const LONGEST_LEASE_NANOS: u64 = 5_000_000_000;
 /// Tokens that were asked for requests are for those that came before they were asked for, give or take a lease's unit.
@@ -167,6 +169,14 @@ impl Plan {
     pub(super) fn share_interval_nanos(&self) -> u64 {
         self.scale.interval_nanos.saturating_mul(u64::from(self.replicas))
     }
+}
+
+/// How long a request waits in all: for its turn to ask, which comes after 5 ms or the answer to the question before, and
+/// for one answer that takes as long as the longest of lately.
+pub(super) fn longest_wait_nanos(store: &dyn CentralStore) -> u64 {
+    let round_trip = store.round_trip_nanos();
+    let turn = store.patience_nanos().max(TURN_NANOS).max(round_trip);
+    turn.saturating_add(LATE_NANOS).saturating_add(round_trip)
 }
 
 /// How a policy is decided while the store stands as it does.

@@ -256,6 +256,12 @@ pub trait CentralStore: Send + Sync {
     /// What [`CentralStore::ask`] takes at most.
     fn deadline_nanos(&self) -> u64;
 
+    /// The longest that an answer took lately, as far as is known.
+    fn round_trip_nanos(&self) -> u64;
+
+    /// What a request waits for an answer beyond that: at least 5 ms, which its turn to ask may take.
+    fn patience_nanos(&self) -> u64;
+
     /// Replicas that share the store now, this one included; the last known number while it is down. It sizes shares,
     /// leases and pauses; no bound depends on it while the store answers.
     fn replicas(&self) -> NonZeroU32;

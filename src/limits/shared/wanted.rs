@@ -1,7 +1,9 @@
 //! A request that waits for tokens: for its turn to ask, and then for the answer.
 //!
 //! Its turn comes 5 ms after the question before it, or when that is answered. Whoever comes while a question is on its
-//! way, which cannot bring a token for it, waits for that answer and for one more; nobody waits for three.
+//! way, which cannot bring a token for it, waits for that answer and for one more; nobody waits for three. Nor does anybody
+//! wait for longer than 5 ms and the longest answer of lately, unless a policy is `closed`: then it waits until the question
+//! has ended, with an answer or without.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +11,9 @@ use std::time::Duration;
 use super::call::Call;
 use super::cell::{Fate, Pending};
 use super::cells::SharedCells;
-use super::plan::PATIENCE_NANOS;
+use super::plan::{LATE_NANOS, TURN_NANOS};
 use crate::clock::Clock;
 use crate::limits::key::Key;
-
-/// Timers wake so much late.
-const LATE_NANOS: u64 = 2_000_000;
 
 /// What a request waits for: await [`Wanted::settled`], then call [`Limits::admit_after`](crate::limits::Limits::admit_after).
 #[derive(Debug)]
@@ -28,7 +27,16 @@ pub struct Wanted {
     waits: Waits,
     /// Whether a question that is on its way can know of it: it is its own, or the request waited already.
     is_known: bool,
-    deadline_nanos: u64,
+    until: Until,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::limits) enum Until {
+    /// Until the request has waited as long as it may.
+    Patience(u64),
+    /// Until the question has ended, which it does by itself unless its thread hangs.
+    Deadline(u64),
 }
 
 /// What a request has waited for. Proof that it has waited at all.
@@ -64,13 +72,13 @@ impl Waits {
 
     /// Whether it may wait for its turn to ask until `due`: once, and again within 5 ms of its begin.
     pub(in crate::limits) fn may_wait_until(self, due: u64) -> bool {
-        !(self.had_turn || self.was_asked) || self.since.is_none_or(|since| due <= since + PATIENCE_NANOS)
+        !(self.had_turn || self.was_asked) || self.since.is_none_or(|since| due <= since + TURN_NANOS)
     }
 
     /// Whether it may wait for an answer: until one was asked for it, and again within 5 ms of its begin, give or take
     /// what timers are late.
     pub(in crate::limits) fn may_ask(self, now: u64) -> bool {
-        !self.was_asked || self.since.is_none_or(|since| now <= since + PATIENCE_NANOS + LATE_NANOS)
+        !self.was_asked || self.since.is_none_or(|since| now <= since + TURN_NANOS + LATE_NANOS)
     }
 }
 
@@ -82,8 +90,8 @@ impl Waited {
 }
 
 impl Wanted {
-    /// Nothing yet, for a request that has waited so at `now`; its store answers within the deadline or not at all.
-    pub(in crate::limits) fn new(waits: Waits, deadline_nanos: u64, now: u64) -> Self {
+    /// Nothing yet, for a request that has waited so at `now`, and waits at most until then.
+    pub(in crate::limits) fn new(waits: Waits, until: Until, now: u64) -> Self {
         Self {
             calls: Vec::new(),
             pending: Vec::new(),
@@ -91,19 +99,19 @@ impl Wanted {
             waiting: Waiting::default(),
             is_known: waits.since.is_some(),
             waits: Waits { since: waits.since.or(Some(now)), ..waits },
-            deadline_nanos,
+            until,
         }
     }
 
-    /// Sends what is to be asked and waits for the answer, as long as the store takes at most; or for the request's turn
-    /// to ask, at most 5 ms.
+    /// Sends what is to be asked and waits for the answer, as long as the request may; or for its turn to ask, at most
+    /// 5 ms.
     pub async fn settled(mut self, clock: &Clock) -> Waited {
         self.is_known |= !self.calls.is_empty();
         for call in std::mem::take(&mut self.calls) {
             tokio::spawn(call.run(clock.clone()));
         }
         if let Some(due) = self.due {
-            let wait = due.saturating_sub(clock.now().monotonic_nanos).min(PATIENCE_NANOS);
+            let wait = due.saturating_sub(clock.now().monotonic_nanos).min(TURN_NANOS);
             tokio::time::sleep(Duration::from_nanos(wait)).await;
             return self.over();
         }
@@ -113,9 +121,12 @@ impl Wanted {
                 let _ = pending.wait_for(|fate| *fate != Fate::Pending).await;
             }
         };
-        // A question ends by itself within the deadline, unless its thread hangs.
-        let _ =
-            tokio::time::timeout(Duration::from_nanos(self.deadline_nanos.saturating_mul(2)), ended).await;
+        let (Until::Patience(until) | Until::Deadline(until)) = self.until;
+        let wait = Duration::from_nanos(until.saturating_sub(clock.now().monotonic_nanos));
+        if tokio::time::timeout(wait, ended).await.is_err() {
+            // While this thread was held up its answer may have arrived, too.
+            tokio::task::yield_now().await;
+        }
         self.over()
     }
 
@@ -127,10 +138,12 @@ impl Wanted {
         } else {
             let fates = || self.pending.iter().map(|pending| *pending.borrow());
             waits.was_asked |= self.is_known && fates().all(|fate| fate == Fate::Answered);
-            // One that has not ended by now hangs; one that was never sent has nobody left to end it, and is asked anew.
+            // One that was never sent has nobody left to end it, and is asked anew.
             let hangs =
                 |pending: &Pending| *pending.borrow() == Fate::Pending && pending.has_changed().is_ok();
-            waits.in_vain = fates().any(|fate| fate == Fate::Failed) || self.pending.iter().any(hangs);
+            let is_awaited_to_its_end = matches!(self.until, Until::Deadline(_));
+            waits.in_vain = fates().any(|fate| fate == Fate::Failed)
+                || is_awaited_to_its_end && self.pending.iter().any(hangs);
         }
         Waited { waits, _waiting: self.waiting }
     }
@@ -147,7 +160,19 @@ impl Wanted {
     pub(in crate::limits) fn is_over(&self, now: u64) -> bool {
         match self.due {
             Some(due) => now >= due,
-            None => self.pending.iter().all(|pending| *pending.borrow() != Fate::Pending),
+            None => {
+                self.patience_ends().is_some_and(|ends| now >= ends)
+                    || self.pending.iter().all(|pending| *pending.borrow() != Fate::Pending)
+            }
+        }
+    }
+
+    /// When the request has waited as long as it may; [`None`] if it waits for the question's end.
+    #[cfg(test)]
+    pub(in crate::limits) const fn patience_ends(&self) -> Option<u64> {
+        match self.until {
+            Until::Patience(ends) => Some(ends),
+            Until::Deadline(_) => None,
         }
     }
 }

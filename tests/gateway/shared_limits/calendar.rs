@@ -3,12 +3,11 @@
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::Fleet;
 use super::load::{Outcome, Targets, offer};
+use super::{Fleet, PATIENT};
 use crate::support::{Client, request};
 
 const REPLICAS: usize = 3;
-const PATIENT: &str = "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
 
 fn load(fleet: &Fleet, token: &str, per_second: u32, seconds: u64) -> Outcome {
     let pause = || thread::sleep(Duration::from_secs(seconds));

@@ -1,10 +1,8 @@
 //! A shared policy changes while gateways run: another quota, another window, another name. What was used stays used, on
 //! every gateway, and while some have taken the change over and others have not.
 
-use super::Fleet;
 use super::is_long;
-
-const PATIENT: &str = "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
+use super::{Fleet, PATIENT};
 
 fn replicas() -> usize {
     if is_long() { 8 } else { 2 }

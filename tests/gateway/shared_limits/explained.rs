@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::Fleet;
+use super::{Fleet, PATIENT};
 use crate::support::{Client, Gateway, until};
-
-const PATIENT: &str = "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
 
 /// What a replica says that it would do with a request of a token.
 fn explain(fleet: &Fleet, replica: usize, token: &str) -> Value {

@@ -8,6 +8,8 @@ use crate::support::{Gateway, until};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failures {
     pub(super) unanswered: u64,
+    /// Requests that were decided without an answer while it was not given up.
+    pub(super) undecided: u64,
     /// How often it gave Redis up.
     pub(super) given_up: u64,
     /// For how long it went on without.
@@ -31,6 +33,7 @@ impl Failures {
             rest[..end].parse::<f64>().ok()
         });
         Self {
+            undecided: metrics.count("tollgate_limit_path_total", &[("path", "unanswered")]),
             unanswered: calls("timed_out") + calls("failed") + calls("busy"),
             given_up: log.matches("shared limits: Redis is away").count() as u64,
             away: away.map(Duration::from_secs_f64).sum(),

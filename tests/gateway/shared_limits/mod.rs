@@ -6,6 +6,7 @@ mod apart;
 mod calendar;
 mod calm;
 mod changes;
+mod cold;
 mod default_timeout;
 mod explained;
 mod failures;
@@ -36,6 +37,10 @@ use load::Limit;
 use relay::Relay;
 use server::Server as Redis;
 
+/// How Redis is waited for on a machine that may be busy.
+const PATIENT: &str =
+    "timeout_milliseconds = 1000\npatience_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
+
 /// Replicas on one PostgreSQL and one Redis; each has a network of its own to Redis.
 struct Fleet {
     replicas: Vec<Gateway>,
@@ -52,9 +57,10 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// So many replicas with one limit for each token. Redis is waited for patiently, since the machine may be busy.
+    /// So many replicas with one limit for each token. Redis is waited for patiently, since the machine may be busy: so what
+    /// is admitted is exact, however late it answers.
     fn start(replicas: usize, limit: Limit) -> Self {
-        Self::with(replicas, limit, "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n")
+        Self::with(replicas, limit, PATIENT)
     }
 
     fn with(replicas: usize, Limit { rate, burst }: Limit, redis_settings: &str) -> Self {

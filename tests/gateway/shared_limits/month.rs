@@ -1,13 +1,12 @@
 //! 700 a month for each space: one quota for the fleet, over restarts of every gateway and of a Redis that keeps what it
 //! is told (`appendonly yes`).
 
-use super::Fleet;
 use super::server::Server as Redis;
+use super::{Fleet, PATIENT};
 use crate::support::{Client, request};
 
 const REPLICAS: usize = 2;
 const QUOTA: usize = 700;
-const PATIENT: &str = "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
 
 /// The endpoint table's row, less its limit of 5 a minute.
 fn previews(window: &str) -> String {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Fleet, is_long};
+use super::{Fleet, PATIENT, is_long};
 use crate::support::{Client, request};
 
 /// Requests a second; the burst is twice as many, so that both fill in two seconds.
@@ -13,7 +13,6 @@ const RATES: [u32; 2] = [30, 60];
 const FILL_SECONDS: f64 = 2.0;
 const OFFERED: u32 = 300;
 const CLIENTS: u32 = 12;
-const PATIENT: &str = "timeout_milliseconds = 1000\nconnect_timeout_milliseconds = 5000\n";
 
 fn quota(rate: u32) -> String {
     format!("quota = \"{rate} per second\"\nburst = {}\n", 2 * rate)

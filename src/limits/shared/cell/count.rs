@@ -266,7 +266,12 @@ mod tests {
         let mut cell = Cell::new(&debit, name, 7);
         cell.sees(now, debit.unix_millis);
         let (_done, pending) = watch::channel(Fate::Pending);
-        let store = StoreState { replicas: 2, deadline_nanos: 50_000_000, down_since: None };
+        let store = StoreState {
+            replicas: 2,
+            deadline_nanos: 50_000_000,
+            longest_wait_nanos: 8_000_000,
+            down_since: None,
+        };
         let begin = |cell: &Cell, now| cell.begin(1, &pending, Shared::default(), store, now).unwrap();
         begin(&cell, now);
         cell.abandoned();

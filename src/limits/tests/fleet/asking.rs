@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::accuracy::{limit_of, policy};
 use super::{Client, Fleet, MILLI, SECOND, Weather};
@@ -18,12 +17,8 @@ fn mode(text: &str, burst: Option<u32>, refill: Refill, sharing: Sharing, replic
     let quota = quota(text);
     let mut scale = Scale::of(&quota);
     scale.burst = burst.map_or(scale.burst, |burst| NonZeroU32::new(burst).unwrap());
-    let client = Client {
-        replicas: NonZeroU32::new(replicas).unwrap(),
-        is_up: AtomicBool::new(true),
-        outage: Mutex::new(None),
-    };
-    mode_of(scale, refill, Shared { sharing, on_store_failure: OnStoreFailure::Share }, &client)
+    let shared = Shared { sharing, on_store_failure: OnStoreFailure::Share };
+    mode_of(scale, refill, shared, &Client::of(replicas))
 }
 
 /// A lease's time is three tenths of the fill, at most 5 s: it has to bring two tokens for each replica.
@@ -79,8 +74,8 @@ fn a_bucket_is_asked_of_once_in_5_ms_by_each_replica() {
     ]"#;
     for (seed, most_way, lost_permille) in [(1, MILLI / 2, 0), (2, 4 * MILLI, 50), (3, 30 * MILLI, 200)] {
         for toml in [both.to_owned(), policy("60 per minute"), policy("6000 per minute")] {
-            let mut fleet = Fleet::new(seed, 4, &toml);
-            fleet.weather = Weather { least_way: 0, most_way, lost_permille, ..Weather::default() };
+            let weather = Weather { least_way: 0, most_way, lost_permille, ..Weather::default() };
+            let mut fleet = Fleet::new(seed, 4, &toml).used_to(weather);
             fleet.poisson((SECOND, 4 * SECOND), 3_000.0, &[5, 1, 1, 1], &ASK);
             fleet.run();
             let mut last: HashMap<(usize, Arc<str>), u64> = HashMap::new();

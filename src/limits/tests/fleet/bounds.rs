@@ -3,7 +3,8 @@
 
 use super::accuracy::{limit_of, policy, run};
 use super::tally::Limit;
-use super::{DEADLINE, Fleet, MILLI, SECOND, Weather};
+use super::{DEADLINE, Ended, Fleet, MILLI, SECOND, Weather};
+use crate::domain::LimitPath;
 use crate::limits::tests::world::ASK;
 
 pub(super) const HUNDRED: &str =
@@ -84,25 +85,29 @@ fn lost_and_slow_messages_break_no_bound() {
     for seed in 60..66 {
         for quota in ["60 per minute", "600 per minute"] {
             let limit = limit_of(quota);
-            let mut fleet = Fleet::new(seed, 8, &policy(quota));
-            fleet.weather = Weather { lost_permille: 20, most_way: 2 * MILLI, ..Weather::default() };
+            let weather = Weather { lost_permille: 20, most_way: 2 * MILLI, ..Weather::default() };
+            let mut fleet = Fleet::new(seed, 8, &policy(quota)).used_to(weather);
             fleet.poisson((SECOND, 31 * SECOND), limit.rate * 10.0, &[1; 8], &ASK);
             fleet.run();
             // What each replica admits without an answer, and has not been charged.
             let worst = fleet.worst_window(limit);
             assert!(worst <= limit.burst + 8.0, "{quota}, seed {seed}: {worst}");
-            assert!(fleet.longest_wait_millis() < 5.0 + DEADLINE as f64 / 1e6 + 5.0);
+            assert!(
+                fleet.longest_wait_millis() <= fleet.patience_millis(),
+                "{}",
+                fleet.longest_wait_millis()
+            );
         }
     }
 }
 
-/// While the store answers at all, however slowly, no replica decides without it.
+/// A store that takes no longer than it did lately is waited for, however slow it is: no replica decides without it.
 #[test]
 fn a_slow_store_adds_nothing() {
     for (seed, quota) in (65..).zip(["5 per minute", "60 per minute", "600 per minute", "6000 per minute"]) {
         let limit = limit_of(quota);
-        let mut fleet = Fleet::new(seed, 8, &policy(quota));
-        fleet.weather = Weather { least_way: 0, most_way: DEADLINE / 2 - MILLI, ..Weather::default() };
+        let weather = Weather { least_way: 0, most_way: DEADLINE / 2 - MILLI, ..Weather::default() };
+        let mut fleet = Fleet::new(seed, 8, &policy(quota)).used_to(weather);
         fleet.poisson((SECOND, 31 * SECOND), limit.rate * 10.0, &[1; 8], &ASK);
         fleet.run();
         let worst = fleet.worst_window(limit);
@@ -112,9 +117,39 @@ fn a_slow_store_adds_nothing() {
             "{quota}: {}",
             fleet.use_of(limit, 30.0)
         );
-        // Somebody else's answer, and the own.
-        let most = 2.0 * DEADLINE as f64 / 1e6 + 5.0;
-        assert!(fleet.longest_wait_millis() <= most, "{} ms", fleet.longest_wait_millis());
+        assert!(
+            fleet.ended.iter().all(|ended| ended.path != Some(LimitPath::Unanswered)),
+            "somebody did not wait"
+        );
+        assert!(fleet.longest_wait_millis() <= fleet.patience_millis(), "{}", fleet.longest_wait_millis());
+    }
+}
+
+/// Nobody waits for a store that has become slow: a share is admitted, and charged by its answer.
+#[test]
+fn a_store_that_becomes_slow_adds_one_for_each_replica() {
+    for (seed, quota) in (75..).zip(["5 per minute", "60 per minute", "600 per minute", "6000 per minute"]) {
+        let limit = limit_of(quota);
+        let mut fleet = Fleet::new(seed, 8, &policy(quota));
+        let used_to = fleet.patience_millis();
+        let way = DEADLINE / 2 - MILLI;
+        fleet.at(11 * SECOND, move |fleet| {
+            let (least_way, most_way) = (way - MILLI, way);
+            fleet.weather = Weather { least_way, most_way, ..Weather::default() };
+        });
+        fleet.at(13 * SECOND, |fleet| fleet.says_present());
+        fleet.poisson((SECOND, 31 * SECOND), limit.rate * 10.0, &[1; 8], &ASK);
+        fleet.run();
+        let unanswered = |ended: &&Ended| ended.path == Some(LimitPath::Unanswered);
+        let longest = fleet.ended.iter().filter(unanswered).map(|ended| ended.at - ended.arrived).max();
+        assert!(longest.is_none_or(|longest| longest as f64 / 1e6 <= used_to), "{quota}: {longest:?} ns");
+        // What each replica is not charged for yet.
+        let most = limit.burst + 8.0 + limit.rate * 2.0 * way as f64 / 1e9;
+        let worst = fleet.worst_window(limit);
+        assert!(worst <= most, "{quota}: {worst} of {most}");
+        assert!(fleet.use_of(limit, 30.0) >= 0.95 - 1.0 / limit.burst, "{quota}");
+        let later = fleet.ended.iter().filter(unanswered).filter(|ended| ended.arrived > 13 * SECOND);
+        assert_eq!(later.count(), 0, "{quota}");
     }
 }
 

@@ -26,7 +26,7 @@ mod together;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::world::{Ask, Dice, World};
@@ -52,6 +52,20 @@ struct Client {
     replicas: NonZeroU32,
     is_up: AtomicBool,
     outage: Mutex<Option<Outage>>,
+    /// The longest that an answer took, by what it knows.
+    round_trip: AtomicU64,
+}
+
+impl Client {
+    /// One of so many.
+    fn of(replicas: u32) -> Self {
+        Self {
+            replicas: NonZeroU32::new(replicas).unwrap(),
+            is_up: AtomicBool::new(true),
+            outage: Mutex::new(None),
+            round_trip: AtomicU64::new(Weather::default().round_trip()),
+        }
+    }
 }
 
 impl CentralStore for Client {
@@ -69,6 +83,14 @@ impl CentralStore for Client {
 
     fn deadline_nanos(&self) -> u64 {
         DEADLINE
+    }
+
+    fn round_trip_nanos(&self) -> u64 {
+        self.round_trip.load(Ordering::SeqCst)
+    }
+
+    fn patience_nanos(&self) -> u64 {
+        5 * MILLI
     }
 
     fn replicas(&self) -> NonZeroU32 {
@@ -112,6 +134,13 @@ pub(super) struct Weather {
     pub(super) cut_off: Vec<usize>,
     /// What its clock is ahead; it starts at an hour.
     pub(super) clock_ahead: i64,
+}
+
+impl Weather {
+    /// The longest.
+    pub(super) const fn round_trip(&self) -> u64 {
+        2 * self.most_way
+    }
 }
 
 impl Default for Weather {
@@ -178,11 +207,7 @@ impl Fleet {
         let world = World::new(toml);
         let mut dice = Dice(seed);
         let replica = |at: usize| {
-            let client = Arc::new(Client {
-                replicas: NonZeroU32::new(replicas as u32).unwrap(),
-                is_up: AtomicBool::new(true),
-                outage: Mutex::new(None),
-            });
+            let client = Arc::new(Client::of(replicas as u32));
             let store: Arc<dyn CentralStore> = client.clone();
             let counters = Counters::new([at as u8; 32]);
             let limits = Limits::new(Arc::clone(world.limits.rules()), counters)
@@ -213,6 +238,20 @@ impl Fleet {
             asked: 0,
             asked_of: Vec::new(),
             ended: Vec::new(),
+        }
+    }
+
+    /// Has a store that has been so for a while.
+    pub(super) fn used_to(mut self, weather: Weather) -> Self {
+        self.weather = weather;
+        self.says_present();
+        self
+    }
+
+    /// Every replica learns how long the store takes, as by its sign of life.
+    pub(super) fn says_present(&self) {
+        for replica in &self.replicas {
+            replica.client.round_trip.fetch_max(self.weather.round_trip(), Ordering::SeqCst);
         }
     }
 
@@ -354,6 +393,10 @@ impl Fleet {
         // At once if its question has failed already.
         let wait = wanted.due.map_or(0, |due| due.saturating_sub(now.monotonic_nanos));
         self.schedule(self.now + wait, Event::Wakes { replica });
+        if let Some(ends) = wanted.patience_ends() {
+            let wait = ends.saturating_sub(now.monotonic_nanos);
+            self.schedule(self.now + wait, Event::Wakes { replica });
+        }
         self.replicas[replica].waiting.push(Waiter { number, ask, arrived, wanted });
     }
 
@@ -398,6 +441,7 @@ impl Fleet {
         let known = &mut self.replicas[replica];
         if answer.is_ok() {
             known.answered = known.answered.max(sent);
+            known.client.round_trip.fetch_max(self.now - sent, Ordering::SeqCst);
         }
         call.end(answer, self.now + self.replicas[replica].offset);
         self.wake(replica);

@@ -38,9 +38,12 @@ fn a_whole_outage_admits_the_rate_and_one_for_each_replica() {
             let fleet = through_an_outage(seed, quota, "", away);
             let worst = fleet.worst_window(limit);
             assert!(worst <= limit.burst + 8.0 + 1e-6, "{quota}: {worst}, burst {}", limit.burst);
-            // What was asked of a store that froze is waited for until the client gives up.
-            let most = if seed == 0 { 5.0 + DEADLINE as f64 / 1e6 } else { 12.0 };
-            assert!(fleet.longest_wait_millis() < most + 2.0, "{} ms", fleet.longest_wait_millis());
+            // 5 ms and a round trip, also of those who asked a store that froze.
+            assert!(
+                fleet.longest_wait_millis() <= fleet.patience_millis(),
+                "{}",
+                fleet.longest_wait_millis()
+            );
             let during = fleet.admitted().filter(|ended| (17..40).contains(&(ended.at / SECOND))).count();
             assert!(during as f64 <= limit.rate * 23.0 + 8.0, "{quota}: {during} in the outage");
             assert!(during as f64 >= limit.rate * 23.0 * 0.9 - 8.0, "{quota}: {during} in the outage");
@@ -146,4 +149,38 @@ fn a_store_that_comes_and_goes_hands_out_nothing() {
     // Between outages, which is half of the time, what each replica begins one with comes back at the share's own rate.
     let between = limit.rate * (66.0 - 20.0 * 1.5);
     assert!(worst <= limit.burst + 8.0 + between, "{worst}");
+}
+
+/// A policy that refuses without an answer waits for it as long as the store takes at most; others wait with it.
+#[test]
+fn only_who_would_be_refused_without_an_answer_waits_longer() {
+    let deadline = DEADLINE as f64 / 1e6;
+    let (closed, share) = ("on_store_failure = \"closed\"", "on_store_failure = \"share\"");
+    let each =
+        |failing| format!(r#"{{ name = "each", per = ["token"], quota = "60 per minute", {failing} }}"#);
+    let all =
+        |failing| format!(r#"{{ name = "all", per = ["workspace"], quota = "50 per minute", {failing} }}"#);
+    for (policies, is_closed) in [
+        (each(closed), true),
+        (format!("{}, {}", each(closed), all(share)), true),
+        (format!("{}, {}", each(share), all(closed)), true),
+        (format!("{}, {}", each(share), all(share)), false),
+    ] {
+        let mut fleet = Fleet::new(12, 1, &format!("policies = [{policies}]"));
+        let patience = fleet.patience_millis();
+        fleet.weather.is_frozen = true;
+        (0..3).for_each(|at| fleet.request(SECOND + at * 10 * MILLI, 0, &ASK));
+        fleet.run();
+        let refused: Vec<_> = fleet.ended.iter().map(|ended| ended.refused).collect();
+        if is_closed {
+            assert!(refused.iter().all(|refused| *refused == Some(u64::MAX)), "{policies}: {refused:?}");
+            assert!(fleet.longest_wait_millis() > deadline - 1.0, "{policies}");
+            assert!(fleet.longest_wait_millis() <= 2.0 * deadline + 5.0, "{policies}");
+        } else {
+            assert_eq!(refused.iter().filter(|refused| refused.is_none()).count(), 1, "{policies}");
+            let waits: Vec<_> = fleet.ended.iter().map(|ended| ended.at - ended.arrived).collect();
+            assert_eq!(waits.iter().filter(|wait| **wait > 0).count(), 1, "{policies}: {waits:?}");
+            assert!(fleet.longest_wait_millis() <= patience, "{policies}: {waits:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What a run came to: windows, refusals, and what one central limiter would have said.
 
 use super::{Ended, Fleet, SECOND};
+use crate::limits::shared::call::state_of;
 
 /// Requests a second and a burst.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,12 @@ impl Fleet {
     /// Questions for each request.
     pub(super) fn questions(&self) -> f64 {
         self.asked as f64 / self.ended.len() as f64
+    }
+
+    /// How long a request waits at most that refuses no answer, by the slowest that any replica knows.
+    pub(super) fn patience_millis(&self) -> f64 {
+        let known = self.replicas.iter().map(|replica| state_of(&*replica.client).longest_wait_nanos);
+        known.max().unwrap_or(0) as f64 / 1e6
     }
 
     /// The longest that a request waited, in milliseconds.
