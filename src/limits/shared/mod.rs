@@ -85,17 +85,17 @@
 //! |---|---|---|---|---|---|---|---|---|
 //! | 2 per minute | 0.000 % | 95.9 % | 95.9 % | 83.3 % | -0.0 | 53.2 % | +6.0 | +2.8 (≤ 3.8) |
 //! | 5 per minute | 0.000 % | 98.9 % | 98.9 % | 93.3 % | -0.0 | 61.1 % | +5.4 | +3.0 (≤ 4.9) |
-//! | 10 per minute | 0.000 % | 99.7 % | 99.7 % | 96.7 % | -0.0 | 63.9 % | +5.8 | +3.0 (≤ 6.8) |
-//! | 20 per minute | 0.000 % | 100.0 % | 100.0 % | 98.3 % | -0.0 | 59.1 % | +4.9 | +4.0 (≤ 10.7) |
+//! | 10 per minute | 0.000 % | 99.7 % | 99.7 % | 96.7 % | -0.0 | 63.9 % | +5.8 | +2.0 (≤ 6.8) |
+//! | 20 per minute | 0.000 % | 100.0 % | 100.0 % | 98.3 % | -0.0 | 59.1 % | +4.9 | +3.0 (≤ 10.7) |
 //! | 25 per minute | 0.000 % | 100.0 % | 100.0 % | 98.7 % | -0.0 | 59.4 % | +5.4 | +6.0 (≤ 12.6) |
-//! | 50 per minute | 0.000 % | 100.0 % | 100.0 % | 99.3 % | -0.0 | 60.7 % | +4.5 | +20.0 (≤ 22.2) |
+//! | 50 per minute | 0.000 % | 100.0 % | 100.0 % | 99.3 % | -0.0 | 60.7 % | +4.5 | +19.0 (≤ 22.2) |
 //! | 60 per minute | 0.000 % | 100.0 % | 100.0 % | 99.4 % | -0.0 | 60.3 % | +4.1 | +24.0 (≤ 26.1) |
 //! | 100 per minute | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.0 | 60.6 % | +6.1 | +38.0 (≤ 41.4) |
 //! | 200 per minute | 0.000 % | 64.9 % | 66.4 % | 99.7 % | -1.5 | 56.5 % | +5.8 | +74.3 (≤ 79.9) |
 //! | 250 per minute | 0.000 % | 48.6 % | 54.3 % | 99.8 % | -0.9 | 55.7 % | +4.3 | +94.3 (≤ 98.3) |
 //! | 300 per minute | 0.000 % | 31.8 % | 45.7 % | 99.8 % | -1.1 | 53.9 % | +5.2 | +111.8 (≤ 118.3) |
 //! | 600 per minute | 0.000 % | 7.4 % | 23.7 % | 99.8 % | -3.4 | 43.7 % | +3.6 | +226.5 (≤ 233.6) |
-//! | 6000 per minute | 0.000 % | 0.6 % | 3.3 % | 100.0 % | -3.5 | 11.5 % | -5.5 | +2268.0 (≤ 2309.2) |
+//! | 6000 per minute | 0.000 % | 0.6 % | 3.3 % | 100.0 % | -3.5 | 11.5 % | -5.5 | +2267.0 (≤ 2309.2) |
 //! | 120 per day | 0.000 % | 100.0 % | 100.0 % | 99.7 % | -0.0 | 60.2 % | +5.1 | +2.8 (≤ 48.0) |
 //!
 //! Two of `2 per minute` are used of two and two fills' worth, less the one that comes back at the run's very end.
@@ -104,9 +104,9 @@
 //!
 //! Eight gateways, processes of their own, on one Redis, each limit under its own load for a minute a part, all limits at the
 //! same time: `cargo bench --bench accuracy`. A release build, on two cores with which the clients had to do as well, and
-//! nothing else ran. A request counts in a window that it was surely decided in, from its sending to its answer. In the calm
-//! a small limit has few requests in a minute; the simulator has thousands. *Redis away*: for the middle half of the time,
-//! at ten times the limit.
+//! nothing else ran. Requests waited for Redis as they do by default; in no part was one decided because an answer was late. A
+//! request counts in a window that it was surely decided in, from its sending to its answer. In the calm a small limit has few
+//! requests in a minute; the simulator has thousands. *Redis away*: for the middle half of the time, at ten times the limit.
 //!
 //! | limit | 0.9 ×: false refusals | asked | 10 ×: used | worst window | asked | Redis away | 3 of 8 cut off |
 //! |---|---|---|---|---|---|---|---|
@@ -114,15 +114,15 @@
 //! | 5 per minute | 0 of 1 | 100.0 % | 90.0 % | -0.0 | 78.3 % | +6.0 | +3.0 (≤ 4.0) |
 //! | 10 per minute | 0 of 3 | 100.0 % | 95.0 % | -0.0 | 71.1 % | +5.7 | +3.0 (≤ 4.9) |
 //! | 20 per minute | 0 of 16 | 100.0 % | 97.5 % | -0.0 | 51.9 % | +5.7 | +5.9 (≤ 6.9) |
-//! | 25 per minute | 0 of 44 | 100.0 % | 98.0 % | -0.0 | 56.6 % | +5.9 | +6.0 (≤ 7.9) |
-//! | 50 per minute | 0 of 43 | 100.0 % | 99.0 % | -0.0 | 62.0 % | +4.8 | +9.0 (≤ 12.7) |
-//! | 60 per minute | 0 of 41 | 100.0 % | 99.2 % | -0.0 | 62.3 % | +5.9 | +12.0 (≤ 14.7) |
-//! | 100 per minute | 0 of 80 | 100.0 % | 99.5 % | -0.0 | 62.1 % | +5.7 | +21.0 (≤ 22.4) |
-//! | 200 per minute | 0 of 162 | 77.8 % | 99.5 % | -0.9 | 55.2 % | +4.2 | +38.1 (≤ 41.8) |
-//! | 250 per minute | 0 of 266 | 48.5 % | 99.6 % | -1.1 | 54.2 % | +4.2 | +48.9 (≤ 51.5) |
-//! | 300 per minute | 0 of 274 | 43.4 % | 99.7 % | -1.0 | 52.4 % | +4.8 | +58.9 (≤ 61.3) |
-//! | 600 per minute | 0 of 535 | 23.9 % | 99.7 % | -2.9 | 42.3 % | +2.8 | +114.0 (≤ 119.5) |
-//! | 6000 per minute | 0 of 5669 | 2.8 % | 100.0 % | -2.5 | 10.8 % | -1.7 | +1161.5 (≤ 1168.2) |
+//! | 25 per minute | 0 of 44 | 100.0 % | 98.0 % | -0.0 | 56.6 % | +5.9 | +6.0 (≤ 7.8) |
+//! | 50 per minute | 0 of 43 | 100.0 % | 99.0 % | -0.0 | 62.0 % | +4.8 | +9.0 (≤ 12.6) |
+//! | 60 per minute | 0 of 41 | 100.0 % | 99.2 % | -0.0 | 62.3 % | +5.9 | +12.0 (≤ 14.6) |
+//! | 100 per minute | 0 of 80 | 100.0 % | 99.5 % | -0.0 | 62.1 % | +5.7 | +21.0 (≤ 22.3) |
+//! | 200 per minute | 0 of 162 | 77.8 % | 99.5 % | -0.9 | 55.1 % | +4.2 | +38.1 (≤ 41.5) |
+//! | 250 per minute | 0 of 266 | 48.5 % | 99.6 % | -1.1 | 54.4 % | +4.2 | +47.9 (≤ 51.2) |
+//! | 300 per minute | 0 of 274 | 43.4 % | 99.7 % | -1.0 | 52.4 % | +4.8 | +59.0 (≤ 60.8) |
+//! | 600 per minute | 0 of 535 | 23.9 % | 99.7 % | -2.9 | 42.4 % | +2.8 | +114.1 (≤ 118.6) |
+//! | 6000 per minute | 0 of 5669 | 2.8 % | 100.0 % | -2.5 | 10.9 % | -2.1 | +1153.5 (≤ 1158.9) |
 //! | 120 per day | 0 of 0 | 0.0 % | 100.0 % | -0.0 | 50.4 % | +6.9 | +2.9 (≤ 3.0) |
 //!
 //! The bound of the last column counts all eight: on a busy machine others than the three have a question without an answer,
@@ -139,7 +139,7 @@
 //!
 //! | Redis: | used | worst window |
 //! |---|---|---|
-//! | it hangs | 99.50 % | -0.9 (≤ 8) |
+//! | it hangs | 99.41 % | -0.9 (≤ 8) |
 //! | it is killed and restarted | 103.16 % | +60.7 (≤ 68) |
 //! | it fails over to its replica | 100.03 % | +1.9 (≤ 68) |
 //! | it is flushed | 102.93 % | +56.3 (≤ 60) |
@@ -147,6 +147,10 @@
 //! | its clock jumps ahead by 5 s | 103.15 % | +60.4 (≤ 158) |
 //! | its clock jumps back by 5 s | 100.03 % | +2.3 (≤ 8) |
 //! | three of eight gateways are cut off, for D seconds | 118.31 % | +346.8 (≤ 3 + 11.25 D) |
+//!
+//! Of the minute in which it hangs for half, all 18,392 answers came within 13.9 ms and 99 of 100 within 2.3 ms, with nothing
+//! else on the machine (25.7 and 2.5 ms beside other programs): nobody waits for the three calls of 100 ms after which Redis is
+//! given up.
 //!
 //! A key with a steady demand does not notice that Redis hangs: its lease is renewed early enough to last until that is given
 //! up, where it holds six requests or more. Of 60 requests a second none waited for Redis, in a minute of it
