@@ -194,3 +194,25 @@ fn reloads_hand_out_nothing_and_lock_nobody_out() {
     assert!((60..=140).contains(&admitted), "{admitted}");
     assert!(fleet.admitted().any(|ended| ended.at > 10 * SECOND), "somebody is locked out");
 }
+
+/// However often a store stalls, what is admitted meanwhile is charged by its next answers.
+#[test]
+fn a_store_that_stalls_again_and_again_adds_no_more_than_once() {
+    for (seed, quota, times) in
+        [(85, "60 per minute", 1.2), (86, "60 per minute", 2.0), (87, "10 per minute", 1.5)]
+    {
+        let limit = limit_of(quota);
+        let mut fleet = Fleet::new(seed, 8, &policy(quota));
+        for stall in 0..400 {
+            let at = 2 * SECOND + stall * 1_500 * MILLI;
+            fleet.at(at, |fleet| fleet.weather.is_frozen = true);
+            fleet.at(at + 600 * MILLI, |fleet| fleet.weather.is_frozen = false);
+        }
+        fleet.poisson((SECOND, 601 * SECOND), limit.rate * times, &[1; 8], &ASK);
+        fleet.run();
+        let unanswered = fleet.admitted().filter(|ended| ended.path == Some(LimitPath::Unanswered)).count();
+        assert!(unanswered > 20, "{quota}: {unanswered} were admitted without an answer");
+        let worst = fleet.worst_window(limit);
+        assert!(worst <= limit.burst + 8.0, "{quota}: {worst}");
+    }
+}
