@@ -15,6 +15,7 @@ mod asking;
 mod bounds;
 mod calendar;
 mod changes;
+mod client;
 mod costs;
 mod crowded;
 mod outages;
@@ -25,20 +26,20 @@ mod retry_after;
 mod storms;
 mod tally;
 mod together;
+mod weather;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use self::client::Client;
+use self::weather::Weather;
 use super::world::{Ask, Dice, World};
 use crate::clock::Now;
 use crate::domain::{LimitPath, RegionId};
 use crate::limits::shared::model::Model;
-use crate::limits::shared::{
-    Answer, Asking, Call, CentralStore, Outage, Question, StoreFault, TICK_NANOS, Wanted,
-};
+use crate::limits::shared::{Answer, Call, CentralStore, Outage, Question, StoreFault, TICK_NANOS, Wanted};
 use crate::limits::{Admission, Attempt, Counters, Limits};
 
 pub(super) const MILLI: u64 = 1_000_000;
@@ -49,57 +50,6 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 const DEADLINE: u64 = 50 * MILLI;
 const LONGEST_PROBE: u64 = 500 * MILLI;
 const GRACE: u64 = 750 * MILLI;
-
-/// One replica's client of the store, as far as limits see it.
-struct Client {
-    replicas: NonZeroU32,
-    is_up: AtomicBool,
-    outage: Mutex<Option<Outage>>,
-    /// The longest that an answer took, by what it knows.
-    round_trip: AtomicU64,
-}
-
-impl Client {
-    /// One of so many.
-    fn of(replicas: u32) -> Self {
-        Self {
-            replicas: NonZeroU32::new(replicas).unwrap(),
-            is_up: AtomicBool::new(true),
-            outage: Mutex::new(None),
-            round_trip: AtomicU64::new(Weather::default().round_trip()),
-        }
-    }
-}
-
-impl CentralStore for Client {
-    fn ask(&self, _: Question) -> Asking {
-        unreachable!("the simulator carries the questions itself")
-    }
-
-    fn is_up(&self) -> bool {
-        self.is_up.load(Ordering::SeqCst)
-    }
-
-    fn last_outage(&self) -> Option<Outage> {
-        *self.outage.lock().unwrap()
-    }
-
-    fn deadline_nanos(&self) -> u64 {
-        DEADLINE
-    }
-
-    fn round_trip_nanos(&self) -> u64 {
-        self.round_trip.load(Ordering::SeqCst)
-    }
-
-    fn patience_nanos(&self) -> u64 {
-        5 * MILLI
-    }
-
-    fn replicas(&self) -> NonZeroU32 {
-        self.replicas
-    }
-}
 
 struct Replica {
     limits: Limits,
@@ -118,46 +68,6 @@ struct Waiter {
     ask: Ask,
     arrived: u64,
     wanted: Wanted,
-}
-
-/// How the store and its network are.
-#[derive(Clone)]
-pub(super) struct Weather {
-    /// A way takes between this
-    pub(super) least_way: u64,
-    /// and this long.
-    pub(super) most_way: u64,
-    /// Messages lost of a thousand.
-    pub(super) lost_permille: u64,
-    /// Whether it answers nothing, and connections hang.
-    pub(super) is_frozen: bool,
-    /// Whether connections are refused, and those that were are closed.
-    pub(super) is_dead: bool,
-    /// Replicas that do not reach it.
-    pub(super) cut_off: Vec<usize>,
-    /// What its clock is ahead; it starts at an hour.
-    pub(super) clock_ahead: i64,
-}
-
-impl Weather {
-    /// The longest.
-    pub(super) const fn round_trip(&self) -> u64 {
-        2 * self.most_way
-    }
-}
-
-impl Default for Weather {
-    fn default() -> Self {
-        Self {
-            least_way: 200_000,
-            most_way: 700_000,
-            lost_permille: 0,
-            is_frozen: false,
-            is_dead: false,
-            cut_off: Vec::new(),
-            clock_ahead: 3_600 * SECOND as i64,
-        }
-    }
 }
 
 enum Event {
