@@ -27,13 +27,15 @@ struct State {
     in_force: HashMap<u32, Measure>,
     /// Of the newest rules that are not in force yet.
     next: Option<(u32, Vec<Counted>)>,
-    unseen: Arc<Vec<Change>>,
+    unseen: Arc<Unseen>,
 }
+
+/// The changes of each policy, in their order.
+pub(super) type Unseen = HashMap<u32, Vec<Change>>;
 
 /// A policy's quota took another's place.
 #[derive(Clone, Copy)]
 pub(super) struct Change {
-    policy: u32,
     from: Measure,
     to: Measure,
     since: u64,
@@ -56,23 +58,19 @@ impl Changes {
     pub(super) fn change(&self, now: u64) {
         let mut state = self.state();
         let Some((revision, policies)) = state.next.take() else { return };
-        let mut unseen = Vec::clone(&state.unseen);
+        let mut unseen = Unseen::clone(&state.unseen);
         for (policy, to) in policies {
             let before = state.in_force.insert(policy, to).filter(|before| *before != to);
-            unseen.extend(before.map(|from| Change {
-                policy,
-                from,
-                to,
-                since: now,
-                revision,
-                passes: PASSES,
-            }));
+            if let Some(from) = before {
+                let change = Change { from, to, since: now, revision, passes: PASSES };
+                unseen.entry(policy).or_default().push(change);
+            }
         }
         state.unseen = Arc::new(unseen);
     }
 
-    /// The changes, in their order.
-    pub(super) fn unseen(&self) -> Arc<Vec<Change>> {
+    /// The changes.
+    pub(super) fn unseen(&self) -> Arc<Unseen> {
         Arc::clone(&self.state().unseen)
     }
 
@@ -80,8 +78,15 @@ impl Changes {
     pub(super) fn pass_ended(&self) {
         let mut state = self.state();
         if !state.unseen.is_empty() {
-            let still = state.unseen.iter().map(|change| Change { passes: change.passes - 1, ..*change });
-            state.unseen = Arc::new(still.filter(|change| change.passes > 0).collect());
+            let mut unseen = Unseen::clone(&state.unseen);
+            unseen.retain(|_, changes| {
+                changes.retain_mut(|change| {
+                    change.passes -= 1;
+                    change.passes > 0
+                });
+                !changes.is_empty()
+            });
+            state.unseen = Arc::new(unseen);
         }
     }
 
@@ -91,13 +96,12 @@ impl Changes {
 }
 
 /// Carries a bucket over the changes that it has not seen.
-pub(super) fn settle(changes: &[Change], key: Key, cell: &mut Cell, now: Now) {
-    let is_unseen = |change: &&Change| change.revision > cell.revision();
+pub(super) fn settle(changes: &Unseen, key: Key, cell: &mut Cell, now: Now) {
     // Mostly there are none.
-    if changes.last().is_none_or(|last| !is_unseen(&last)) {
+    if changes.is_empty() {
         return;
     }
-    for change in changes.iter().filter(|change| change.policy == key.policy()) {
+    for change in changes.get(&key.policy()).into_iter().flatten() {
         if change.revision > cell.revision() && change.from == cell.measure() {
             let (now, unix_millis) = (now.monotonic_nanos, now.unix_millis);
             cell.settle(change.to, change.revision, &Moment { since: change.since, now, unix_millis });
